@@ -14,4 +14,4 @@ R = TypeVar("R")
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile ``function`` in numba's nopython mode; the machine code is kept on disk between processes."""
-    return numba.njit(cache=True)(function)  # type: ignore[no-any-return]
+    return numba.njit(cache=True)(function)

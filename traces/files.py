@@ -1,0 +1,114 @@
+"""One file a trace: an uncompressed zip of four Parquet tables and manifest.json."""
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from traces import schema
+from traces.errors import TraceError
+from traces.table import Table
+from traces.trace import Trace
+
+MANIFEST = "manifest.json"
+
+UPGRADES: dict[int, Callable[[dict[str, pa.Table], dict[str, Any]], tuple[dict[str, pa.Table], dict[str, Any]]]] = {}
+"""From a format version to the function that makes the next version's tables and manifest of it."""
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` and rename it to ``path`` at the end: nothing half-written is ever seen.
+
+    Raises TraceError if the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise TraceError(f"the output must be a file, but {target} is a folder: give a file name")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise TraceError(f"cannot write {target}: {error.strerror}; give a path in a folder that exists and can be written") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(trace: Trace, path: str | os.PathLike[str]) -> None:
+    """Write ``trace`` to ``path``; the same trace gives the same bytes. Raises TraceError if it cannot be written."""
+    manifest = {"format_version": schema.FORMAT_VERSION, **trace.manifest, "content_hash": trace.content_hash}
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        _store(archive, MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+        for name, table in trace.tables.items():
+            buffer = io.BytesIO()
+            pq.write_table(table.to_arrow(), buffer, compression="zstd", compression_level=9)
+            _store(archive, f"{name}.parquet", buffer.getvalue())
+
+
+def _store(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)
+
+
+def load(path: str | os.PathLike[str]) -> Trace:
+    """Read a trace that ``save`` wrote, upgrading an older format.
+
+    Raises TraceError if the file does not exist, is no trace, is damaged, or was written by a newer version.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(archive, Path(path))
+    except FileNotFoundError as error:
+        raise TraceError(f"there is no file {path}") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise TraceError(f"cannot read {path}: {error.strerror}") from error
+    except (zipfile.BadZipFile, pa.ArrowException, KeyError, UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+        raise TraceError(
+            f"{path} must be a trace (a zip of four Parquet tables and {MANIFEST}), but cannot be read as one: {error}"
+        ) from error
+    except TraceError as error:
+        raise TraceError(f"{path}: {error}") from error
+
+
+def is_trace(path: str | os.PathLike[str]) -> bool:
+    """Return whether the file at ``path`` is a zip with a trace's manifest (its content is not checked)."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return MANIFEST in archive.namelist()
+
+
+def _read(archive: zipfile.ZipFile, path: Path) -> Trace:
+    manifest = json.loads(archive.read(MANIFEST))
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise TraceError(f"format_version in {MANIFEST} must be a whole number from 1 to {schema.FORMAT_VERSION}, but is {version!r}")
+    if version > schema.FORMAT_VERSION:
+        raise TraceError(
+            f"format_version must be at most {schema.FORMAT_VERSION}, but is {version}: a newer codesign wrote the file; upgrade yours"
+        )
+    tables = {name: pq.read_table(pa.BufferReader(archive.read(f"{name}.parquet")), use_threads=False) for name in schema.TABLES}
+    for older in range(version, schema.FORMAT_VERSION):
+        tables, manifest = UPGRADES[older](tables, manifest)
+    written = manifest.pop("content_hash", None)
+    manifest.pop("format_version", None)
+    trace = Trace(**{name: Table.from_arrow(name, table) for name, table in tables.items()}, manifest=manifest)
+    if version == schema.FORMAT_VERSION and written != trace.content_hash:
+        raise TraceError(
+            f"the tables must have the content hash {written} that the manifest states, but have {trace.content_hash}: damaged or edited"
+        )
+    return trace
