@@ -1,0 +1,54 @@
+# Two commands: `make demo` shows what the project does, `make test` checks it. Both make .venv first, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: install install-dev demo test test-slow lint bench record constraints clean
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "codesign needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(SOURCES) | $(BIN)/python
+	$(PIP) -c constraints.txt -e '.[xla-gpu,nnvmc]'
+	touch $@
+
+$(VENV)/.installed-dev: $(SOURCES) | $(BIN)/python
+	$(PIP) -c constraints.txt -e '.[xla-gpu,nnvmc,torch,dev]'
+	touch $@ $(VENV)/.installed
+
+demo: install
+	$(BIN)/python -m studies.demo
+
+test: install-dev lint
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: install-dev
+	$(BIN)/python -m pytest -m slow
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install-dev
+	$(BIN)/python -m benchmarks
+
+record: install
+	$(BIN)/python -m traces.record
+
+# Resolves all extras in a fresh environment and writes what came out.
+constraints:
+	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check -e '.[xla-gpu,nnvmc,torch,dev]'
+	build/constraints/bin/python -m pip freeze --exclude-editable | sed -E 's/ @ .*//; s/\+[A-Za-z0-9.]+$$//' | grep -E '^[A-Za-z0-9._-]+==' > constraints.tmp
+	mv constraints.tmp constraints.txt && rm -rf build/constraints
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
