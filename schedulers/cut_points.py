@@ -1,0 +1,88 @@
+"""Cut points in launch order: the best mapping under the serial hand-over model, by dynamic programming."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from schedulers.scheduler import Mapping, Scheduler, check_fallback
+from schedulers.serial_model import HandOverTerms, hand_over_terms
+
+if TYPE_CHECKING:
+    from arch.cost import CostTable
+    from arch.machine import Machine
+    from schedulers.live_cuts import LiveCuts
+    from traces.trace import Trace
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """An optimal mapping under the serial hand-over model and what it costs there, in seconds."""
+
+    mapping: Mapping
+    serial_s: float
+
+
+@dataclass(frozen=True)
+class CutPoints(Scheduler):
+    """Switch devices where that pays: optimal under the serial hand-over model (``schedulers.serial_model``).
+
+    A heuristic for replay wherever the machine overlaps devices or keeps copies that stay valid, for the model knows neither.
+    """
+
+    name: ClassVar[str] = "cut-points"
+    exact: ClassVar[bool] = True
+
+    def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
+        """Return the mapping; raise MappingError if devices[0] refuses a kernel."""
+        return partition(trace, machine, costs).mapping
+
+
+def partition(trace: Trace, machine: Machine, costs: CostTable) -> Partition:
+    """Return the mapping of least ``serial_cost`` and that cost; ``costs`` are warm prices (``cost_table(trace, machine)``).
+
+    Takes time linear in kernel rows, independent of trip counts. Raises MappingError if devices[0] refuses a kernel.
+    """
+    from schedulers.least_cost import least_cost
+    from schedulers.live_cuts import live_cuts
+
+    check_fallback(trace, machine, costs)
+    run_s = np.where(costs.refusal == 0, costs.duration_s * trace.executions, np.inf)
+    events, depth = program_events(trace)
+    seconds, device = least_cost(*events, depth, run_s, cut_costs(live_cuts(trace), hand_over_terms(machine)))
+    mapping = Mapping(device, CutPoints.name, f"{seconds:.9g} s under the serial hand-over model")
+    return Partition(mapping, float(seconds))
+
+
+def cut_costs(cuts: LiveCuts, terms: HandOverTerms) -> Float:
+    """Return the seconds that all passes of each cut cost from device to device, float64[C, D, D]."""
+    shares = (cuts.passes, cuts.passes_with_bytes, cuts.moved_bytes)
+    return sum(
+        (np.multiply.outer(share, term) for share, term in zip(shares, (terms.fixed_s, terms.latency_s, terms.s_per_byte), strict=True)),
+        start=np.zeros(()),
+    )
+
+
+def program_events(trace: Trace) -> tuple[tuple[Int, Int, Int, Int], int]:
+    """Return the events (op, row, entry cut, back cut) of ``least_cost``, and how deeply loops nest."""
+    from schedulers.least_cost import ENTER, LEAVE, RUN
+
+    regions, kernels = trace.regions, len(trace.kernels)
+    depth = np.zeros(len(regions), dtype=np.int64)
+    events = [(row, 1, 0, RUN, row, row, 0) for row in range(kernels)]
+    for r in range(len(regions)):
+        first, end, parent = int(regions["first_kernel"][r]), int(regions["end_kernel"][r]), int(regions["parent"][r])
+        loops = first < end and regions["trip_count"][r] > 1
+        depth[r] = (depth[parent] if parent >= 0 else 0) + loops
+        if loops:
+            events.append((first, 0, r, ENTER, 0, 0, 0))
+            events.append((end - 1, 2, -r, LEAVE, first, first, kernels + r))
+    ordered = np.array(sorted(events), dtype=np.int64).reshape(-1, 7)
+    op, row, entry, back = np.ascontiguousarray(ordered[:, 3:].T)
+    return (op, row, entry, back), int(depth.max(initial=0))

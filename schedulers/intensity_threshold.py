@@ -1,0 +1,61 @@
+"""Memory-bound kernels away from the first device: a threshold on FLOP per unique byte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from schedulers.scheduler import Mapping, Scheduler, check_fallback
+from traces.errors import MappingError
+
+if TYPE_CHECKING:
+    from arch.cost import CostTable
+    from arch.machine import Machine
+    from traces.trace import Trace
+
+WORK = ("flops_matrix", "flops_vector", "flops_transcendental")
+
+
+def intensity(trace: Trace) -> npt.NDArray[np.float64]:
+    """Return each kernel's FLOP (from the HLO, all units) per unique byte, float64[K]; NaN where either is unknown.
+
+    A kernel that touches no byte has infinite intensity: there is no traffic to save.
+    """
+    flops = np.sum([trace.kernels[column] for column in WORK], axis=0)
+    moved = trace.kernels["bytes_unique"]
+    ratio = np.divide(flops, moved, out=np.full(len(flops), np.inf), where=moved != 0)
+    return np.where(np.isnan(flops) | np.isnan(moved), np.nan, ratio)
+
+
+@dataclass(frozen=True)
+class IntensityThreshold(Scheduler):
+    """A kernel below ``threshold`` (FLOP per unique byte) goes to the first device after devices[0] that accepts it.
+
+    All others, and those whose work is unknown, stay on devices[0]. The rule sees neither hand-overs nor durations; the default of
+    one FLOP a byte lies between streaming arithmetic (below one) and blocked matrix products (tens).
+    """
+
+    name: ClassVar[str] = "intensity-threshold"
+    threshold: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.threshold >= 0:
+            raise MappingError(f"`threshold >= 0` (FLOP per byte) must hold, but got threshold={self.threshold}")
+
+    def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
+        """Return the mapping; raise MappingError if devices[0] refuses a kernel."""
+        check_fallback(trace, machine, costs)
+        low = intensity(trace) < self.threshold
+        device = np.where(low, first_other(costs), 0)
+        return Mapping(device, self.name, f"below {self.threshold:g} FLOP/B away from {machine.devices[0].id}")
+
+
+def first_other(costs: CostTable) -> npt.NDArray[np.intp]:
+    """Return for each kernel the first device after devices[0] that accepts it, 0 if none does."""
+    accepts = costs.refusal == 0
+    accepts[0] = False
+    first: npt.NDArray[np.intp] = np.argmax(accepts, axis=0)
+    return first
