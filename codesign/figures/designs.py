@@ -1,0 +1,129 @@
+"""What a search found: every design tried, the ones no other beats, and the bound no design can pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.figures import style
+from codesign.units import prefix_of, show
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+OURS, BOUND, BASE = style.COLOURS["gemm"], style.COLOURS["triangular_solve"], style.INK
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One axis: what it measures and in which SI unit."""
+
+    name: str
+    unit: str
+
+    def label(self) -> str:
+        """Return the axis' label."""
+        return f"{self.name}, {{}}{self.unit}" if self.unit else self.name
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Designs of one machine: ``values[i]`` are design i's objectives, ``front[i]`` says that no other design beats it."""
+
+    label: str
+    values: NDArray[np.float64]
+    front: NDArray[np.bool_]
+    hypothetical: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A single design to compare with, such as everything on the GPU."""
+
+    label: str
+    values: tuple[float, ...]
+
+
+@style.styled
+def pareto(
+    clouds: Sequence[Cloud],
+    objectives: tuple[Objective, Objective],
+    *,
+    marks: Sequence[Mark] = (),
+    bound: float | None = None,
+    title: str = "",
+) -> "Figure":
+    """Draw designs in two objectives, the front as a staircase, and the lower bound of the first objective as a line."""
+    figure, (axes,) = style.canvas(4.6)
+    for index, cloud in enumerate(clouds):
+        _draw_cloud(axes, cloud, tuple(style.COLOURS.values())[index])
+    for mark in marks:
+        axes.scatter(*mark.values, marker="X", s=110, color=BASE, edgecolor="white", zorder=5, label=mark.label)
+    if bound is not None:
+        axes.axvline(bound, color=BOUND, linewidth=1.4, linestyle="--", label=f"lower bound {show(bound, objectives[0].unit)}")
+    _axis(axes, "x", objectives[0], _all_values(clouds, marks, 0, bound))
+    _axis(axes, "y", objectives[1], _all_values(clouds, marks, 1, None))
+    axes.grid(True)
+    axes.set_title(title or "Designs", pad=8)
+    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.4)
+    return figure
+
+
+def _draw_cloud(axes: "Axes", cloud: Cloud, colour: str) -> None:
+    face = {"facecolors": "none", "edgecolors": colour} if cloud.hypothetical else {"color": colour}
+    rest, front = cloud.values[~cloud.front], cloud.values[cloud.front]
+    front = front[np.argsort(front[:, 0])]
+    axes.scatter(rest[:, 0], rest[:, 1], s=14, alpha=0.45, linewidths=0.8, zorder=2, **face)
+    axes.step(front[:, 0], front[:, 1], where="post", color=colour, linewidth=1.2, zorder=3)
+    name = style.hypothetical_label(cloud.label, cloud.hypothetical)
+    axes.scatter(front[:, 0], front[:, 1], s=55, linewidths=1.6, zorder=4, label=name, **face)
+
+
+def _all_values(clouds: Sequence[Cloud], marks: Sequence[Mark], which: int, bound: float | None) -> NDArray[np.float64]:
+    found = [c.values[:, which] for c in clouds] + [np.array([m.values[which] for m in marks])]
+    return np.concatenate([*found, np.array([] if bound is None else [bound])])
+
+
+def _axis(axes: "Axes", which: str, objective: Objective, values: NDArray[np.float64]) -> None:
+    """Scale an axis to its values with some room, ticks in one SI prefix, and no offset or power of ten to decode."""
+    low, high = float(values.min()), float(values.max())
+    room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    scale, prefix = prefix_of(high) if high else (1.0, "")
+    getattr(axes, f"set_{which}lim")(low - room, high + room)
+    getattr(axes, f"set_{which}label")(objective.label().format(prefix))
+    getattr(axes, f"{which}axis").set_major_formatter(lambda value, _: f"{value / scale:.4g}")
+
+
+@style.styled
+def progress(
+    values: NDArray[np.float64], objective: Objective, *, bound: float | None = None, marks: Sequence[Mark] = (), title: str = ""
+) -> "Figure":
+    """Draw a search with one objective: each trial in order, the best so far, the bound and the designs to compare with."""
+    figure, (axes,) = style.canvas(4.2)
+    trials = np.arange(1, len(values) + 1)
+    axes.scatter(trials, values, s=16, color=OURS, alpha=0.5, linewidths=0, label="trial")
+    axes.step(
+        trials,
+        np.fmin.accumulate(values),
+        where="post",
+        color=OURS,
+        linewidth=1.6,
+        label=f"best so far {show(float(np.nanmin(values)), objective.unit)}",
+    )
+    for mark in marks:
+        axes.axhline(
+            mark.values[0], color=BASE, linewidth=1.2, linestyle="-.", label=f"{mark.label} {show(mark.values[0], objective.unit)}"
+        )
+    if bound is not None:
+        axes.axhline(bound, color=BOUND, linewidth=1.4, linestyle="--", label=f"lower bound {show(bound, objective.unit)}")
+    finite = values[np.isfinite(values)]
+    _axis(axes, "y", objective, np.concatenate([finite, [m.values[0] for m in marks], [] if bound is None else [bound]]))
+    axes.set_xlim(0, len(values) + 1)
+    axes.set_xlabel("trial")
+    axes.grid(True, axis="y")
+    axes.set_title(title or "Search", pad=8)
+    figure.legend(loc="outside lower center", ncols=4, columnspacing=1.4)
+    return figure

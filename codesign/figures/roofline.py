@@ -1,0 +1,134 @@
+"""Kernels under the roofs of a machine: work a byte against work a second."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Roof:
+    """A device's roof: ``peak`` in FLOP/s and ``bandwidth`` in byte/s; a dashed one is hypothetical, or no main roof."""
+
+    name: str
+    peak: float
+    bandwidth: float
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Points:
+    """One point a kernel, arrays of one length: ``intensity`` FLOP/byte, ``rate`` FLOP/s, ``share`` of the whole time, ``family``."""
+
+    intensity: Floats
+    rate: Floats
+    share: Floats
+    family: NDArray[np.object_]
+
+    def known(self) -> "Points":
+        """Return the points that have a place on logarithmic axes: kernels that only move data have none."""
+        keep = (self.intensity > 0) & (self.rate > 0) & np.isfinite(self.intensity) & np.isfinite(self.rate)
+        return Points(self.intensity[keep], self.rate[keep], self.share[keep], self.family[keep])
+
+
+@style.styled
+def roofline(points: Points, roofs: Sequence[Roof], title: str = "") -> "Figure":
+    """Draw kernels by family, the area of a point proportional to its share of the time, under the given roofs."""
+    figure, (axes,) = style.canvas(5.0)
+    shown = points.known()
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    _limits(axes, shown, roofs)
+    for index, roof in enumerate(roofs):
+        _draw_roof(axes, roof, index)
+    _draw_points(axes, shown)
+    axes.grid(True)
+    axes.set_xlabel("arithmetic intensity, FLOP per byte of DRAM traffic")
+    axes.set_ylabel("FLOP/s")
+    axes.yaxis.set_major_formatter(_si_flops)
+    axes.set_title(title or "Roofline", pad=8)
+    _legend(figure, shown)
+    _note_hidden(axes, points, shown)
+    return figure
+
+
+def _si_flops(value: float, _: int) -> str:
+    from codesign.units import prefix_of
+
+    scale, prefix = prefix_of(value)
+    return f"{value / scale:g} {prefix}"
+
+
+def _limits(axes: "Axes", points: Points, roofs: Sequence[Roof]) -> None:
+    ridges = [r.peak / r.bandwidth for r in roofs]
+    x = np.concatenate([points.intensity, ridges]) if len(points.intensity) or ridges else np.array([1.0])
+    y = np.concatenate([points.rate, [r.peak for r in roofs]]) if len(points.rate) or roofs else np.array([1.0])
+    axes.set_xlim(x.min() / 2, x.max() * 4)
+    axes.set_ylim(y.min() / 2, y.max() * 2.2)
+
+
+def _draw_roof(axes: "Axes", roof: Roof, index: int) -> None:
+    low, high = axes.get_xlim()
+    ridge = roof.peak / roof.bandwidth
+    line = {
+        "color": style.INK if not roof.dashed else style.MUTED,
+        "linestyle": "--" if roof.dashed else "-",
+        "linewidth": 1.4,
+        "zorder": 2,
+    }
+    axes.plot([low, ridge, high], [low * roof.bandwidth, roof.peak, roof.peak], **line)
+    axes.annotate(
+        roof.name, (high, roof.peak), xytext=(-4, 3), textcoords="offset points", ha="right", va="bottom", fontsize=8.5, color=line["color"]
+    )
+
+
+def _draw_points(axes: "Axes", points: Points) -> None:
+    """Draw the families with the most time first, so that small points stay visible on large ones."""
+    area = 12 + 1400 * points.share
+    for family in style.in_stack_order(points.family):
+        mine = points.family == family
+        axes.scatter(
+            points.intensity[mine],
+            points.rate[mine],
+            s=area[mine],
+            c=style.colour(family),
+            marker=style.MARKERS.get(family, "o"),
+            alpha=0.75,
+            edgecolors=style.INK,
+            linewidths=0.5,
+            zorder=3,
+        )
+
+
+def _legend(figure: "Figure", points: Points) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = []
+    for family in style.in_stack_order(points.family):
+        share = float(points.share[points.family == family].sum())
+        handles.append(
+            Line2D(
+                [], [], linestyle="", marker=style.MARKERS.get(family, "o"), markersize=8, markerfacecolor=style.colour(family),
+                markeredgecolor=style.INK, markeredgewidth=0.5, label=f"{style.family_name(family)} {100 * share:.0f} %",
+            )
+        )  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.4, handletextpad=0.3)
+
+
+def _note_hidden(axes: "Axes", points: Points, shown: Points) -> None:
+    """Say how much of the time has no place in the figure, because its kernels compute nothing or their work is unknown."""
+    hidden = float(points.share.sum() - shown.share.sum())
+    text = "area of a point: share of kernel time"
+    if hidden > 0.005:
+        text += f"\n{100 * hidden:.0f} % of the time is in kernels without FLOP or DRAM traffic"
+    axes.text(0.015, 0.98, text, transform=axes.transAxes, ha="left", va="top", fontsize=8.5, color=style.MUTED)

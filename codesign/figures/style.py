@@ -1,0 +1,136 @@
+"""How every figure looks: one colour and one marker a family, readable by colour-blind eyes, sized for a README's width."""
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from traces.schema import FAMILIES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/) for the seven families that carry the time, Paul Tol's muted scheme
+# (https://sronpersonalpages.nl/~pault/) for the rest. Neighbours in a stack are in FAMILIES' order; a test measures their distance
+# as the three kinds of colour-blind eyes see it.
+COLOURS = {
+    "gemm": "#0072B2",
+    "elementwise": "#E69F00",
+    "transpose": "#009E73",
+    "reduce": "#CC79A7",
+    "slice_concat": "#F0E442",
+    "triangular_solve": "#D55E00",
+    "lu": "#56B4E9",
+    "attention": "#882255",
+    "gather_scatter": "#999933",
+    "sort": "#332288",
+    "copy": "#707070",
+    "other": "#C8C8C8",
+}
+MARKERS = dict(zip(FAMILIES, ("s", "o", "^", "v", "D", "P", "X", "*", "h", "<", ">", "."), strict=True))
+STACK = (
+    "gemm",
+    "elementwise",
+    "slice_concat",
+    "transpose",
+    "reduce",
+    "triangular_solve",
+    "lu",
+    "attention",
+    "gather_scatter",
+    "sort",
+    "copy",
+    "other",
+)
+"""Families in the order of a stack: elementwise and slice_concat touch, because the survey's families do not tell them apart."""
+
+INK = "#222222"
+MUTED = "#6E6E6E"
+MOVING = "#4D4D4D"
+"""Transfers and hand-overs: no family, one dark grey."""
+OTHER_WORK = "#E4E4E4"
+"""What a publication does not break down."""
+
+WIDTH = 8.0
+"""Inches; at 150 dots an inch a figure is 1200 pixels wide and its text as large as a README's."""
+
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "svg.hashsalt": "codesign",
+}
+
+
+def styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
+    """Give a figure function the style, and leave the user's matplotlib settings as they were."""
+
+    @wraps(draw)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> "Figure":
+        import matplotlib
+
+        with matplotlib.rc_context(RC):
+            return draw(*args, **kwargs)
+
+    return wrapped
+
+
+def canvas(height: float, rows: int = 1, ratios: tuple[float, ...] = ()) -> tuple["Figure", list["Axes"]]:
+    """Return a figure of the common width, without pyplot's global state, and its axes from top to bottom."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", dpi=150)
+    axes = figure.subplots(rows, 1, squeeze=False, height_ratios=ratios or None)
+    return figure, list(axes[:, 0])
+
+
+def colour(family: str) -> str:
+    """Return a family's colour; what is no family of the schema (a transfer, a hand-over) is dark grey."""
+    return COLOURS.get(family, MOVING)
+
+
+def family_name(family: str) -> str:
+    """Return a family's name as people write it."""
+    return {"gemm": "GEMM", "lu": "LU", "slice_concat": "slice/concat", "gather_scatter": "gather/scatter"}.get(
+        family, family.replace("_", " ")
+    )
+
+
+def in_stack_order(families: Iterable[str]) -> list[str]:
+    """Return the given families in the order of a stack; others follow by name."""
+    present = set(families)
+    return [f for f in STACK if f in present] + sorted(present - set(STACK))
+
+
+def ink_on(background: str) -> str:
+    """Return black or white, whichever reads better on a colour (relative luminance of WCAG 2.2)."""
+    from matplotlib.colors import to_rgb
+
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(background)]
+    return "white" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] < 0.179 else "black"
+
+
+def hypothetical_label(name: str, hypothetical: bool) -> str:
+    """Return a device's or a machine's name, marked if it does not exist."""
+    return f"{name} (hypothetical)" if hypothetical else name

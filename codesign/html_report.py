@@ -1,0 +1,87 @@
+"""One HTML page of results that needs nothing beside itself: tables, figures as inline SVG, no scripts, no fonts, no network."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codesign import files
+from traces.errors import CodesignError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CSS = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #222; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.7rem; margin-bottom: 0.2rem; } h2 { font-size: 1.3rem; margin-top: 2.4rem; border-bottom: 1px solid #ccc; padding-bottom: 0.2rem; }
+h3 { font-size: 1.05rem; margin: 1.6rem 0 0.3rem; } p { max-width: 48rem; margin: 0.4rem 0; }
+table { border-collapse: collapse; margin: 0.8rem 0; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: #555; padding-bottom: 0.3rem; }
+th { text-align: left; border-bottom: 1.5px solid #888; padding: 0.2rem 0.9rem 0.2rem 0; vertical-align: bottom; }
+td { border-bottom: 1px solid #e4e4e4; padding: 0.2rem 0.9rem 0.2rem 0; vertical-align: top; }
+th.number, td.number { text-align: right; }
+figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; } figcaption, .meta { color: #555; font-size: 0.85rem; }
+details { margin: 0.8rem 0; } summary { cursor: pointer; } .scroll { overflow-x: auto; }
+@media print { details[open] summary { display: none; } figure { break-inside: avoid; } }
+"""
+
+
+def report(items: Iterable[Any], path: Path | str | None = None, *, title: str = "codesign") -> str:
+    """Return one self-contained HTML page, and write it to ``path`` if given.
+
+    Each item is a trace, a timeline, a result or a machine (its tables and figures), a matplotlib figure, a text (a heading if it
+    starts with '# ', else a paragraph), or anything that shows itself in a notebook (``_repr_html_``). Raises CodesignError for
+    anything else, and if the page cannot be written.
+    """
+    body = "\n".join(_section(item) for item in items)
+    page = _page(title, body)
+    if path is not None:
+        files.write(Path(path), page)
+    return page
+
+
+def _page(title: str, body: str) -> str:
+    from codesign import __version__
+
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{CSS}</style>\n</head>\n<body>\n'
+        f'<h1>{escape(title)}</h1>\n<p class="meta">codesign {__version__}</p>\n{body}\n</body>\n</html>\n'
+    )
+
+
+def _section(item: Any) -> str:
+    from matplotlib.figure import Figure
+
+    if isinstance(item, str):
+        return f"<h2>{escape(item[2:])}</h2>" if item.startswith("# ") else f"<p>{escape(item)}</p>"
+    if isinstance(item, Figure):
+        return figure_html(item)
+    from codesign import html_sections
+
+    made = html_sections.section(item)
+    if made is None:
+        raise CodesignError(f"a report takes traces, timelines, results, machines, figures and texts, but got {type(item).__name__}")
+    return made
+
+
+def figure_html(figure: "Figure", caption: str = "") -> str:
+    """Return a figure as an image inside the page; the text that stands for it is its title."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    words = caption or ", ".join(axes.get_title(loc="left") or axes.get_title() for axes in figure.axes[:1])
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(words)}">{below}</figure>'
+
+
+def table_html(headers: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", left: int = 1) -> str:
+    """Return a table: the first ``left`` columns are text, the others numbers aligned to the right. Every cell is escaped."""
+    kind = [""] * left + [' class="number"'] * (len(headers) - left)
+    head = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, headers, strict=True))
+    body = "".join("<tr>" + "".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kind, row, strict=True)) + "</tr>" for row in rows)
+    above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f'<div class="scroll"><table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,0 +1,82 @@
+"""What the survey of neural-network Monte Carlo (arXiv 2603.18126) published, beside what a replay gives.
+
+    python -m studies.nnvmc_survey        # every recorded trace on the survey's GPU
+
+The published numbers, each with the place it stands in, are in ``published/nnvmc_survey.toml``.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+BAND = ("elementwise", "slice_concat")
+"""XLA fuses elementwise work into its concatenations; the survey's regular expressions cannot tell them apart. Compared as one."""
+SAMPLING = "sampling"
+REST = "rest of the step"
+
+Shares = Mapping[tuple[str, str], float]
+"""Fractions of the kernel time by (phase, family); together one."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One published number, as a fraction of the whole kernel time, and ours."""
+
+    quantity: str
+    published: float
+    ours: float
+
+    @property
+    def difference(self) -> float:
+        """Ours minus the published number."""
+        return self.ours - self.published
+
+
+@cache
+def published() -> dict[str, Any]:
+    """Return the published numbers as the TOML file has them."""
+    text = resources.files("studies").joinpath("published/nnvmc_survey.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def compare(workload: str, shares: Shares) -> list[Comparison]:
+    """Return the survey's shares of a workload beside ours: the sampling phase, and each family outside (and within) it."""
+    survey = published()["shares"][workload]
+    sampling = sum(value for (phase, _), value in shares.items() if phase == SAMPLING)
+    found = [Comparison("sampling", survey["sampling"], sampling)]
+    for family, value in survey["outside"].items():
+        found.append(Comparison(f"{_band_name(family)} outside sampling", value, _share(shares, family, sampling=False)))
+    for family, value in survey.get("within", {}).items():
+        found.append(Comparison(f"{_band_name(family)} in sampling", value * survey["sampling"], _share(shares, family, sampling=True)))
+    return found
+
+
+def _share(shares: Shares, family: str, *, sampling: bool) -> float:
+    families = BAND if family == BAND[0] else (family,)
+    return sum(value for (phase, f), value in shares.items() if f in families and (phase == SAMPLING) == sampling)
+
+
+def _band_name(family: str) -> str:
+    return "elementwise + slice/concat" if family == BAND[0] else family.replace("_", " ")
+
+
+def published_shares(workload: str) -> dict[tuple[str, str], float]:
+    """Return the survey's fractions of the kernel time by (phase, family): the band joined by '+', the rest under ''."""
+    survey = published()["shares"][workload]
+    sampling = survey["sampling"]
+    within = {family: value * sampling for family, value in survey.get("within", {}).items()}
+    return _filled(SAMPLING, within, sampling) | _filled(REST, survey["outside"], 1.0 - sampling)
+
+
+def _filled(phase: str, families: Mapping[str, float], total: float) -> dict[tuple[str, str], float]:
+    known = {(phase, "+".join(BAND) if family == BAND[0] else family): value for family, value in families.items()}
+    return known | {(phase, ""): max(total - sum(families.values()), 0.0)}
+
+
+def kernel_time_band(molecule: str) -> tuple[float, float]:
+    """Return the published kernel time of a step on A5000 in seconds, as (low, high): the survey says only 'hundreds of ms'."""
+    band = published()["kernel_time"][molecule]
+    return band["low"], band["high"]

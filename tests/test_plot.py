@@ -1,0 +1,210 @@
+"""Do the figures show what they should, and can everybody read them?"""
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from codesign.figures import breakdown, designs, memory, queues, roofline, style
+from traces.schema import FAMILIES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+
+# Machado, Oliveira and Fernandes (2009), severity 1.0, on linear RGB.
+EYES = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    "full colour vision": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def seen(colour: str, eye: str) -> Floats:
+    """Return the CIELAB coordinates of a colour as an eye sees it."""
+    from matplotlib.colors import to_rgb
+
+    encoded = np.array(to_rgb(colour))
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(np.array(EYES[eye]) @ linear, 0, 1) / np.array([0.9505, 1.0, 1.089])
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def distance(a: str, b: str, eye: str) -> float:
+    return float(np.linalg.norm(seen(style.COLOURS[a], eye) - seen(style.COLOURS[b], eye)))
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_families_that_touch_in_a_stack_stay_apart_for_every_eye(eye: str) -> None:
+    """A difference of 10 in CIELAB is plain to see between areas that touch."""
+    near = {(a, b): distance(a, b, eye) for a, b in zip(style.STACK, style.STACK[1:], strict=False)}
+    assert min(near.values()) > 10, min(near, key=near.__getitem__)
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_the_seven_main_families_stay_apart_for_every_eye(eye: str) -> None:
+    near = {pair: distance(*pair, eye) for pair in combinations(style.STACK[:7], 2)}
+    assert min(near.values()) > 10, min(near, key=near.__getitem__)
+
+
+def test_every_family_has_a_colour_and_a_marker_of_its_own() -> None:
+    assert set(style.COLOURS) == set(style.MARKERS) == set(style.STACK) == set(FAMILIES)
+    assert len(set(style.COLOURS.values())) == len(set(style.MARKERS.values())) == len(FAMILIES)
+
+
+def test_text_on_every_colour_has_the_contrast_of_large_text() -> None:
+    def luminance(colour: str) -> float:
+        return float(((seen(colour, "full colour vision")[0] + 16) / 116) ** 3)
+
+    for colour in style.COLOURS.values():
+        low, high = sorted((luminance(colour), luminance(style.ink_on(colour))))
+        assert (high + 0.05) / (low + 0.05) > 4.5, colour
+
+
+def test_a_bar_has_phases_in_order_and_families_in_stack_order() -> None:
+    bar = breakdown.bar_of(
+        "x", {("b", "lu"): 0.1, ("b", "gemm"): 0.2, ("a", "elementwise+slice_concat"): 0.3, ("a", ""): 0.4, ("a", "copy"): 0.0}
+    )
+    assert [(s.phase, s.families) for s in bar.segments] == [
+        ("b", ("gemm",)),
+        ("b", ("lu",)),
+        ("a", ("elementwise", "slice_concat")),
+        ("a", ()),
+    ]
+
+
+def drawn_texts(figure: "Figure") -> list[str]:
+    figure.draw_without_rendering()
+    return [t.get_text() for axes in figure.axes for t in axes.texts]
+
+
+def test_the_breakdown_writes_phases_and_shares() -> None:
+    ours = breakdown.bar_of("FermiNet", {("sampling", "gemm"): 0.25, ("laplacian", "gemm"): 0.75})
+    survey = breakdown.bar_of("survey", {("sampling", ""): 0.28, ("rest", "gemm"): 0.72}, published=True)
+    texts = drawn_texts(breakdown.breakdown([ours, survey]))
+    assert texts == ["25", "75", "sampling 25 %", "laplacian 75 %", "28", "72"]
+
+
+def test_names_of_narrow_phases_do_not_overlap() -> None:
+    bar = breakdown.bar_of("x", {(phase, "gemm"): share for phase, share in (("sampling", 0.05), ("forward", 0.05), ("laplacian", 0.9))})
+    figure = breakdown.breakdown([bar])
+    figure.draw_without_rendering()
+    renderer = figure._get_renderer()  # type: ignore[attr-defined]
+    boxes = [t.get_window_extent(renderer) for t in figure.axes[0].texts if "%" in t.get_text()]
+    assert len(boxes) == 3
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_the_busy_fraction_of_a_slice_is_what_operations_cover() -> None:
+    start, end = np.array([0.0, 1.5, 3.0]), np.array([1.0, 2.5, 4.0])
+    assert queues.busy_fraction(start, end, np.linspace(0, 4, 5)).tolist() == [1.0, 0.5, 0.5, 1.0]
+    assert queues.busy_fraction(np.array([]), np.array([]), np.linspace(0, 4, 5)).tolist() == [0.0, 0.0, 0.0, 0.0]
+
+
+def operations(count: int = 100) -> queues.Operations:
+    queue = np.array([1 if i % 10 == 9 else 0 for i in range(count)])
+    family = np.where(queue == 1, "hand-over", "gemm").astype(object)
+    start = np.arange(count) * 1e-5
+    return queues.Operations(("GPU", "hand-over"), queue, start, start + 8e-6, family)
+
+
+def test_the_window_holds_the_queue_that_is_used_least() -> None:
+    made = operations()
+    low, high = queues.default_window(made)
+    rare = made.queue == 1
+    assert np.any(rare & (made.start >= low) & (made.end <= high))
+    assert 50 <= np.sum((made.start >= low) & (made.end <= high)) <= 62
+
+
+def test_the_timeline_names_its_queues_and_marks_the_window() -> None:
+    figure = queues.timeline(operations(), window=(1e-4, 2e-4))
+    whole, zoomed = figure.axes
+    assert [t.get_text() for t in whole.get_yticklabels()] == ["GPU", "hand-over"]
+    assert zoomed.get_xlim() == (1e-4, 2e-4)
+    assert "100 µs" in zoomed.get_xlabel()
+
+
+def test_an_empty_timeline_can_be_drawn() -> None:
+    nothing = queues.Operations(("GPU",), *(np.array([], dtype=t) for t in (np.int64, np.float64, np.float64, object)))
+    assert len(queues.timeline(nothing).axes) == 2
+
+
+def test_the_roofline_says_how_much_time_has_no_place_in_it() -> None:
+    points = roofline.Points(
+        np.array([0.5, 0.0, 50.0]),
+        np.array([1e11, 0.0, 1e13]),
+        np.array([0.5, 0.2, 0.3]),
+        np.array(["reduce", "copy", "gemm"], dtype=object),
+    )
+    texts = drawn_texts(roofline.roofline(points, [roofline.Roof("roof", 2e13, 7e11)]))
+    assert texts[0] == "roof"
+    assert "20 % of the time is in kernels without FLOP" in texts[-1]
+
+
+def test_the_roofline_draws_a_point_a_kernel_below_the_roof() -> None:
+    points = roofline.Points(
+        np.array([0.5, 50.0]), np.array([1e11, 1e13]), np.array([0.5, 0.5]), np.array(["reduce", "gemm"], dtype=object)
+    )
+    axes = roofline.roofline(points, [roofline.Roof("roof", 2e13, 7e11)]).axes[0]
+    drawn = sorted(tuple(xy) for c in axes.collections for xy in np.asarray(c.get_offsets()))
+    assert drawn == [(0.5, 1e11), (50.0, 1e13)]
+    assert axes.lines[0].get_ydata()[-1] == 2e13  # type: ignore[index]
+
+
+def test_memory_names_peak_and_capacity() -> None:
+    figure = memory.memory([memory.Filling("GDDR6", np.array([0.0, 1.0, 2.0]), np.array([1e9, 6e9, 2e9]), 24e9)])
+    assert drawn_texts(figure) == ["GDDR6: peak 6.00 GB of 24.0 GB, 25.0 %"]
+
+
+def test_the_front_is_a_staircase_and_hypothetical_designs_are_hollow() -> None:
+    values = np.array([[1.0, 4.0], [2.0, 2.0], [3.0, 3.0]])
+    front = np.array([True, True, False])
+    figure = designs.pareto(
+        [designs.Cloud("a", values, front), designs.Cloud("b", values + 1, front, hypothetical=True)],
+        (designs.Objective("time", "s"), designs.Objective("energy", "J")),
+        bound=0.5,
+    )
+    axes = figure.axes[0]
+    assert axes.lines[0].get_xydata().tolist() == [[1.0, 4.0], [2.0, 2.0]]  # type: ignore[union-attr]
+    labels = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert labels == ["a", "b (hypothetical)", "lower bound 500 ms"]
+    assert len(axes.collections[1].get_facecolor()) == 1
+    assert len(axes.collections[3].get_facecolor()) == 0
+
+
+def test_progress_draws_the_best_so_far() -> None:
+    figure = designs.progress(np.array([3.0, np.nan, 1.0, 2.0]), designs.Objective("time", "s"))
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [3.0, 3.0, 1.0, 1.0]  # type: ignore[union-attr]
+
+
+def test_figures_leave_matplotlib_as_it_was() -> None:
+    import matplotlib
+    from matplotlib import pyplot
+
+    before = dict(matplotlib.rcParams)
+    queues.timeline(operations())
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.1834, "s", "183 ms"),
+        (0.9996, "s", "1.00 s"),
+        (27.8e12, "FLOP/s", "27.8 TFLOP/s"),
+        (0.0, "B", "0 B"),
+        (None, "J", "—"),
+        (3.2e-13, "s", "0.320 ps"),
+    ],
+)
+def test_units_show_three_digits_under_an_si_prefix(value: float | None, unit: str, text: str) -> None:
+    from codesign.units import show
+
+    assert show(value, unit) == text
