@@ -1,0 +1,119 @@
+"""Variational Monte Carlo with neural wave functions: sampling and local energy, as deepqmc runs them.
+
+One step of deepqmc 1.2.0 without an optimiser (``deepqmc.fit.fit_wf``) is ``sampler.sample`` and then
+``deepqmc.loss.energy.compute_local_energy``. Both are here for one molecule in one electronic state on one GPU: the two
+batch axes of length one and the collectives between GPUs are left out, walkers are the one vmapped axis.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from traces.workloads.molecules import molecules
+from traces.workloads.stages import DEEPQMC_STAGES
+from traces.workloads.workload import Option, Program, Value, Workload
+
+if TYPE_CHECKING:
+    from traces.workloads.systems import System
+
+PRECISION = "highest"
+"""deepqmc computes matrix products in full FP32: importing it sets this for the whole process."""
+
+
+def sampling(system: "System") -> Callable[..., Any]:
+    """Return the Markov chain's program: the sampler's transitions of all walkers, in the scope phase_sampling.
+
+    It maps (parameters, sampler state, nuclei [n_nuclei, 3] in bohr, key) to (sampler state, configuration, statistics).
+    """
+
+    def sample(params: Any, state: Any, nuclei: Any, key: Any) -> Any:
+        import jax
+
+        with jax.named_scope("phase_sampling"):
+            return system.sampler.sample(key, state, params, nuclei)
+
+    return sample
+
+
+def local_energy(system: "System") -> Callable[..., Any]:
+    """Return the estimator's program, in the scope phase_laplacian.
+
+    It maps (parameters, configuration of all walkers) to local energies float32 [batch] in hartree. The means of six
+    terms that deepqmc logs beside them are left out (12 to 13 small reductions a step).
+    """
+
+    def energy(params: Any, configuration: Any) -> Any:
+        import jax
+
+        with jax.named_scope("phase_laplacian"):
+            one_walker = system.hamiltonian.local_energy(system.ansatz.apply)
+            energies, _ = jax.vmap(one_walker, (None, None, 0))(None, params, configuration)
+            return energies
+
+    return energy
+
+
+def _initial_sampling(system: "System", batch: int, seed: int) -> tuple[Any, ...]:
+    """Return parameters, sampler state, nuclei and a key: walkers are drawn around the nuclei, not yet equilibrated."""
+    import jax
+
+    key_params, key_electrons, key_walkers, key = jax.random.split(jax.random.PRNGKey(seed), 4)
+    one = system.hamiltonian.init_sample(key_electrons, system.nuclei, 1)[0]
+    params = system.ansatz.init(key_params, one)
+    return params, system.sampler.init(key_walkers, params, batch, system.nuclei), system.nuclei, key
+
+
+def _initial_energy(system: "System", batch: int, seed: int) -> tuple[Any, ...]:
+    """Return parameters and the configuration of all walkers, equal to those that sampling starts from."""
+    params, state, nuclei, _ = _initial_sampling(system, batch, seed)
+    return params, system.sampler.phys_conf(nuclei, state["r"])
+
+
+def _deepqmc_programs(ansatz: str, settings: Mapping[str, Value]) -> list[Program]:
+    from traces.workloads.numerics import numerics
+    from traces.workloads.systems import import_deepqmc, system
+
+    molecule, batch = molecules()[str(settings["molecule"])], int(settings["batch"])
+    sampler, steps, laplacian = str(settings["sampler"]), int(settings["steps"]), str(settings["laplacian"])
+    import_deepqmc()
+    with numerics(PRECISION, x64=False):
+        parts = system(ansatz, molecule, sampler, steps, laplacian)
+    make = partial(Program, precision=PRECISION, x64=False, stage_rules=DEEPQMC_STAGES)
+    return [
+        make("sampling", "sampling", sampling(parts), partial(_initial_sampling, parts, batch), doc=f"{steps} {sampler} steps"),
+        make("local-energy", "laplacian", local_energy(parts), partial(_initial_energy, parts, batch), doc=f"{laplacian} Laplacian"),
+    ]
+
+
+OPTIONS = (
+    Option("molecule", "CH4", "the molecule, at a fixed geometry", choices=("LiH", "CH4", "C2H6", "C4H4")),
+    Option("batch", 1024, "walkers (electron configurations)"),
+    Option(
+        "sampler", "metropolis", "proposal of the Markov chain: Gaussian, or drifted along the force", choices=("metropolis", "langevin")
+    ),
+    Option("steps", 10, "transitions of the Markov chain a step"),
+    Option(
+        "laplacian",
+        "loop",
+        "loop: linearise the gradient once, then one tangent an electron coordinate; forward: value, Jacobian and Laplacian together (folx)",
+        choices=("loop", "forward"),
+    ),
+)
+
+FERMINET = Workload(
+    name="ferminet",
+    framework="jax",
+    description="FermiNet (4 interactions, width 256, 16 determinants): Metropolis sampling and local energy",
+    source="deepqmc 1.2.0, ansatz/ferminet",
+    options=OPTIONS,
+    build=partial(_deepqmc_programs, "ferminet"),
+)
+
+DEFAULT = Workload(
+    name="default",
+    framework="jax",
+    description="deepqmc's default ansatz (3 interactions, width 128, Jastrow, cusps), which the survey calls PauliNet",
+    source="deepqmc 1.2.0, ansatz/default",
+    options=OPTIONS,
+    build=partial(_deepqmc_programs, "default"),
+)

@@ -1,0 +1,100 @@
+"""deepqmc's own parts, put together as deepqmc 1.2.0 does it for one molecule: ansatz, Hamiltonian, sampler.
+
+Values come from the configuration files inside the package (``deepqmc/conf``), instantiated with hydra as
+``deepqmc.app`` does; what a user may choose here (molecule, sampler, steps, Laplacian) replaces their entries.
+"""
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from traces.errors import MissingExtra
+from traces.workloads.molecules import Molecule
+from traces.workloads.numerics import contained
+
+SAMPLERS = {"metropolis": "decorr_metropolis_ferminet", "langevin": "decorr_langevin"}
+"""deepqmc's configuration of each sampler (conf/task/sampler_factory), both of ten steps by default."""
+
+
+@dataclass(frozen=True)
+class System:
+    """One molecule's wave function, energy and Markov chain, in deepqmc's interfaces.
+
+    ``ansatz.init(key, configuration)`` gives parameters, ``ansatz.apply(parameters, configuration)`` sign and log|psi| of
+    one walker; ``hamiltonian.local_energy`` and ``sampler.sample`` are what deepqmc's training loop calls.
+    ``nuclei`` are positions in bohr, float32 [n_nuclei, 3].
+    """
+
+    ansatz: Any
+    hamiltonian: Any
+    sampler: Any
+    nuclei: Any
+
+
+def system(ansatz: str, molecule: Molecule, sampler: str, steps: int, laplacian: str) -> System:
+    """Return deepqmc's ``ansatz`` ('ferminet', 'default', ...) on ``molecule``. Raises MissingExtra without deepqmc."""
+    import_deepqmc()
+    hamiltonian = _hamiltonian(molecule, laplacian)
+    wave_function = _ansatz(ansatz, hamiltonian)
+    chain = _configured(f"task/sampler_factory/{SAMPLERS[sampler]}.yaml", {"elec_sampler.samplers.0.length": steps})
+    electron_sampler = chain.keywords["elec_sampler"](hamil=hamiltonian, wf=wave_function.apply)
+    return System(wave_function, hamiltonian, electron_sampler, hamiltonian.mol.coords)
+
+
+def import_deepqmc() -> None:
+    """Import deepqmc and what it needs, leaving JAX's configuration and the environment as they are."""
+    import os
+
+    with contained():
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # set before the import, it spares the user a warning
+        try:
+            import deepqmc.app
+            import deepqmc.hamil
+            import deepqmc.molecule
+            import deepqmc.physics
+            import deepqmc.sampling
+            import deepqmc.wf
+            import folx  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise MissingExtra("nnvmc", f"deepqmc's wave functions ({error})") from error
+
+
+def _hamiltonian(molecule: Molecule, laplacian: str) -> Any:
+    from deepqmc.hamil import MolecularHamiltonian
+
+    return MolecularHamiltonian(mol=_deepqmc_molecule(molecule), laplacian_factory=_laplacian(laplacian))
+
+
+def _deepqmc_molecule(molecule: Molecule) -> Any:
+    from deepqmc.molecule import Molecule as DeepqmcMolecule
+
+    return DeepqmcMolecule(coords=molecule.coordinates, charges=molecule.charges, charge=0, spin=molecule.spin, unit=molecule.unit)
+
+
+def _laplacian(name: str) -> Any:
+    """'loop' is deepqmc's hamil/qc.yaml, 'forward' its hamil/qc_forward_laplacian.yaml."""
+    if name == "loop":
+        from deepqmc.physics import laplacian
+
+        return laplacian
+    import folx
+
+    return folx.ForwardLaplacianOperator(sparsity_threshold=0)
+
+
+def _ansatz(name: str, hamiltonian: Any) -> Any:
+    from deepqmc.app import instantiate_ansatz
+
+    return instantiate_ansatz(hamiltonian, _configured(f"ansatz/{name}.yaml"))
+
+
+def _configured(path: str, changes: dict[str, Any] | None = None) -> Any:
+    """Instantiate one of deepqmc's configuration files, with entries replaced (``changes``: dotted path to value)."""
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    text = resources.files("deepqmc").joinpath("conf", path).read_text(encoding="utf-8")
+    config = OmegaConf.create(text)
+    for key, value in (changes or {}).items():
+        OmegaConf.update(config, key, value)
+    return instantiate(config, _convert_="all")

@@ -1,0 +1,178 @@
+"""What a workload is: named options, and the programs that they select.
+
+A workload is a declaration. Its ``build`` function imports its framework when it is called, never before.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from traces.errors import CaptureError, nearest
+from traces.workloads.numerics import numerics
+
+if TYPE_CHECKING:
+    from traces.capture.target import CompileTarget
+    from traces.trace import Trace
+
+log = logging.getLogger("traces")
+
+Value = str | int
+StageRules = tuple[tuple[str, str], ...]
+"""Ordered (stage, regular expression): the first that is found in a kernel's op_name gives its stage."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting of a workload: a name from ``choices``, or a whole number of at least ``at_least``."""
+
+    name: str
+    default: Value
+    doc: str
+    choices: tuple[str, ...] = ()
+    at_least: int = 1
+
+    def check(self, value: Value) -> Value:
+        """Return the value as the option's type (choices are matched in any case). Raises CaptureError."""
+        return self._chosen(str(value)) if self.choices else self._counted(value)
+
+    def _chosen(self, value: str) -> str:
+        for choice in self.choices:
+            if choice.lower() == value.lower():
+                return choice
+        raise CaptureError(f"there is no {self.name} {value!r}; {_among(value, self.choices)}")
+
+    def _counted(self, value: Value) -> int:
+        try:
+            count = int(value)
+        except ValueError:
+            count = self.at_least - 1
+        if count < self.at_least or isinstance(value, float) and value != count:
+            raise CaptureError(f"`{self.name} >= {self.at_least}` must hold for the whole number {self.name}, but got {value!r}")
+        return count
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A combination of option values that cannot run, why, and what to choose instead."""
+
+    values: Mapping[str, Value]
+    because: str
+    instead: str
+
+    def meets(self, settings: Mapping[str, Value]) -> bool:
+        return all(settings[name] == value for name, value in self.values.items())
+
+
+@dataclass(frozen=True)
+class Program:
+    """One jittable function of a workload.
+
+    ``function(*arguments)`` runs for real on real arguments; capturing needs only their shapes. ``initial(seed)`` makes
+    real arguments (a tuple of pytrees of arrays). ``precision`` and ``x64`` are the JAX settings that it is written for.
+    """
+
+    name: str
+    phase: str
+    function: Callable[..., Any]
+    initial: Callable[[int], tuple[Any, ...]]
+    precision: str
+    x64: bool
+    stage_rules: StageRules
+    doc: str = ""
+
+    def shapes(self) -> tuple[Any, ...]:
+        """Return the arguments as pytrees of jax.ShapeDtypeStruct; no array is made."""
+        import jax
+
+        with self.numerics():
+            shapes: tuple[Any, ...] = jax.eval_shape(self.initial, 0)
+        return shapes
+
+    def arguments(self, seed: int = 0) -> tuple[Any, ...]:
+        """Return real arguments on JAX's default device: initialised parameters, walkers drawn with ``seed``."""
+        import jax
+
+        with self.numerics():
+            arguments: tuple[Any, ...] = jax.jit(self.initial)(seed)
+        return arguments
+
+    def run(self, *arguments: Any) -> Any:
+        """Compile and run the function for real, under the precision it declares."""
+        import jax
+
+        with self.numerics():
+            return jax.jit(self.function)(*arguments)
+
+    @contextmanager
+    def numerics(self) -> Iterator[None]:
+        """Set JAX's matrix-product precision and x64 to what the program declares, in this thread and block only."""
+        with numerics(self.precision, self.x64):
+            yield
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A named family of programs; ``build(settings)`` makes those of one step, in the order in which they run."""
+
+    name: str
+    framework: str
+    description: str
+    source: str
+    options: tuple[Option, ...]
+    build: Callable[[Mapping[str, Value]], list[Program]]
+    conflicts: tuple[Conflict, ...] = field(default=())
+
+    def settings(self, **given: Value) -> dict[str, Value]:
+        """Return the value of every option: those given, checked, and defaults. Raises CaptureError."""
+        known = {option.name: option for option in self.options}
+        for name in given:
+            if name not in known:
+                raise CaptureError(f"the workload {self.name!r} has no option {name!r}; {nearest(name, known)}")
+        settings = {name: option.check(given.get(name, option.default)) for name, option in known.items()}
+        self._refuse_conflicts(settings)
+        return settings
+
+    def _refuse_conflicts(self, settings: Mapping[str, Value]) -> None:
+        for conflict in self.conflicts:
+            if conflict.meets(settings):
+                values = ", ".join(f"{name}={value}" for name, value in conflict.values.items())
+                raise CaptureError(f"the workload {self.name!r} cannot run with {values}: {conflict.because}; {conflict.instead}")
+
+    def programs(self, **given: Value) -> list[Program]:
+        """Return the programs of one step. Raises CaptureError for options that cannot be, MissingExtra."""
+        return self.build(self.settings(**given))
+
+    def capture(self, target: "CompileTarget", **given: Value) -> "Trace":
+        """Capture every program of one step for ``target`` and join them into one trace, in order."""
+        from traces.trace import merge
+
+        settings = self.settings(**given)
+        programs = self.build(settings)
+        return merge([self._captured(program, target, settings) for program in programs], names=[p.phase for p in programs])
+
+    def _captured(self, program: Program, target: "CompileTarget", settings: Mapping[str, Value]) -> "Trace":
+        from traces.capture import capture
+
+        log.info("capturing %s of %s (%s) for %s", program.name, self.name, settings, target.id)
+        return capture(
+            program.function,
+            program.shapes(),
+            target=target,
+            precision=program.precision,
+            x64=program.x64,
+            phase=program.phase,
+            program=f"{self.name}/{program.name}",
+            options=dict(settings),
+            stage_rules=program.stage_rules,
+        )
+
+
+def _among(name: str, choices: tuple[str, ...]) -> str:
+    """Like ``errors.nearest``, in the choices' own case."""
+    lowered = {choice.lower(): choice for choice in choices}
+    hint = nearest(name, lowered)
+    for low, choice in lowered.items():
+        hint = hint.replace(repr(low), repr(choice))
+    return hint if hint.startswith("did") else "known: " + ", ".join(choices)
