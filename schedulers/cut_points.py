@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from schedulers.scheduler import Mapping, Scheduler, check_fallback
 from schedulers.serial_model import HandOverTerms, hand_over_terms
+from traces.errors import MappingError
 
 if TYPE_CHECKING:
     from arch.cost import CostTable
@@ -34,20 +35,28 @@ class CutPoints(Scheduler):
     """Switch devices where that pays: optimal under the serial hand-over model (``schedulers.serial_model``).
 
     A heuristic for replay wherever the machine overlaps devices or keeps copies that stay valid, for the model knows neither.
+    ``bytes_weight``, from 0 to 1, is the share of the live bytes that a hand-over is charged for: below 1 the mapping is no longer
+    optimal under the model, but may replay faster where most of what is live has a valid copy on the other side already.
     """
 
     name: ClassVar[str] = "cut-points"
     exact: ClassVar[bool] = True
+    bytes_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bytes_weight <= 1:
+            raise MappingError(f"`0 <= bytes_weight <= 1` must hold, but got bytes_weight={self.bytes_weight}")
 
     def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
         """Return the mapping; raise MappingError if devices[0] refuses a kernel."""
-        return partition(trace, machine, costs).mapping
+        return partition(trace, machine, costs, self.bytes_weight).mapping
 
 
-def partition(trace: Trace, machine: Machine, costs: CostTable) -> Partition:
+def partition(trace: Trace, machine: Machine, costs: CostTable, bytes_weight: float = 1.0) -> Partition:
     """Return the mapping of least ``serial_cost`` and that cost; ``costs`` are warm prices (``cost_table(trace, machine)``).
 
-    Takes time linear in kernel rows, independent of trip counts. Raises MappingError if devices[0] refuses a kernel.
+    With a ``bytes_weight`` below 1 both are those of a model in which only that share of the live bytes moves. Takes time linear in
+    kernel rows, independent of trip counts. Raises MappingError if devices[0] refuses a kernel.
     """
     from schedulers.least_cost import least_cost
     from schedulers.live_cuts import live_cuts
@@ -55,9 +64,26 @@ def partition(trace: Trace, machine: Machine, costs: CostTable) -> Partition:
     check_fallback(trace, machine, costs)
     run_s = np.where(costs.refusal == 0, costs.duration_s * trace.executions, np.inf)
     events, depth = program_events(trace)
-    seconds, device = least_cost(*events, depth, run_s, cut_costs(live_cuts(trace), hand_over_terms(machine)))
-    mapping = Mapping(device, CutPoints.name, f"{seconds:.9g} s under the serial hand-over model")
+    terms = hand_over_terms(machine).weighted(bytes_weight)
+    seconds, device = least_cost(*events, depth, run_s, cut_costs(live_cuts(trace), terms))
+    model = "the serial hand-over model" + ("" if bytes_weight == 1 else f" with {bytes_weight:.3g} of the live bytes")
+    mapping = Mapping(device, CutPoints.name, f"{seconds:.9g} s under {model}")
     return Partition(mapping, float(seconds))
+
+
+def mapping_cost(trace: Trace, machine: Machine, costs: CostTable, mapping: Mapping) -> float:
+    """Return ``serial_cost`` of a mapping without unrolling loops. Raises MappingError if it does not fit."""
+    from schedulers.live_cuts import live_cuts
+
+    device = mapping.check(trace, machine, costs).device
+    moves = cut_costs(live_cuts(trace), hand_over_terms(machine))
+    first, end = trace.regions["first_kernel"], trace.regions["end_kernel"]
+    loops = np.flatnonzero(first < end)
+    rows = np.arange(len(device))
+    run = (costs.duration_s[device, rows] * trace.executions).sum()
+    forward = moves[rows, np.concatenate([[0], device[:-1]]), device].sum()
+    back = moves[len(device) + loops, device[end[loops] - 1], device[first[loops]]].sum()
+    return float(run + forward + back)
 
 
 def cut_costs(cuts: LiveCuts, terms: HandOverTerms) -> Float:

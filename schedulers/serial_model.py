@@ -45,6 +45,10 @@ class HandOverTerms:
         always = self.fixed_s[source, target]
         return float(always + self.latency_s[source, target] + moved * self.s_per_byte[source, target] if moved else always)
 
+    def weighted(self, bytes_weight: float) -> HandOverTerms:
+        """Return the terms of a model in which only this share of the live bytes moves."""
+        return HandOverTerms(self.fixed_s, self.latency_s, bytes_weight * self.s_per_byte)
+
 
 def hand_over_terms(machine: Machine) -> HandOverTerms:
     """Return what a change of device costs on ``machine``, for every pair of its devices.

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schedulers.cut_points import CutPoints, cut_costs, partition
+from schedulers.cut_points import CutPoints, mapping_cost, partition
 from schedulers.live_cuts import live_cuts
 from schedulers.scheduler import Mapping
-from schedulers.serial_model import hand_over_terms, live_bytes, serial_cost, unrolled
+from schedulers.serial_model import live_bytes, serial_cost, unrolled
 from tests.fixed_prices import US, random_traces, toy_costs, toy_machine
 from tests.toys import Toy
 from traces import Trace
@@ -19,7 +19,7 @@ from traces.errors import MachineError, MappingError
 
 
 def on(*device: int) -> Mapping:
-    return Mapping(np.array(device), "by hand")
+    return Mapping(np.array(device, dtype=int), "by hand")
 
 
 def chain(size: int = 40_000) -> Trace:
@@ -129,16 +129,9 @@ def test_no_mapping_beats_the_dynamic_programme_under_the_serial_model(trace: Tr
 def test_cuts_add_up_to_what_unrolling_gives_for_any_mapping(trace: Trace, data: Any) -> None:
     machine, kernels = toy_machine(1, 1), len(trace.kernels)
     device = data.draw(st.lists(st.integers(0, 2), min_size=kernels, max_size=kernels))
-    costs = toy_costs(np.zeros((3, kernels)))
-    rows = list(unrolled(trace))
-    moves = cut_costs(live_cuts(trace), hand_over_terms(machine)) if rows else np.zeros((1, 3, 3))
-    rows_and_backs = [(([0, *device])[k], device[k], k) for k in range(kernels)]
-    for r in range(len(trace.regions)):
-        first, end = int(trace.regions["first_kernel"][r]), int(trace.regions["end_kernel"][r])
-        if first < end:
-            rows_and_backs.append((device[end - 1], device[first], kernels + r))
-    total = sum(moves[cut, a, b] for a, b, cut in rows_and_backs)
-    assert total == pytest.approx(serial_cost(trace, machine, costs, on(*device)), rel=1e-9, abs=1e-15)
+    costs = toy_costs(np.arange(3 * kernels).reshape(3, kernels))
+    expected = serial_cost(trace, machine, costs, on(*device))
+    assert mapping_cost(trace, machine, costs, on(*device)) == pytest.approx(expected, rel=1e-9, abs=1e-15)
 
 
 def test_a_loop_switches_devices_only_if_its_iterations_gain_more_than_the_way_there_and_back() -> None:
@@ -164,3 +157,14 @@ def test_devices_without_a_path_between_them_are_an_error() -> None:
     machine.links = ()
     with pytest.raises(MachineError, match="no path from hbm to dram0"):
         CutPoints().schedule(chain(), machine, toy_costs([[1, 1], [1, 1]]))
+
+
+def test_charging_for_fewer_bytes_switches_sooner() -> None:
+    machine, costs = toy_machine(0, 1), toy_costs([[10, 10], [20, 5]])
+    assert CutPoints(0.25).schedule(loop_of_two(10), machine, costs).device.tolist() == [0, 1]
+    assert partition(loop_of_two(10), machine, costs, 0.25).serial_s == pytest.approx((10 * (10 + 2.5 + 5) + 9 * 2.5) * US)
+
+
+def test_the_share_of_bytes_must_be_a_share() -> None:
+    with pytest.raises(MappingError, match=r"0 <= bytes_weight <= 1.*bytes_weight=1.5"):
+        CutPoints(1.5)

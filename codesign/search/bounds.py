@@ -1,0 +1,205 @@
+"""Lower bounds on the time of any design in a space: what no mapping and no choice of the machine's parameters can beat.
+
+They rest on one assumption: with all other parameters held, a price never falls and then rises (or the reverse) as one parameter grows,
+so that over the box of the space it is least at a corner. Each kernel is then priced at its cheapest corner on its own, warm, and
+hand-overs, contention and queues are free.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codesign.search.space import Range, Space
+from traces.errors import MachineError, SearchError
+
+if TYPE_CHECKING:
+    from arch.machine import Machine
+    from traces.trace import Trace
+
+Float = npt.NDArray[np.float64]
+
+MOST_CORNERS = 1 << 12
+MOST_LAUNCHES = 2_000_000
+"""Launches that the critical path walks at most; beyond, it counts fewer iterations of the longest loops, which can only lower it."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A lower bound in seconds (None: none could be proven), by which method, and what each method gave."""
+
+    seconds: float | None
+    method: str
+    parts: dict[str, float]
+
+
+def lower_bound(trace: Trace, machine: Machine, space: Space | None = None) -> Bound:
+    """Return the best of three lower bounds on the time of ``trace`` on any machine of the space (None: this one) under any mapping.
+
+    - critical path: the longest chain of dependent launches, each on its cheapest device.
+    - load: work divided without loss among the devices, each of which runs one kernel at a time (a linear programme).
+    - issue: the host issues one launch an interval, and the last one must still run.
+
+    Its ``seconds`` are None, and ``method`` says why, where prices are seen not to be monotone or corners are too many.
+    """
+    ranges = (space or Space(machine={})).resolved(machine).ranges
+    try:
+        corners = corner_machines(machine, ranges)
+        least = _cheapest_if_monotone(trace, corners, probes(machine, ranges))
+    except (MachineError, SearchError) as error:
+        return Bound(None, f"none: {error}", {})
+    parts = _parts(trace, corners, least)
+    method = max(parts, key=lambda name: parts[name])
+    where = f"each kernel priced at its cheapest corner of {', '.join(sorted(ranges))}, which prices are monotone in" if ranges else ""
+    return Bound(parts[method], "; ".join(filter(None, [f"{method}: {METHODS[method]}", where])), parts)
+
+
+METHODS = {
+    "critical path": "longest chain of dependent launches, each warm on its cheapest device, hand-overs free",
+    "load": "warm work divided fractionally among devices that each run one kernel at a time (linear programme), hand-overs free",
+    "issue": "one launch an issue interval, then the last launch",
+}
+
+
+def _parts(trace: Trace, corners: list[Machine], least: Float) -> dict[str, float]:
+    if not len(trace.kernels):
+        return dict.fromkeys(METHODS, 0.0)
+    latency, interval = (min(getattr(m.host, name) for m in corners) for name in ("launch_latency_s", "launch_interval_s"))
+    each = least.min(axis=0)
+    found = (critical_path(trace, each), load(least * trace.executions), issue(trace, each, interval))
+    return {name: latency + seconds for name, seconds in zip(METHODS, found, strict=True)}
+
+
+def corner_machines(machine: Machine, ranges: dict[str, Range]) -> list[Machine]:
+    """Return the machines at all corners of ``ranges``; raise SearchError if they are too many, MachineError if one cannot be."""
+    ends = {name: sorted({r.low, r.high}) for name, r in ranges.items()}
+    count = math.prod(len(e) for e in ends.values())
+    if count > MOST_CORNERS:
+        raise SearchError(f"the space has {count} corners, more than the {MOST_CORNERS} that are priced")
+    return [with_values(machine, ranges, dict(zip(ends, corner, strict=True))) for corner in itertools.product(*ends.values())]
+
+
+def with_values(machine: Machine, ranges: dict[str, Range], values: dict[str, float]) -> Machine:
+    """Return ``machine`` with these values of its parameters, whole where the range is."""
+    typed = {name: int(value) if ranges[name].whole else float(value) for name, value in values.items()}
+    return machine.with_(**typed) if typed else machine
+
+
+def probes(machine: Machine, ranges: dict[str, Range]) -> list[Machine]:
+    """Return machines within the space on which to test that prices are monotone: its centre, and for each parameter the way there."""
+    low = {name: r.low for name, r in ranges.items()}
+    centre = {name: r.clip((r.low + r.high) / 2) for name, r in ranges.items()}
+    return [with_values(machine, ranges, values) for values in (centre, *({**low, name: centre[name]} for name in ranges))]
+
+
+def _cheapest_if_monotone(trace: Trace, corners: list[Machine], inside: list[Machine]) -> Float:
+    """Return ``cheapest`` of the corners; raise SearchError if a machine inside is cheaper for some kernel."""
+    least = cheapest(trace, corners)
+    below = cheapest(trace, inside) < least * (1 - 1e-9)
+    if below.any():
+        device, row = np.argwhere(below)[0]
+        raise SearchError(
+            f"prices must be monotone in each parameter, but device {corners[0].devices[device].id!r} runs kernel {row} faster inside the "
+            "space than at its corners"
+        )
+    return least
+
+
+def cheapest(trace: Trace, machines: list[Machine]) -> Float:
+    """Return the least warm price of one execution of each kernel on each device over ``machines``, float64[D, K]; inf where refused.
+
+    Rounded down to whole picoseconds a launch, so that it is never above what a replay, which rounds to the nearest, charges.
+    """
+    from arch.cost import cost_table
+
+    tables = [cost_table(trace, machine) for machine in machines]
+    prices = np.min([np.where(t.refusal == 0, t.duration_s, np.inf) for t in tables], axis=0)
+    launches = trace.kernels["launches"]
+    whole: Float = np.floor(prices / launches * 1e12) * 1e-12 * launches
+    return whole
+
+
+def critical_path(trace: Trace, duration: Float) -> float:
+    """Return the seconds of the longest chain of dependent launches; ``duration`` is that of each row, float64[K]."""
+    from codesign.search.critical_path import longest_chain
+
+    sets = int(trace.alias_index.max(initial=-1)) + 1
+    return float(longest_chain(_walk(trace), trace.access_offsets, trace.access_alias, trace.access_writes, sets, duration))
+
+
+def _walk(trace: Trace) -> npt.NDArray[np.int32]:
+    """Return the rows of all launches in order, with fewer iterations of the longest loops beyond ``MOST_LAUNCHES``."""
+    regions = trace.regions
+    trips = [int(n) for n in regions["trip_count"]]
+    while len(trace.kernels) and _length(trace, trips) > MOST_LAUNCHES and max(trips) > 1:
+        longest = trips.index(max(trips))
+        trips[longest] //= 2
+    body: list[list[npt.NDArray[np.int32]]] = [[] for _ in trips]
+    reached = [int(first) for first in regions["first_kernel"]]
+    walks: list[npt.NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * len(trips)
+    for region in _by_end(trace):
+        parent, first, end = int(regions["parent"][region]), int(regions["first_kernel"][region]), int(regions["end_kernel"][region])
+        body[region].append(np.arange(reached[region], end, dtype=np.int32))
+        walks[region] = np.tile(np.concatenate(body[region]), trips[region])
+        if parent >= 0:
+            body[parent] += [np.arange(reached[parent], first, dtype=np.int32), walks[region]]
+            reached[parent] = end
+    return walks[0]
+
+
+def _by_end(trace: Trace) -> list[int]:
+    """Return the regions, children before their parents, siblings in order."""
+    depth = {-1: -1}
+    for region, parent in enumerate(trace.regions["parent"].tolist()):
+        depth[region] = depth[parent] + 1
+    return sorted(range(len(trace.regions)), key=lambda r: (-depth[r], r))
+
+
+def _length(trace: Trace, trips: list[int]) -> int:
+    times: list[int] = []
+    for region, parent in enumerate(trace.regions["parent"].tolist()):
+        times.append(trips[region] * (times[parent] if parent >= 0 else 1))
+    return sum(times[region] for region in trace.kernels["region"].tolist())
+
+
+def load(work: Float) -> float:
+    """Return the least possible load of the busiest device if work may be divided at will.
+
+    ``work`` is float64[D, K]: the seconds that all executions of a kernel take on a device, inf where it cannot run. The answer is the
+    dual of the linear programme, evaluated for the solver's weights of the devices: a lower bound however well these are found.
+    """
+    weights = _device_weights(work)
+    with np.errstate(invalid="ignore"):
+        weighted = np.where(np.isinf(work), np.inf, weights[:, None] * work)
+    return float(weighted.min(axis=0).sum())
+
+
+def _device_weights(work: Float) -> Float:
+    """Return weights of the devices' times, float64[D], adding up to one: those that make the dual's value largest."""
+    from scipy.optimize import linprog
+    from scipy.sparse import coo_array
+
+    devices, kernels = work.shape
+    device, kernel = np.nonzero(np.isfinite(work))
+    rows = np.arange(len(device))
+    scale = work[device, kernel].max(initial=0.0) or 1.0
+    entries = np.concatenate([-work[device, kernel] / scale, np.ones(len(device))])
+    where = (np.tile(rows, 2), np.concatenate([device, devices + kernel]))
+    below: Any = coo_array((entries, where), shape=(len(device), devices + kernels)).tocsr()  # value of kernel <= weight x work
+    aim = np.repeat([0.0, -1.0], [devices, kernels])
+    solved = linprog(aim, below, np.zeros(len(device)), (1 + aim)[None, :], np.ones(1), method="highs")
+    weights = np.ones(devices) if solved.x is None else np.clip(solved.x[:devices], 0.0, None)
+    return np.asarray(weights / weights.sum())
+
+
+def issue(trace: Trace, duration: Float, interval_s: float) -> float:
+    """Return when the last launch can have ended at the earliest, the host issuing one entry or command buffer an interval."""
+    buffer = trace.kernels["command_buffer"]
+    follows = (buffer >= 0) & (np.concatenate([[-1], buffer[:-1]]) == buffer)
+    issues = int(trace.executions[~follows].sum())
+    return max(issues - 1, 0) * interval_s + float(duration[-1]) / int(trace.kernels["launches"][-1])

@@ -1,0 +1,157 @@
+"""From a point of the search space to a design: the machine, the mapping, and what they take and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dictionary
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from codesign.search.groups import Groups
+from codesign.search.space import GROUPS, Space
+from schedulers.scheduler import Mapping, Scheduler
+from traces import registry
+from traces.errors import CapacityError, MachineError, MappingError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from arch.cost import CostTable
+    from arch.machine import Machine
+    from traces.trace import Trace
+
+Point = dict[str, Any]
+"""A point of the space: 'policy' and its parameters, 'machine.NAME', 'group.NAME'."""
+POLICY, MACHINE, GROUP = "policy", "machine.", "group."
+
+
+@dataclass(frozen=True)
+class Design:
+    """One design and what a replay makes of it. ``machine`` holds the parameters that the search set, ``policy`` how it mapped.
+
+    ``energy_j`` and ``area_mm2`` are None where unknown.
+    """
+
+    trial: int
+    time_s: float
+    energy_j: float | None
+    area_mm2: float | None
+    machine: dict[str, float]
+    policy: dict[str, Any]
+    mapping: Mapping
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the design for JSON."""
+        return {**self.__dict__, "mapping": self.mapping.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Dictionary[str, Any]) -> Design:
+        """Return the design that ``to_dict`` wrote."""
+        return cls(**{**data, "mapping": Mapping.from_dict(data["mapping"])})
+
+    def value(self, measure: str) -> float:
+        """Return one of 'time_s', 'energy_j', 'area_mm2'; NaN where unknown."""
+        found = getattr(self, measure)
+        return float("nan") if found is None else float(found)
+
+
+class Designer:
+    """Draws points of a resolved space for one trace and machine, and builds and evaluates the designs they stand for."""
+
+    def __init__(self, trace: Trace, machine: Machine, space: Space) -> None:
+        self.trace, self.machine, self.space = trace, machine, space
+        self._priced: dict[tuple[float, ...], tuple[Machine, CostTable]] = {}
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The groups of kernels of the space."""
+        return Groups.of(self.trace, self.space.group_by)
+
+    @cached_property
+    def choices(self) -> dict[str, list[str]]:
+        """For each group that has a choice, the devices it may go to."""
+        return self.groups.choices(self.machine, self.priced({})[1])
+
+    @cached_property
+    def whole_devices(self) -> list[str]:
+        """The devices that accept every kernel of the trace."""
+        costs = self.priced({})[1]
+        return [d.id for d, codes in zip(self.machine.devices, costs.refusal, strict=True) if not codes.any()]
+
+    def suggest(self, trial: optuna.Trial) -> Point:
+        """Draw a point, only what its policy needs."""
+        for name, limits in self.space.ranges.items():
+            if limits.whole:
+                trial.suggest_int(MACHINE + name, int(limits.low), int(limits.high))
+            else:
+                trial.suggest_float(MACHINE + name, limits.low, limits.high, log=limits.log)
+        policy = trial.suggest_categorical(POLICY, self.space.policies)
+        if policy == "single-device":
+            trial.suggest_categorical("device", self.whole_devices)
+        for name, owner in (("threshold", "intensity-threshold"), ("bytes_weight", "cut-points")):
+            limits = getattr(self.space, name)
+            if policy == owner:
+                trial.suggest_float(name, limits.low, limits.high, log=limits.log)
+        if policy == GROUPS:
+            for name, devices in self.choices.items():
+                trial.suggest_categorical(GROUP + name, devices)
+        return trial.params
+
+    def seeds(self) -> list[Point]:
+        """Return points to begin with: the machine as it is under every policy of the space, with telling parameters."""
+        base = {MACHINE + name: limits.clip(self.machine.parameters[name].value) for name, limits in self.space.ranges.items()}
+        return [base | choice for policy in self.space.policies for choice in self._variants(policy)]
+
+    def _variants(self, policy: str) -> list[Point]:
+        if policy == "single-device":
+            return [{POLICY: policy, "device": name} for name in self.whole_devices]
+        if policy == "intensity-threshold":
+            return [{POLICY: policy, "threshold": self.space.threshold.clip(1.0)}]
+        if policy == "cut-points":
+            return [{POLICY: policy, "bytes_weight": self.space.bytes_weight.clip(share)} for share in (1.0, 0.1)]
+        if policy == GROUPS:
+            fastest = self.groups.fastest(self.machine, self.priced({})[1], self.trace.executions)
+            return [{POLICY: policy} | {GROUP + name: fastest[name] for name in self.choices}]
+        return [{POLICY: policy}]
+
+    def priced(self, overrides: Dictionary[str, float]) -> tuple[Machine, CostTable]:
+        """Return the machine with these parameters and its warm cost table; the last one asked for is kept."""
+        from arch.cost import cost_table
+
+        key = tuple(overrides.values())
+        if key not in self._priced:
+            machine = self.machine.with_(**overrides) if overrides else self.machine
+            self._priced = {key: (machine, cost_table(self.trace, machine))}
+        return self._priced[key]
+
+    def overrides(self, point: Point) -> dict[str, float]:
+        """Return the parameters of the machine that a point sets."""
+        return {name: point[MACHINE + name] for name in self.space.ranges}
+
+    def mapping(self, point: Point) -> Mapping:
+        """Return the mapping of a point. Raises MappingError if its policy finds none."""
+        machine, costs = self.priced(self.overrides(point))
+        if point[POLICY] == GROUPS:
+            chosen = {name: point[GROUP + name] for name in self.choices}
+            return self.groups.mapping(machine, costs, chosen).check(self.trace, machine, costs)
+        policy: Scheduler = registry.get("schedulers", point[POLICY])(**self._parameters(point))
+        return policy.schedule(self.trace, machine, costs).check(self.trace, machine, costs)
+
+    def _parameters(self, point: Point) -> dict[str, Any]:
+        names = {"single-device": "device", "intensity-threshold": "threshold", "cut-points": "bytes_weight"}
+        name = names.get(point[POLICY])
+        return {name: point[name]} if name else {}
+
+    def design(self, point: Point, trial: int) -> Design:
+        """Return the design of a point, replayed. Raises CapacityError or MappingError where it cannot run."""
+        from codesign.replay import replay
+
+        machine, _ = self.priced(self.overrides(point))
+        mapping = self.mapping(point)
+        timeline = replay(self.trace, machine, mapping, record=False)
+        policy = {"name": point[POLICY], **self._parameters(point)}
+        return Design(trial, timeline.time_s, timeline.energy_j, machine.area_mm2, self.overrides(point), policy, mapping)
+
+
+CANNOT_RUN = (CapacityError, MappingError, MachineError)
+"""What makes a point of the space no design: it counts as infeasible, and the search goes on."""

@@ -1,0 +1,121 @@
+"""What a search may vary: parameters of the machine, and how the mapping is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping as Dictionary
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from traces import registry
+from traces.errors import SearchError, nearest
+
+if TYPE_CHECKING:
+    from arch.machine import Machine
+
+GROUPS = "groups"
+BORDER = 0.01
+"""A value within this share of a range (on its own scale) from one of its ends counts as lying on the border."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``, both included; ``whole`` numbers only, or drawn on a ``log`` scale. Raises SearchError."""
+
+    low: float
+    high: float
+    whole: bool = False
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise SearchError(f"`low <= high` must hold for the finite ends of a range, but got (low={self.low}, high={self.high})")
+        if self.log and self.low <= 0:
+            raise SearchError(f"`0 < low` must hold for a range on a log scale, but got low={self.low}")
+        if self.whole and (self.low != int(self.low) or self.high != int(self.high)):
+            raise SearchError(f"the ends of a range of whole numbers must be whole, but got (low={self.low}, high={self.high})")
+
+    @property
+    def open(self) -> bool:
+        """Whether there is anything to choose."""
+        return self.low < self.high
+
+    def clip(self, value: float) -> float:
+        """Return the number of the range that is nearest to ``value``."""
+        inside = min(max(value, self.low), self.high)
+        return round(inside) if self.whole else inside
+
+    def side(self, value: float) -> str | None:
+        """Return 'low' or 'high' if ``value`` lies on that border (within ``BORDER`` of the span), else None."""
+        low, high, at = (math.log(x) for x in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        margin = 0.0 if self.whole else BORDER * (high - low)
+        if at <= low + margin:
+            return "low"
+        return "high" if at >= high - margin else None
+
+
+@dataclass(frozen=True)
+class Space:
+    """The designs that a search may try.
+
+    Parameters
+    ----------
+    machine
+        Parameter of the machine (``Machine.parameters``) to its Range, or a pair (low, high) in the parameter's unit. None: every
+        parameter, in the range that the machine declares; {}: none, the machine stays as it is.
+    policies
+        How a mapping is made, of which the search picks one for a design: names of registered schedulers, and 'groups': a device for
+        every group of kernels.
+    threshold
+        Of 'intensity-threshold', FLOP per byte.
+    bytes_weight
+        Of 'cut-points': the share of live bytes that a hand-over is charged for.
+    group_by
+        Text columns of the kernel table; kernels that agree in all of them are one group.
+    """
+
+    machine: Dictionary[str, Range | tuple[float, float]] | None = None
+    policies: tuple[str, ...] = ("single-device", "intensity-threshold", "cut-points", GROUPS)
+    threshold: Range = Range(0.01, 100.0, log=True)
+    bytes_weight: Range = Range(0.0, 1.0)
+    group_by: tuple[str, ...] = ("phase", "family")
+
+    def __post_init__(self) -> None:
+        known = [*registry.names("schedulers"), GROUPS]
+        for policy in self.policies:
+            if policy not in known:
+                raise SearchError(f"there is no policy {policy!r}; {nearest(policy, known)}")
+        if not self.policies:
+            raise SearchError(f"a space must have at least one policy, but got none; known: {', '.join(known)}")
+
+    def resolved(self, machine: Machine) -> Space:
+        """Return the space with a Range for each machine parameter that varies; raise SearchError if ``machine`` cannot take one."""
+        declared = {name: Range(p.low, p.high, isinstance(p.value, int)) for name, p in machine.parameters.items()}
+        given = declared if self.machine is None else self.machine
+        return replace(self, machine={name: _narrowed(name, value, declared, machine) for name, value in given.items()})
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """The machine parameters that vary, with their ranges (of a resolved space)."""
+        return {name: value for name, value in (self.machine or {}).items() if isinstance(value, Range)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was searched, for JSON (of a resolved space)."""
+        machine = {name: {"low": r.low, "high": r.high, "whole": r.whole} for name, r in self.ranges.items()}
+        scales = {name: [r.low, r.high] for name, r in (("threshold", self.threshold), ("bytes_weight", self.bytes_weight))}
+        return {"machine": machine, "policies": list(self.policies), **scales, "group_by": list(self.group_by)}
+
+
+def _narrowed(name: str, value: Range | tuple[float, float], declared: dict[str, Range], machine: Machine) -> Range:
+    """Return the range to search for a parameter, checked against what the machine declares."""
+    if name not in declared:
+        raise SearchError(f"machine {machine.id!r} has no parameter {name!r}; {nearest(name, declared)}")
+    whole, limits = declared[name].whole, declared[name]
+    wanted = value if isinstance(value, Range) else Range(*value, whole=whole)
+    if wanted.low < limits.low or wanted.high > limits.high:
+        unit = machine.parameters[name].unit
+        raise SearchError(
+            f"{name} of machine {machine.id!r} must lie between {limits.low:g} and {limits.high:g} {unit}, "
+            f"but the space has {wanted.low:g} to {wanted.high:g}"
+        )
+    return replace(wanted, whole=whole)
