@@ -1,0 +1,374 @@
+"""What the engines execute: operations on queues and shared resources, in loops, knowing nothing of GPUs.
+
+A program is a list of operations in launch order, with loops around ranges of it. A dependency names an operation
+and means its latest instance launched before: one that stands earlier in the list is of the same iteration, one that
+stands later (or is the operation itself) is of the iteration before.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from traces.errors import TraceError, nearest
+
+Ints = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int32]
+Codes = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float64]
+
+T = TypeVar("T")
+
+PS = 1e12
+"""Picoseconds in a second."""
+LONGEST_PS = 1 << 53
+"""An operation lasts less than this (2.5 hours): beyond it float64 cannot count picoseconds."""
+LIMIT_PS = 1 << 62
+"""A replay ends before this (53 days), so that no sum overflows."""
+
+ISSUES = 1
+"""Flag: the host issues a launch (one turn of its own, a place in the queue ``slot``), which this operation begins."""
+LAUNCHED = 2
+"""Flag: a kernel; it starts no sooner than the launch latency after the issue. Copies do not have it."""
+LEAVES = 4
+"""Flag: the launch gives back its place in the queue when this operation starts."""
+WAITS = 8
+"""Flag: no operation of a queue; the host waits for all that was issued, then for the duration."""
+
+KERNEL, TRANSFER, HAND_OVER, ROUND_TRIP = range(4)
+KINDS = ("kernel", "transfer", "hand_over", "round_trip")
+
+
+class Operations(NamedTuple):
+    """Columns over operations (length N), in launch order. Lists an operation are ranges ``start[i]:start[i + 1]``."""
+
+    queue: Indices  # -1: the host's own
+    duration: Ints  # ps, alone on every resource
+    gap: Ints  # ps, least idle time of the queue before it
+    flags: Codes
+    slot: Indices  # queue whose depth the launch respects, where it ISSUES
+    dep_start: Indices
+    dep: Indices
+    use_start: Indices
+    use_resource: Indices
+    use_bytes: Floats  # moved over the resource in ``duration``
+    use_claim: Floats  # fraction of the resource's capacity closed to others meanwhile
+
+
+class Loops(NamedTuple):
+    """Loops: operations ``first:end`` run ``count`` times. Outer loops stand before the loops they hold."""
+
+    first: Indices
+    end: Indices
+    count: Ints
+
+
+class Changes(NamedTuple):
+    """Memory taken (positive bytes) or released (negative) when an operation starts or ends.
+
+    ``every``: at the start of each first, or at the end of each last, of so many instances of the operation.
+    """
+
+    op: Indices
+    memory: Indices
+    bytes: Ints
+    at_end: Codes
+    every: Ints
+    tensor: Indices  # row of the trace's tensors; -1: none
+
+
+class Hardware(NamedTuple):
+    """What the engines know of the machine."""
+
+    interval: int  # ps between two issues of the host
+    latency: int  # ps from issue to earliest start
+    depth: Ints  # launches a queue holds that have not started
+    capacity: Floats  # bytes a ps of each shared resource
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Operations, loops and the hardware they occupy. ``kernel``, ``tensor``, ``device`` point back (-1: none)."""
+
+    ops: Operations
+    loops: Loops
+    hardware: Hardware
+    kind: Codes
+    kernel: Indices
+    tensor: Indices
+    device: Indices
+    queues: tuple[str, ...]
+    resources: tuple[str, ...] = ()
+    memories: tuple[str, ...] = ()
+    changes: Changes = field(default_factory=lambda: _changes([]))
+    memory_capacity: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    memory_initial: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    energy_j: Floats | None = None
+    """Joules of one instance of each operation (NaN: unknown)."""
+
+    def __len__(self) -> int:
+        return len(self.ops.queue)
+
+    @cached_property
+    def executions(self) -> Ints:
+        """How often each operation runs (int64[N])."""
+        times = np.ones(len(self), np.int64)
+        size = np.ones(len(self))
+        for first, end, count in zip(*self.loops, strict=True):
+            times[first:end] *= count
+            size[first:end] *= count
+        if len(self) and size.max() >= LIMIT_PS:
+            raise TraceError(f"an operation must run less than {LIMIT_PS:.2g} times, but got {size.max():.2g}: check the trip counts")
+        return times
+
+    @cached_property
+    def launches(self) -> int:
+        """Kernels launched in all."""
+        return int(self.executions[self.kind == KERNEL].sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Instances that an engine ran, in launch order, and which stretches of them stand for more.
+
+    Records ``step_first[j]:step_end[j]`` happened ``step_count[j]`` more times, each time ``step_period_ps[j]`` later,
+    before record ``step_end[j]``. A stretch may hold others, which then stand before it.
+    """
+
+    op: Indices
+    start_ps: Ints
+    end_ps: Ints
+    step_first: Ints
+    step_end: Ints
+    step_count: Ints
+    step_period_ps: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What an engine found. ``elapsed_ps`` sums the time of every instance of an operation (float64[N])."""
+
+    time_ps: int
+    host_bound_ps: int
+    elapsed_ps: Floats
+    launches_run: int
+    launches_stepped: int
+    records: Records | None = None
+
+
+def picoseconds(seconds: float) -> int:
+    """Round a duration once to whole picoseconds."""
+    value = round(seconds * PS) if np.isfinite(seconds) else -1
+    if not 0 <= value < LONGEST_PS:
+        raise TraceError(f"a duration must be at least 0 s and less than {LONGEST_PS / PS:.0f} s, but got {seconds!r} s")
+    return value
+
+
+def _changes(rows: Sequence[tuple[int, int, int, int, int, int]]) -> Changes:
+    table = np.array(rows, np.int64).reshape(-1, 6).T
+    as_index = [table[i].astype(np.int32) for i in (0, 1, 5)]
+    return Changes(as_index[0], as_index[1], table[2], table[3].astype(np.int8), table[4], as_index[2])
+
+
+class ProgramBuilder:
+    """Makes a program by hand: call ``launch``, ``operation``, ``round_trip`` in launch order, then ``build``.
+
+    >>> builder = ProgramBuilder(["gpu"], launch_interval_s=2e-6, launch_latency_s=3e-6)
+    >>> with builder.loop(1000):
+    ...     first = builder.launch("gpu", 10e-6)
+    >>> builder.build().launches
+    1000
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[str],
+        *,
+        launch_interval_s: float = 0.0,
+        launch_latency_s: float = 0.0,
+        queue_depth: int = 1024,
+        resources: Mapping[str, float] | None = None,
+        memories: Mapping[str, int] | None = None,
+    ) -> None:
+        """``resources``: bytes a second by name; ``memories``: capacity in bytes by name."""
+        if queue_depth < 1:
+            raise TraceError(f"`queue_depth >= 1` must hold, but got {queue_depth}")
+        self.queues = tuple(queues)
+        self.interval, self.latency = picoseconds(launch_interval_s), picoseconds(launch_latency_s)
+        self.depth = queue_depth
+        self.resources = dict(resources or {})
+        self.memories = dict(memories or {})
+        self._rows: list[tuple[int, int, int, int, int, int, int]] = []
+        self._deps: list[list[int]] = []
+        self._uses: list[list[tuple[int, float, float]]] = []
+        self._loops: list[list[int]] = []
+        self._changes: list[tuple[int, int, int, int, int, int]] = []
+        self._buffer: tuple[int, bool] | None = None
+        self._pending: int | None = None
+
+    def launch(
+        self,
+        queue: str,
+        duration_s: float,
+        *,
+        after: Sequence[int] = (),
+        uses: Mapping[str, float] | None = None,
+        claims: Mapping[str, float] | None = None,
+        kernel: int = -1,
+    ) -> int:
+        """Add a kernel that the host launches (or a member of the command buffer around it); return its number."""
+        at = self._index(queue, self.queues, "queue")
+        flags, gap = LAUNCHED | LEAVES | ISSUES, 0
+        if self._buffer is not None:
+            gap, opened = self._buffer
+            flags = LAUNCHED if opened else flags
+            gap = gap if opened else 0
+            self._buffer = (self._buffer[0], True)
+        if self._pending is not None:
+            flags &= ~ISSUES
+            self._settle(at)
+        return self._add(at, duration_s, gap, flags, at, after, uses, claims, (KERNEL, kernel))
+
+    def operation(
+        self,
+        queue: str,
+        duration_s: float,
+        *,
+        after: Sequence[int] = (),
+        uses: Mapping[str, float] | None = None,
+        claims: Mapping[str, float] | None = None,
+        kind: int = TRANSFER,
+    ) -> int:
+        """Add an operation that goes with the next launch (a copy, a hand-over): issued with it, without its latency."""
+        at = self._index(queue, self.queues, "queue")
+        flags = 0
+        if self._pending is None and (self._buffer is None or not self._buffer[1]):
+            flags = ISSUES
+            self._pending = len(self._rows)
+        return self._add(at, duration_s, 0, flags, at, after, uses, claims, (kind, -1))
+
+    def round_trip(self, duration_s: float) -> int:
+        """Add a wait of the host for all that was issued, and ``duration_s`` longer."""
+        return self._add(-1, duration_s, 0, WAITS, 0, (), None, None, (ROUND_TRIP, -1))
+
+    def depend(self, operation: int, on: int) -> None:
+        """Let ``operation`` wait for the latest instance of ``on``, which may stand later in a loop around both."""
+        if not (0 <= on < len(self._rows) and 0 <= operation < len(self._rows)):
+            raise TraceError(f"dependencies must name operations 0 to {len(self._rows) - 1}, but got {operation} after {on}")
+        self._deps[operation].append(on)
+
+    def memory(self, operation: int, memory: str, nbytes: int, *, at_end: bool = False, every: int = 1) -> None:
+        """Take (or, negative, release) bytes when ``operation`` starts (or ends); ``every`` as in `Changes`."""
+        self._changes.append((operation, self._index(memory, tuple(self.memories), "memory"), nbytes, int(at_end), every, -1))
+
+    @contextmanager
+    def loop(self, count: int) -> Iterator[None]:
+        """Run what is added inside ``count`` times."""
+        if count < 1:
+            raise TraceError(f"`count >= 1` must hold for a loop, but got {count}")
+        row = [len(self._rows), 0, count]
+        self._loops.append(row)
+        yield
+        row[1] = len(self._rows)
+        if self._pending is not None:
+            raise TraceError("an operation must be followed by the launch it goes with, but its loop ended: add the launch inside the loop")
+
+    @contextmanager
+    def command_buffer(self, gap_s: float) -> Iterator[None]:
+        """Issue the launches inside at once, with ``gap_s`` between one and the next on the device."""
+        self._buffer = (picoseconds(gap_s), False)
+        yield
+        self._buffer = None
+
+    def build(self) -> Program:
+        """Return the program."""
+        if self._pending is not None:
+            raise TraceError("an operation must be followed by the launch it goes with, but the program ends: add the launch")
+        columns = np.array(self._rows, np.int64).reshape(-1, 7).T
+        dep_start, dep = _ranges([sorted(set(d)) for d in self._deps])
+        use_start, use = _ranges(self._uses)
+        table = np.array(use, np.float64).reshape(-1, 3).T
+        n = len(self._rows)
+        return Program(
+            Operations(
+                _index32(columns[0]), columns[1].copy(), columns[2].copy(), columns[3].astype(np.int8), _index32(columns[4]),
+                dep_start, np.array(dep, np.int32), use_start, _index32(table[0]), table[1].copy(), table[2].copy(),
+            ),
+            self._loop_table(),
+            Hardware(
+                self.interval, self.latency, np.full(len(self.queues), self.depth, np.int64),
+                np.array([c / PS for c in self.resources.values()], np.float64),
+            ),
+            kind=columns[5].astype(np.int8),
+            kernel=_index32(columns[6]),
+            tensor=np.full(n, -1, np.int32),
+            device=_index32(columns[0]),
+            queues=self.queues,
+            resources=tuple(self.resources),
+            memories=tuple(self.memories),
+            changes=_changes(self._changes),
+            memory_capacity=np.array(list(self.memories.values()), np.int64),
+            memory_initial=np.zeros(len(self.memories), np.int64),
+        )  # fmt: skip
+
+    def _loop_table(self) -> Loops:
+        table = np.array([row for row in self._loops if row[1] > row[0]], np.int64).reshape(-1, 3).T
+        return Loops(_index32(table[0]), _index32(table[1]), table[2].copy())
+
+    def _settle(self, queue: int) -> None:
+        """The launch has come that the pending operations go with: they take their place in its queue."""
+        assert self._pending is not None
+        row = self._rows[self._pending]
+        self._rows[self._pending] = (*row[:4], queue, *row[5:])
+        self._pending = None
+
+    def _add(
+        self,
+        queue: int,
+        duration_s: float,
+        gap: int,
+        flags: int,
+        slot: int,
+        after: Sequence[int],
+        uses: Mapping[str, float] | None,
+        claims: Mapping[str, float] | None,
+        origin: tuple[int, int],
+    ) -> int:
+        number = len(self._rows)
+        self._rows.append((queue, picoseconds(duration_s), gap, flags, slot, *origin))
+        self._deps.append([])
+        self._uses.append(self._use_rows(uses or {}, claims or {}, duration_s))
+        for on in after:
+            self.depend(number, on)
+        return number
+
+    def _use_rows(self, uses: Mapping[str, float], claims: Mapping[str, float], duration_s: float) -> list[tuple[int, float, float]]:
+        rows = []
+        for name in dict.fromkeys((*uses, *claims)):
+            moved, claim = uses.get(name, 0.0), claims.get(name, 0.0)
+            if moved < 0 or not 0 <= claim <= 1 or moved * claim > 0 or (moved > 0 and duration_s == 0):
+                rule = "bytes >= 0 (0 where nothing lasts), 0 <= claim <= 1 and not both"
+                raise TraceError(f"{rule} must hold, but got {moved} bytes and a claim of {claim} on {name!r}")
+            rows.append((self._index(name, tuple(self.resources), "resource"), moved, claim))
+        return rows
+
+    @staticmethod
+    def _index(name: str, known: Sequence[str], what: str) -> int:
+        if name not in known:
+            raise TraceError(f"unknown {what} {name!r}: {nearest(name, known)}")
+        return list(known).index(name)
+
+
+def _index32(column: npt.NDArray[np.number]) -> Indices:
+    return column.astype(np.int32)
+
+
+def _ranges(lists: Sequence[Sequence[T]]) -> tuple[Indices, list[T]]:
+    """Join lists; return where each starts (int32[N + 1]) and the joined list."""
+    start = np.zeros(len(lists) + 1, np.int32)
+    np.cumsum([len(items) for items in lists], out=start[1:])
+    return start, [item for items in lists for item in items]

@@ -1,0 +1,320 @@
+"""The reference engine: the semantics as SimPy processes, written to be read and to be extended.
+
+One process is the host, one runs each queue, and each shared resource divides its capacity. Times are integer
+picoseconds. At each moment, first everything that ends ends, then everything that can start starts, then shares are
+computed anew. A user's own processes run beside them::
+
+    def visitor(simulation):
+        memory = simulation.resources["hbm"]
+        ...
+    Simulation(program).run(visitor)
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from math import ceil, inf
+from typing import Any
+
+import numpy as np
+import simpy
+
+from codesign.replay.program import ISSUES, KERNEL, LAUNCHED, LEAVES, LIMIT_PS, PS, WAITS, Program, Records, Run
+from traces.errors import TraceError
+
+SETTLE = 2
+"""Priority of the computation of shares: after all other events of the same time (SimPy's are 0 and 1)."""
+
+Process = Generator[simpy.Event, Any, None]
+
+
+@dataclass(slots=True)
+class Instance:
+    """One execution of an operation."""
+
+    op: int
+    issue: int
+    inputs: list[simpy.Event]
+    done: simpy.Event
+    start: int = -1
+    end: int = -1
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """Something that progresses: an amount of time left if alone, bytes a picosecond it asks of each resource, and claims."""
+
+    left: float
+    demands: list[tuple[str, float]]
+    claims: list[tuple[str, float]]
+    done: simpy.Event
+    rate: float = -1.0
+    since: int = 0
+    finish: float = inf
+
+
+@dataclass
+class Shared:
+    """All shared resources: whoever runs on them gets a max-min fair share and progresses at the smallest of its shares."""
+
+    env: simpy.Environment
+    capacity: dict[str, float]
+    running: list[Stream] = field(default_factory=list)
+    settling: bool = False
+
+    def use(self, duration: int, uses: dict[str, float], claims: dict[str, float] | None = None) -> simpy.Event:
+        """Move ``uses`` bytes in what takes ``duration`` ps alone; return the event of its end."""
+        demands = [(name, min(moved / duration, self.capacity[name])) for name, moved in uses.items() if moved > 0]
+        stream = Stream(float(duration), demands, list((claims or {}).items()), self.env.event(), since=self.env.now)
+        self.running.append(stream)
+        self._changed()
+        return stream.done
+
+    def _changed(self) -> None:
+        if not self.settling:
+            self.settling = True
+            event = self.env.event()
+            event._ok, event._value = True, None
+            assert event.callbacks is not None
+            event.callbacks.append(self._settle)
+            self.env.schedule(event, priority=SETTLE)
+
+    def _settle(self, _: simpy.Event) -> None:
+        self.settling = False
+        now = self.env.now
+        self.running = [stream for stream in self.running if stream.finish > now]
+        shares = {name: self._shares(name) for name in self.capacity}
+        for stream in self.running:
+            rate = min((shares[name][id(stream)] / demand for name, demand in stream.demands), default=1.0)
+            if rate != stream.rate:
+                self._change_rate(stream, rate)
+
+    def _change_rate(self, stream: Stream, rate: float) -> None:
+        now = self.env.now
+        if stream.rate > 0:
+            stream.left -= stream.rate * (now - stream.since)
+        stream.rate, stream.since = rate, now
+        stream.finish = now + max(1, ceil(stream.left / rate)) if rate > 0 else inf
+        if rate > 0:
+            self._end_at(stream, int(stream.finish))
+
+    def _end_at(self, stream: Stream, finish: int) -> None:
+        def end(_: simpy.Event) -> None:
+            if stream.finish == finish and not stream.done.triggered:
+                stream.done.succeed()
+                self._changed()
+
+        timeout = self.env.timeout(finish - self.env.now)
+        assert timeout.callbacks is not None
+        timeout.callbacks.append(end)
+
+    def _shares(self, name: str) -> dict[int, float]:
+        """Fill the demands on one resource from the smallest up: none gets more than it asks, all others the same."""
+        claimed = sum(claim for stream in self.running for n, claim in stream.claims if n == name)
+        left = self.capacity[name] * max(0.0, 1.0 - claimed)
+        users = sorted(((demand, i) for i, stream in enumerate(self.running) for n, demand in stream.demands if n == name))
+        shares: dict[int, float] = {}
+        for served, (demand, i) in enumerate(users):
+            share = min(demand, left / (len(users) - served))
+            shares[id(self.running[i])] = share
+            left -= share
+        return shares
+
+
+class Queue:
+    """Runs its operations one at a time, in the order in which they were issued."""
+
+    def __init__(self, simulation: "Simulation", depth: int) -> None:
+        self.simulation = simulation
+        self.env = simulation.env
+        self.waiting: list[Instance] = []
+        self.room = simpy.Container(self.env, capacity=depth)
+        self.free = 0
+        self.last: simpy.Event | None = None
+        self.called = self.env.event()
+        self.env.process(self._serve())
+
+    def put(self, instance: Instance) -> None:
+        """Append an operation."""
+        self.waiting.append(instance)
+        self.last = instance.done
+        if not self.called.triggered:
+            self.called.succeed()
+
+    def _serve(self) -> Process:
+        while True:
+            if not self.waiting:
+                self.called = self.env.event()
+                yield self.called
+            batch, self.waiting = self.waiting, []
+            for instance in batch:
+                yield from self._execute(instance)
+
+    def _execute(self, instance: Instance) -> Process:
+        step = self.simulation.steps[instance.op]
+        for event in instance.inputs:
+            if event.callbacks is not None:
+                yield event
+        earliest = max(instance.issue + step.latency, self.free + step.gap)
+        if earliest > self.env.now:
+            yield self.env.timeout(earliest - self.env.now)
+        instance.start = self.env.now
+        if step.leaves:
+            self.room.get(1)
+        if step.shared:
+            yield self.simulation.shared.use(step.duration, step.uses, step.claims)
+        else:
+            yield self.env.timeout(step.duration)
+        instance.end = self.free = self.env.now
+        instance.done.succeed()
+
+
+@dataclass(slots=True)
+class Step:
+    """An operation in the terms of this engine."""
+
+    queue: int
+    duration: int
+    gap: int
+    latency: int
+    issues: bool
+    leaves: bool
+    waits: bool
+    slot: int
+    dependencies: list[int]
+    uses: dict[str, float]
+    claims: dict[str, float]
+
+    @property
+    def shared(self) -> bool:
+        """Does it use a shared resource?"""
+        return self.duration > 0 and bool(self.uses or self.claims)
+
+
+class Simulation:
+    """One replay. ``env`` is SimPy's environment (time in ps), ``queues`` and ``shared`` what the program runs on."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.env = simpy.Environment(initial_time=0)
+        self.steps = list(_steps(program))
+        self.shared = Shared(self.env, dict(zip(program.resources, program.hardware.capacity.tolist(), strict=True)))
+        self.queues = [Queue(self, int(depth)) for depth in program.hardware.depth]
+        self.log: list[Instance] = []
+
+    def run(self, *visitors: Callable[["Simulation"], Process]) -> Run:
+        """Replay the program, with the processes of ``visitors`` beside it, until its last operation ends."""
+        host = self.env.process(self._host())
+        for visitor in visitors:
+            self.env.process(visitor(self))
+        self.env.run(until=host)
+        pending = [instance.done for instance in self.log if instance.end < 0]
+        if pending:
+            self.env.run(until=simpy.AllOf(self.env, pending))
+        if self.env.now > LIMIT_PS:
+            raise TraceError(f"a replay must end before {LIMIT_PS / PS:.3g} s, but it ended at {self.env.now / PS:.3g} s: check the trip counts")
+        return _summary(self.program, self.log)
+
+    def _host(self) -> Process:
+        latest: dict[int, Instance] = {}
+        issue = turn = 0
+        for op in unrolled(self.program):
+            step = self.steps[op]
+            if step.issues:
+                if turn > self.env.now:
+                    yield self.env.timeout(turn - self.env.now)
+                yield self.queues[step.slot].room.put(1)
+                issue = self.env.now
+                turn = issue + self.program.hardware.interval
+            instance = Instance(op, issue, [latest[d].done for d in step.dependencies if d in latest], self.env.event())
+            latest[op] = instance
+            self.log.append(instance)
+            if step.waits:
+                yield from self._wait(instance, step)
+                turn = max(turn, instance.end)
+            else:
+                self.queues[step.queue].put(instance)
+
+    def _wait(self, instance: Instance, step: Step) -> Process:
+        for queue in self.queues:
+            if queue.last is not None and queue.last.callbacks is not None:
+                yield queue.last
+        instance.start = max((queue.free for queue in self.queues), default=0)
+        instance.end = instance.start + step.duration
+        instance.done.succeed()
+
+
+def _steps(program: Program) -> Iterator[Step]:
+    ops = program.ops
+    for i in range(len(program)):
+        uses = range(ops.use_start[i], ops.use_start[i + 1])
+        names = {u: program.resources[ops.use_resource[u]] for u in uses}
+        flags = int(ops.flags[i])
+        yield Step(
+            queue=int(ops.queue[i]),
+            duration=int(ops.duration[i]),
+            gap=int(ops.gap[i]),
+            latency=program.hardware.latency if flags & LAUNCHED else 0,
+            issues=bool(flags & ISSUES),
+            leaves=bool(flags & LEAVES),
+            waits=bool(flags & WAITS),
+            slot=int(ops.slot[i]),
+            dependencies=ops.dep[ops.dep_start[i] : ops.dep_start[i + 1]].tolist(),
+            uses={names[u]: float(ops.use_bytes[u]) for u in uses if ops.use_bytes[u] > 0},
+            claims={names[u]: float(ops.use_claim[u]) for u in uses if ops.use_claim[u] > 0},
+        )
+
+
+def unrolled(program: Program) -> Iterator[int]:
+    """Yield the number of every operation as often as it runs, in launch order."""
+    loops = [(int(first), int(end), int(count)) for first, end, count in zip(*program.loops, strict=True)]
+
+    def body(first: int, end: int, inner: list[tuple[int, int, int]]) -> Iterator[int]:
+        while inner:
+            start, stop, count = inner[0]
+            held = [loop for loop in inner[1:] if loop[0] < stop]
+            yield from range(first, start)
+            for _ in range(count):
+                yield from body(start, stop, held)
+            first, inner = stop, inner[1 + len(held) :]
+        yield from range(first, end)
+
+    return body(0, len(program), loops)
+
+
+def host_bound(program: Program, log: list[Instance]) -> int:
+    """Sum the time in which all that was issued has ended, because the next launch has not been issued."""
+    busy = total = 0
+    free: dict[int, int] = {}
+    latest: dict[int, int] = {}
+    steps = list(_steps(program))
+    for instance in log:
+        step = steps[instance.op]
+        if step.waits:
+            continue
+        other = max([free.get(step.queue, 0) + step.gap, *(latest.get(d, 0) for d in step.dependencies)])
+        ready = instance.issue + step.latency
+        if ready > other:
+            total += max(0, ready - busy)
+        free[step.queue] = latest[instance.op] = instance.end
+        busy = max(busy, instance.end)
+    return total
+
+
+def _summary(program: Program, log: list[Instance]) -> Run:
+    op = np.array([i.op for i in log], np.int32)
+    start = np.array([i.start for i in log], np.int64)
+    end = np.array([i.end for i in log], np.int64)
+    none = np.zeros(0, np.int64)
+    return Run(
+        time_ps=int(end.max(initial=0)),
+        host_bound_ps=host_bound(program, log),
+        elapsed_ps=np.bincount(op, (end - start).astype(np.float64), minlength=len(program)),
+        launches_run=int((program.kind[op] == KERNEL).sum()),
+        launches_stepped=0,
+        records=Records(op, start, end, none, none, none, none),
+    )
+
+
+def run(program: Program) -> Run:
+    """Replay ``program`` with every iteration run."""
+    return Simulation(program).run()

@@ -1,0 +1,381 @@
+"""Stepping over iterations that repeat: when the state at a loop's head is what it was p iterations ago.
+
+There are two ways to repeat. *In step*: all times, relative to the present issue, are equal; times before it count as
+equal because nothing starts before it. *Ahead*: the host is so far ahead that no operation has waited for its launch
+for p iterations and none will; then times relative to the devices count, and the host's clock follows from its own pace.
+
+Stepping n periods over takes them out of the loop: kept times stay, ``clock[OFFSET]`` grows. What does not move with
+the loop (ends of operations and queues outside it) moves back relative to it. At least one period is run afterwards.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from codesign.replay.list_schedule import (
+    BOUND_AT, BOUND_PS, BUSY, HOST, ISSUE, ISSUED, LAUNCHES, LOW, NEVER, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS,
+    Log, State,
+)  # fmt: skip
+from codesign.replay.program import WAITS, Codes, Hardware, Indices, Ints, Loops, Operations
+from traces.compiled import compiled
+
+LONGEST_PERIOD = 8
+WORTH_WATCHING = 64
+"""Loops that execute fewer operations than this are simply run."""
+
+NOW, ANCHOR, BOUND, NUMBER, LAUNCHED_BY, ISSUED_BY, RECORD, LOWEST, PAST = range(9)
+IN_STEP, AHEAD = 1, 2
+
+
+class Watch(NamedTuple):
+    """What a loop's state consists of, by loop."""
+
+    watched: Codes  # [L]
+    waits: Codes  # [L] does the host wait inside?
+    queues: Codes  # [L, Q] used inside?
+    carried_start: Indices
+    carried: Indices  # operations whose end the next iteration needs
+    outer_start: Indices
+    outer: Indices  # pairs flattened: an operation outside, the one inside that waits for it
+    sources: Indices  # all operations that any other waits for
+    gap: int  # the longest gap
+
+
+class Past(NamedTuple):
+    """The last heads of each active loop, by nesting level; head number h of a loop stands at h % LONGEST_PERIOD."""
+
+    heads: Ints  # [levels]
+    size: Ints  # [levels] of the vectors
+    in_step: Ints  # [levels, 8, V]
+    ahead: Ints  # [levels, 8, V]
+    mark: Ints  # [levels, 8, 9]
+    total: Ints  # [levels, 8, Q]
+    pending: Ints  # [levels, 8, Q]
+    starts: Ints  # [levels, 8, Q, depth]
+    low: Ints  # [levels, 2] least start: before the loop, and of its iterations so far
+
+
+@compiled
+def make_watch(ops: Operations, loops: Loops, queues: int) -> Watch:
+    """Return what to watch."""
+    n, m = len(ops.queue), len(loops.first)
+    watched, waits, used = np.zeros(m, np.int8), np.zeros(m, np.int8), np.zeros((m, queues), np.int8)
+    carried_start, outer_start = np.zeros(m + 1, np.int32), np.zeros(m + 1, np.int32)
+    carried, outer = np.empty(16, np.int32), np.empty(16, np.int32)
+    mark = np.full(n, -1, np.int32)
+    gap = 0
+    for i in range(n):
+        gap = max(gap, ops.gap[i])
+    for loop in range(m):
+        first, end = loops.first[loop], loops.end[loop]
+        carried_start[loop + 1], outer_start[loop + 1] = carried_start[loop], outer_start[loop]
+        watched[loop] = loops.count[loop] > 2 and _executed(loop, loops) >= WORTH_WATCHING
+        if not watched[loop]:
+            continue
+        for i in range(first, end):
+            if ops.flags[i] & WAITS:
+                waits[loop] = 1
+            else:
+                used[loop, ops.queue[i]] = 1
+            for d in range(ops.dep_start[i], ops.dep_start[i + 1]):
+                on = ops.dep[d]
+                if on < first or on >= end:
+                    outer = _append(outer, outer_start[loop + 1], on)
+                    outer = _append(outer, outer_start[loop + 1] + 1, i)
+                    outer_start[loop + 1] += 2
+                elif on >= i and mark[on] != loop:
+                    mark[on] = loop
+                    carried = _append(carried, carried_start[loop + 1], on)
+                    carried_start[loop + 1] += 1
+    return Watch(watched, waits, used, carried_start, carried, outer_start, outer, _sources(ops), gap)
+
+
+@compiled
+def _executed(loop: int, loops: Loops) -> float:
+    """Operations that one pass through the loop executes, as far as `WORTH_WATCHING` needs to know."""
+    executed = float(loops.end[loop] - loops.first[loop])
+    inner = loop + 1
+    while inner < len(loops.first) and loops.first[inner] < loops.end[loop]:
+        executed += float(loops.end[inner] - loops.first[inner]) * loops.count[inner]
+        inner += 1
+    return executed * loops.count[loop]
+
+
+@compiled
+def _sources(ops: Operations) -> Indices:
+    named = np.zeros(len(ops.queue), np.bool_)
+    for on in ops.dep:
+        named[on] = True
+    return np.flatnonzero(named).astype(np.int32)
+
+
+@compiled
+def _append(items: Indices, at: int, value: int) -> Indices:
+    if at == len(items):
+        longer = np.empty(2 * at, np.int32)
+        longer[:at] = items
+        items = longer
+    items[at] = value
+    return items
+
+
+@compiled
+def new_past(levels: int, queues: int, deepest: int, watch: Watch) -> Past:
+    """Return room for the heads of ``levels`` nested loops."""
+    longest = 0
+    for loop in range(len(watch.watched)):
+        longest = max(longest, watch.carried_start[loop + 1] - watch.carried_start[loop])
+    size, p = longest + queues + 3, LONGEST_PERIOD
+    return Past(
+        np.zeros(levels, np.int64),
+        np.zeros(levels, np.int64),
+        np.empty((levels, p, size), np.int64),
+        np.empty((levels, p, size), np.int64),
+        np.empty((levels, p, 9), np.int64),
+        np.empty((levels, p, queues), np.int64),
+        np.empty((levels, p, queues), np.int64),
+        np.empty((levels, p, queues, deepest), np.int64),
+        np.empty((levels, 2), np.int64),
+    )
+
+
+@compiled
+def enter(level: int, state: State, past: Past) -> None:
+    """A loop begins."""
+    past.heads[level] = 0
+    past.low[level, 0], past.low[level, 1] = state.clock[LOW], NEVER
+    state.clock[LOW] = NEVER
+
+
+@compiled
+def leave(level: int, state: State, past: Past) -> None:
+    """A loop has ended."""
+    state.clock[LOW] = min(state.clock[LOW], past.low[level, 0], past.low[level, 1])
+
+
+@compiled
+def head(level: int, loop: int, left: int, ops: Operations, loops: Loops, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log) -> int:
+    """Note the state at the head of ``loop`` with ``left`` iterations to go; return how many of them are stepped over."""
+    slot = past.heads[level] % LONGEST_PERIOD
+    scratch_in_step, scratch_ahead = past.in_step[level, slot].copy(), past.ahead[level, slot].copy()
+    past.size[level] = _describe(loop, watch, state, scratch_in_step, scratch_ahead)
+    low = state.clock[LOW]
+    past.low[level, 1] = min(past.low[level, 1], low)
+    state.clock[LOW] = NEVER
+    for period in range(1, min(past.heads[level], LONGEST_PERIOD) + 1):
+        if left < 2 * period:
+            break
+        then = (past.heads[level] - period) % LONGEST_PERIOD
+        way = _repeats(level, loop, then, period, low, scratch_in_step, scratch_ahead, hardware, watch, state, past)
+        if way:
+            past.heads[level] = 0
+            return _step(level, loop, then, period, left // period - 1, way, loops, hardware, watch, state, past, log)
+    past.in_step[level, slot], past.ahead[level, slot] = scratch_in_step, scratch_ahead
+    _note(level, loop, slot, low, ops, watch, state, past)
+    return 0
+
+
+@compiled
+def _describe(loop: int, watch: Watch, state: State, in_step: Ints, ahead: Ints) -> int:
+    """Fill in the times that make the state, relative to the present issue and to the devices; return how many."""
+    clock = state.clock
+    issue, anchor, size = clock[ISSUE], _anchor(loop, watch, state), 2
+    in_step[0], ahead[0] = clock[HOST] - issue, 0
+    in_step[1], ahead[1] = clock[BUSY] - issue, clock[BUSY] - anchor
+    for q in range(len(state.free)):
+        if watch.queues[loop, q]:
+            in_step[size], ahead[size] = max(state.free[q] - issue, -watch.gap), state.free[q] - anchor
+            size += 1
+    for c in range(watch.carried_start[loop], watch.carried_start[loop + 1]):
+        end = state.end[watch.carried[c]]
+        in_step[size], ahead[size] = max(end - issue, -watch.gap), end - anchor
+        size += 1
+    return size
+
+
+@compiled
+def _anchor(loop: int, watch: Watch, state: State) -> int:
+    anchor = 0
+    for q in range(len(state.free)):
+        if watch.queues[loop, q]:
+            anchor = max(anchor, state.free[q])
+    return anchor
+
+
+@compiled
+def _note(level: int, loop: int, slot: int, low: int, ops: Operations, watch: Watch, state: State, past: Past) -> None:
+    """Keep what a later head needs to know of this one."""
+    clock, mark = state.clock, past.mark[level, slot]
+    mark[NOW], mark[ANCHOR] = clock[ISSUE] + clock[OFFSET], _anchor(loop, watch, state) + clock[OFFSET]
+    mark[BOUND], mark[NUMBER], mark[LAUNCHED_BY] = clock[BOUND_PS], clock[RUN], clock[LAUNCHES] + clock[STEPPED]
+    mark[ISSUED_BY], mark[RECORD], mark[LOWEST] = clock[ISSUED], clock[RECORDED], low
+    mark[PAST] = _outside_is_past(loop, ops, watch, state)
+    past.total[level, slot] = state.total
+    for q in range(len(state.free)):
+        count = 0
+        if watch.queues[loop, q]:
+            while count < state.held[q] and _start(q, count + 1, state) > clock[ISSUE]:
+                past.starts[level, slot, q, count] = _start(q, count + 1, state) - clock[ISSUE]
+                count += 1
+        past.pending[level, slot, q] = count
+    past.heads[level] += 1
+
+
+@compiled
+def _outside_is_past(loop: int, ops: Operations, watch: Watch, state: State) -> bool:
+    """Has everything outside ended that operations inside wait for, by the time they last started?"""
+    for pair in range(watch.outer_start[loop], watch.outer_start[loop + 1], 2):
+        on, inside = watch.outer[pair], watch.outer[pair + 1]
+        if state.end[on] > state.end[inside] - ops.duration[inside]:
+            return False
+    return True
+
+
+@compiled
+def _start(q: int, back: int, state: State) -> int:
+    """Return when the launch started that was ``back`` launches ago on queue ``q`` (1: the last)."""
+    at = state.place[q] - back
+    if at < 0:
+        at += max(state.held[q], state.place[q])
+    return state.ring[q, at] - state.shift[q]
+
+
+@compiled
+def _repeats(
+    level: int, loop: int, then: int, period: int, low: int, in_step: Ints, ahead: Ints, hardware: Hardware, watch: Watch, state: State, past: Past
+) -> int:
+    """Is the state what it was at head ``then``, and in which way (0: it is not)?"""
+    if not past.mark[level, then, PAST]:
+        return 0
+    size = past.size[level]
+    unbound = state.clock[BOUND_AT] < past.mark[level, then, NUMBER] and not watch.waits[loop]
+    if unbound and _equal(ahead, past.ahead[level, then], size) and _stays_ahead(level, loop, then, period, low, hardware, watch, state, past):
+        return AHEAD
+    if _equal(in_step, past.in_step[level, then], size) and _same_pending(level, loop, then, watch, state, past):
+        return IN_STEP
+    return 0
+
+
+@compiled
+def _equal(a: Ints, b: Ints, size: int) -> bool:
+    for i in range(size):  # noqa: SIM110 (compiled code has no generator for all())
+        if a[i] != b[i]:
+            return False
+    return True
+
+
+@compiled
+def _same_pending(level: int, loop: int, then: int, watch: Watch, state: State, past: Past) -> bool:
+    """Have the launches that have not started by the present issue the same starts, relative to it, as at ``then``?"""
+    issue = state.clock[ISSUE]
+    for q in range(len(state.free)):
+        if watch.queues[loop, q]:
+            count = past.pending[level, then, q]
+            if count > state.held[q] or (count < state.held[q] and _start(q, count + 1, state) > issue):
+                return False
+            for x in range(count):
+                if _start(q, x + 1, state) - issue != past.starts[level, then, q, x]:
+                    return False
+    return True
+
+
+@compiled
+def _stays_ahead(
+    level: int, loop: int, then: int, period: int, low: int, hardware: Hardware, watch: Watch, state: State, past: Past
+) -> bool:
+    """Will no operation ever wait for its issue in this loop, if periods repeat, and is the host's time then known?
+
+    ``soon`` bounds the starts of the next period from below. The host must be a whole period's issues before it, must not
+    be slower than the devices, and no place in a queue may come free too late: neither to keep ahead, nor for the last
+    period to decide the host's time (a place freed in one period must come free a period's issues later in the next).
+    """
+    clock, mark = state.clock, past.mark[level, then]
+    takes = _anchor(loop, watch, state) + clock[OFFSET] - mark[ANCHOR]
+    issues = (clock[ISSUED] - mark[ISSUED_BY]) * hardware.interval
+    for back in range(1, period):
+        low = min(low, past.mark[level, (past.heads[level] - back) % LONGEST_PERIOD, LOWEST])
+    soon = low + takes - clock[OFFSET]
+    lead = issues + hardware.latency
+    if issues > takes or clock[HOST] + lead > soon:
+        return False
+    for q in range(len(state.free)):
+        launches = state.total[q] - past.total[level, then, q]
+        if watch.queues[loop, q] and launches > 0:
+            for back in range(1, state.held[q] + 1):
+                start = _start(q, back, state)
+                if start + lead > soon + (hardware.depth[q] - back) // launches * takes:
+                    return False
+                if back > launches and start + issues > _start(q, back - launches, state):
+                    return False
+    return True
+
+
+@compiled
+def _step(
+    level: int, loop: int, then: int, period: int, times: int, way: int, loops: Loops, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log
+) -> int:
+    """Take ``times`` periods out of the loop; return how many iterations that is."""
+    clock, mark = state.clock, past.mark[level, then]
+    takes = clock[ISSUE] + clock[OFFSET] - mark[NOW]
+    if way == AHEAD:
+        takes = _anchor(loop, watch, state) + clock[OFFSET] - mark[ANCHOR]
+    if takes > 0 and times > (NEVER - clock[OFFSET]) // takes:
+        clock[STATUS] = OVERFLOW
+        return 0
+    _move_outside(loop, loops.first[loop], loops.end[loop], times * takes, watch, state)
+    issues = clock[ISSUED] - mark[ISSUED_BY]
+    if way == AHEAD:
+        behind = times * (takes - issues * hardware.interval)
+        clock[HOST] -= behind
+        clock[ISSUE] -= behind
+        _refill(level, loop, then, times, takes, hardware, watch, state, past)
+    else:
+        clock[BOUND_AT] = clock[RUN]
+    for q in range(len(state.free)):
+        state.total[q] += times * (state.total[q] - past.total[level, then, q])
+    clock[OFFSET] += times * takes
+    clock[BOUND_PS] += times * (clock[BOUND_PS] - mark[BOUND])
+    clock[ISSUED] += times * issues
+    clock[STEPPED] += times * (clock[LAUNCHES] + clock[STEPPED] - mark[LAUNCHED_BY])
+    if clock[RECORDING]:
+        row = log.steps[clock[STEPS]]
+        row[0], row[1], row[2], row[3] = mark[RECORD], clock[RECORDED], times, takes
+    clock[STEPS] += 1
+    return times * period
+
+
+@compiled
+def _move_outside(loop: int, first: int, end: int, by: int, watch: Watch, state: State) -> None:
+    """Times that do not move with the loop lie further back once iterations are taken out of it."""
+    for on in watch.sources:
+        if on < first or on >= end:
+            state.end[on] -= by
+    for q in range(len(state.free)):
+        if not watch.queues[loop, q]:
+            state.free[q] -= by
+            state.shift[q] += by
+
+
+@compiled
+def _refill(level: int, loop: int, then: int, times: int, takes: int, hardware: Hardware, watch: Watch, state: State, past: Past) -> None:
+    """Put the starts of the launches stepped over into the rings: the last period's, each period earlier than the next."""
+    for q in range(len(state.free)):
+        launches = state.total[q] - past.total[level, then, q]
+        if watch.queues[loop, q] and launches > 0:
+            _refill_queue(q, launches, times, takes, hardware.depth[q], state)
+
+
+@compiled
+def _refill_queue(q: int, launches: int, times: int, takes: int, depth: int, state: State) -> None:
+    held = state.held[q]
+    now_held = min(depth, held + times * launches)
+    starts = np.empty(now_held, np.int64)
+    for back in range(1, now_held + 1):
+        if back <= times * launches:
+            starts[back - 1] = _start(q, (back - 1) % launches + 1, state) - (back - 1) // launches * takes
+        else:
+            starts[back - 1] = _start(q, back - times * launches, state) - times * takes
+    for back in range(1, now_held + 1):
+        state.ring[q, now_held - back] = starts[back - 1] + state.shift[q]
+    state.held[q] = now_held
+    state.place[q] = now_held if now_held < depth else 0
