@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from traces.errors import CaptureError
 
@@ -39,7 +40,6 @@ def molecules() -> dict[str, Molecule]:
     return {name: _molecule(entry) for name, entry in tomllib.loads(text).items()}
 
 
-def _molecule(entry: dict[str, object]) -> Molecule:
-    charges, coordinates = entry.pop("charges"), entry.pop("coordinates")
-    assert isinstance(charges, list) and isinstance(coordinates, list)
-    return Molecule(charges=tuple(charges), coordinates=tuple(map(tuple, coordinates)), **entry)  # type: ignore[arg-type]
+def _molecule(entry: dict[str, Any]) -> Molecule:
+    coordinates = tuple(map(tuple, entry["coordinates"]))
+    return Molecule(**{**entry, "charges": tuple(entry["charges"]), "coordinates": coordinates})

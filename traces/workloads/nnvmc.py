@@ -95,7 +95,7 @@ OPTIONS = (
     Option(
         "laplacian",
         "loop",
-        "loop: linearise the gradient once, then one tangent an electron coordinate; forward: value, Jacobian and Laplacian together (folx)",
+        "loop: linearise the gradient once, one tangent a coordinate; forward: value, Jacobian and Laplacian together (folx)",
         choices=("loop", "forward"),
     ),
 )

@@ -38,7 +38,7 @@ def _restore_config(before: dict[str, object]) -> None:
 
     for name, value in jax.config.values.items():
         if name in before and before[name] is not value and before[name] != value:
-            jax.config.update(name, before[name])
+            jax.config.update(name, before[name])  # type: ignore[no-untyped-call]
 
 
 def _restore_environment(before: dict[str, str]) -> None:

@@ -4,8 +4,10 @@ Values come from the configuration files inside the package (``deepqmc/conf``), 
 ``deepqmc.app`` does; what a user may choose here (molecule, sampler, steps, Laplacian) replaces their entries.
 """
 
+import os
+import warnings
 from dataclasses import dataclass
-from importlib import resources
+from importlib import import_module, resources
 from typing import Any
 
 from traces.errors import MissingExtra
@@ -14,6 +16,10 @@ from traces.workloads.numerics import contained
 
 SAMPLERS = {"metropolis": "decorr_metropolis_ferminet", "langevin": "decorr_langevin"}
 """deepqmc's configuration of each sampler (conf/task/sampler_factory), both of ten steps by default."""
+
+_MODULES = ("deepqmc", "deepqmc.app", "deepqmc.hamil", "deepqmc.molecule", "deepqmc.sampling", "deepqmc.gnn", "deepqmc.hkext")
+_MODULES += ("deepqmc.wf.cusp", "deepqmc.wf.env", "deepqmc.wf.nn_wave_function", "deepqmc.wf.omni", "folx", "kfac_jax")
+"""What the configuration files name, imported before they are read, where an import's side effects are undone."""
 
 
 @dataclass(frozen=True)
@@ -34,32 +40,25 @@ class System:
 def system(ansatz: str, molecule: Molecule, sampler: str, steps: int, laplacian: str) -> System:
     """Return deepqmc's ``ansatz`` ('ferminet', 'default', ...) on ``molecule``. Raises MissingExtra without deepqmc."""
     import_deepqmc()
-    hamiltonian = _hamiltonian(molecule, laplacian)
+    hamiltonian = hamiltonian_of(molecule, laplacian)
     wave_function = _ansatz(ansatz, hamiltonian)
-    chain = _configured(f"task/sampler_factory/{SAMPLERS[sampler]}.yaml", {"elec_sampler.samplers.0.length": steps})
-    electron_sampler = chain.keywords["elec_sampler"](hamil=hamiltonian, wf=wave_function.apply)
-    return System(wave_function, hamiltonian, electron_sampler, hamiltonian.mol.coords)
+    return System(wave_function, hamiltonian, sampler_of(sampler, steps, hamiltonian, wave_function.apply), hamiltonian.mol.coords)
 
 
 def import_deepqmc() -> None:
     """Import deepqmc and what it needs, leaving JAX's configuration and the environment as they are."""
-    import os
-
     with contained():
+        warnings.simplefilter("ignore", DeprecationWarning)  # kfac_jax uses jax.core.Effects, which JAX 0.10 deprecates
         os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # set before the import, it spares the user a warning
         try:
-            import deepqmc.app
-            import deepqmc.hamil
-            import deepqmc.molecule
-            import deepqmc.physics
-            import deepqmc.sampling
-            import deepqmc.wf
-            import folx  # noqa: F401
+            for name in _MODULES:
+                import_module(name)
         except ModuleNotFoundError as error:
             raise MissingExtra("nnvmc", f"deepqmc's wave functions ({error})") from error
 
 
-def _hamiltonian(molecule: Molecule, laplacian: str) -> Any:
+def hamiltonian_of(molecule: Molecule, laplacian: str) -> Any:
+    """Return deepqmc's molecular Hamiltonian (all electrons, fixed nuclei) with the Laplacian 'loop' or 'forward'."""
     from deepqmc.hamil import MolecularHamiltonian
 
     return MolecularHamiltonian(mol=_deepqmc_molecule(molecule), laplacian_factory=_laplacian(laplacian))
@@ -80,6 +79,12 @@ def _laplacian(name: str) -> Any:
     import folx
 
     return folx.ForwardLaplacianOperator(sparsity_threshold=0)
+
+
+def sampler_of(name: str, steps: int, hamiltonian: Any, apply: Any) -> Any:
+    """Return deepqmc's chain of ``steps`` transitions of the sampler 'metropolis' or 'langevin' for any wave function."""
+    factory = _configured(f"task/sampler_factory/{SAMPLERS[name]}.yaml", {"elec_sampler.samplers.0.length": steps})
+    return factory.keywords["elec_sampler"](hamil=hamiltonian, wf=apply)
 
 
 def _ansatz(name: str, hamiltonian: Any) -> Any:

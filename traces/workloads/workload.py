@@ -44,11 +44,8 @@ class Option:
         raise CaptureError(f"there is no {self.name} {value!r}; {_among(value, self.choices)}")
 
     def _counted(self, value: Value) -> int:
-        try:
-            count = int(value)
-        except ValueError:
-            count = self.at_least - 1
-        if count < self.at_least or isinstance(value, float) and value != count:
+        count = int(value) if str(value).isdecimal() else self.at_least - 1
+        if count < self.at_least:
             raise CaptureError(f"`{self.name} >= {self.at_least}` must hold for the whole number {self.name}, but got {value!r}")
         return count
 
@@ -146,7 +143,7 @@ class Workload:
 
     def capture(self, target: "CompileTarget", **given: Value) -> "Trace":
         """Capture every program of one step for ``target`` and join them into one trace, in order."""
-        from traces.trace import merge
+        from traces.merging import merge
 
         settings = self.settings(**given)
         programs = self.build(settings)

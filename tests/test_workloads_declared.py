@@ -1,0 +1,157 @@
+"""Are workloads declared completely, and are impossible ones refused before anything is traced?"""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from traces import registry
+from traces.errors import CaptureError, CodesignError
+from traces.workloads import Conflict, Option, Program, Workload
+from traces.workloads.molecules import Molecule, molecules
+from traces.workloads.nnvmc import DEFAULT, FERMINET
+from traces.workloads.stages import DEEPQMC_STAGES
+
+BOHR = 0.529177210903  # angstrom, CODATA 2018
+
+
+def toy(*conflicts: Conflict) -> Workload:
+    def build(settings: object) -> list[Program]:
+        raise AssertionError("nothing may be built")
+
+    options = (Option("laplacian", "loop", "how", choices=("loop", "forward")), Option("steps", 10, "how many"))
+    return Workload("toy", "jax", "a toy", "this test", options, build, conflicts)
+
+
+def test_the_built_in_workloads_are_registered_like_a_users() -> None:
+    assert {"ferminet", "default", "paulinet"} <= set(registry.names("workloads"))
+    assert registry.get("workloads", "paulinet") is registry.get("workloads", "default") is DEFAULT
+
+
+def test_listing_workloads_loads_no_framework() -> None:
+    code = "import sys; from traces import registry; registry.load('workloads'); print({'jax', 'deepqmc', 'hydra'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("workload", [FERMINET, DEFAULT])
+def test_every_option_has_a_default_that_it_accepts_and_a_doc(workload: Workload) -> None:
+    for option in workload.options:
+        assert option.check(option.default) == option.default
+        assert option.doc
+    assert workload.settings() == {"molecule": "CH4", "batch": 1024, "sampler": "metropolis", "steps": 10, "laplacian": "loop"}
+
+
+def test_choices_are_matched_in_any_case() -> None:
+    assert FERMINET.settings(molecule="lih", sampler="Langevin")["molecule"] == "LiH"
+
+
+@given(steps=st.integers(1, 10**6), laplacian=st.sampled_from(["loop", "forward"]))
+def test_settings_given_back_are_the_same_settings(steps: int, laplacian: str) -> None:
+    settings = toy().settings(steps=steps, laplacian=laplacian)
+    assert toy().settings(**{name: str(value) for name, value in settings.items()}) == settings
+
+
+@pytest.mark.parametrize(
+    ("given_", "message"),
+    [
+        ({"molecule": "CH5"}, "there is no molecule 'CH5'; did you mean 'CH4'"),
+        ({"molecule": "benzene"}, "there is no molecule 'benzene'; known: LiH, CH4, C2H6, C4H4"),
+        ({"laplacien": "loop"}, "the workload 'ferminet' has no option 'laplacien'; did you mean 'laplacian'"),
+        ({"batch": 0}, "`batch >= 1` must hold for the whole number batch, but got 0"),
+        ({"batch": "many"}, "`batch >= 1` must hold for the whole number batch, but got 'many'"),
+        ({"steps": 2.5}, "`steps >= 1` must hold for the whole number steps, but got 2.5"),
+    ],
+)
+def test_an_impossible_setting_is_refused_with_the_nearest_that_works(given_: dict[str, object], message: str) -> None:
+    with pytest.raises(CaptureError, match=re.escape(message)):
+        FERMINET.programs(**given_)  # type: ignore[arg-type]
+
+
+def test_an_unknown_workload_is_refused_with_the_nearest() -> None:
+    with pytest.raises(CodesignError, match="there is no workload 'fermionet'; did you mean 'ferminet'"):
+        registry.get("workloads", "fermionet")
+
+
+def test_a_combination_that_cannot_run_is_refused_before_anything_is_built() -> None:
+    conflict = Conflict({"laplacian": "loop", "steps": 60}, "flash attention has no second derivative", "choose laplacian=forward")
+    with pytest.raises(CaptureError, match=r"cannot run with laplacian=loop, steps=60: flash attention .*; choose laplacian=forward"):
+        toy(conflict).programs(steps=60)
+    assert toy(conflict).settings(steps=60, laplacian="forward")["steps"] == 60
+
+
+def test_without_the_extra_the_error_names_the_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "deepqmc", None)
+    with pytest.raises(CodesignError, match=re.escape("pip install 'codesign[nnvmc]'")):
+        FERMINET.programs()
+
+
+def distances(molecule: Molecule) -> np.ndarray:
+    """Return the distances of all pairs of nuclei in angstrom."""
+    at = np.array(molecule.coordinates) * (BOHR if molecule.unit == "bohr" else 1.0)
+    return np.linalg.norm(at[:, None] - at[None], axis=-1)
+
+
+def test_every_molecule_has_a_source_and_the_surveys_number_of_electrons() -> None:
+    assert {name: m.electrons for name, m in molecules().items()} == {"LiH": 4, "CH4": 10, "C2H6": 18, "C4H4": 28}
+    assert all(m.source and m.formula == name for name, m in molecules().items())
+
+
+def test_bonds_are_as_long_as_the_sources_say() -> None:
+    assert distances(molecules()["LiH"])[0, 1] == pytest.approx(1.595)
+    assert distances(molecules()["CH4"])[0, 1:] == pytest.approx([1.08967] * 4, abs=1e-5)
+    square = distances(molecules()["C4H4"])
+    assert [square[i, j] for i, j in [*pairwise(range(4)), (3, 0)]] == pytest.approx([1.451] * 4, abs=1e-4)
+    assert [square[i, i + 4] for i in range(4)] == pytest.approx([1.078] * 4, abs=1e-4)
+
+
+def test_ethane_is_staggered_with_the_experimental_bonds_and_angle() -> None:
+    ethane = molecules()["C2H6"]
+    apart, at = distances(ethane), np.array(ethane.coordinates)
+    assert apart[0, 1] == pytest.approx(1.536)
+    assert [*apart[0, 2:5], *apart[1, 5:8]] == pytest.approx([1.091] * 6, abs=1e-4)
+    cosine = (at[2] - at[0]) @ (at[1] - at[0]) / (apart[0, 2] * apart[0, 1])
+    assert np.degrees(np.arccos(cosine)) == pytest.approx(110.91, abs=0.01)
+    inverted = {tuple(np.round(-position, 5) + 0.0) for position in at}
+    assert inverted == {tuple(np.round(position, 5) + 0.0) for position in at}, "a staggered ethane has a centre of inversion"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"unit": "nm"}, "unit must be one of angstrom, bohr"), ({"charges": (1,)}, "each nuclear charge must have three")],
+)
+def test_a_molecule_that_makes_no_sense_is_refused(change: dict[str, object], message: str) -> None:
+    good = Molecule("H2", (1, 1), ((0.0, 0.0, 0.0), (0.0, 0.0, 1.4)), "bohr", 0, "a test")
+    with pytest.raises(CaptureError, match=message):
+        replace(good, **change)  # type: ignore[arg-type]
+
+
+STEP = "jit(sample)/phase_sampling/while/body/closed_call/"
+ENERGY = "jit(energy)/phase_laplacian/"
+
+
+@pytest.mark.parametrize(
+    ("scope", "stage"),
+    [
+        (STEP + "vmap(neural_network_wave_function)/omni_net/electron_gnn/edge_factory/electron_gnn/concatenate", "A"),
+        (STEP + "vmap(neural_network_wave_function)/omni_net/electron_gnn/electron_gnn_layer_2/u/linear_0/dot_general", "B"),
+        (STEP + "vmap(neural_network_wave_function)/omni_net/Backflow/mlp/linear_0/dot_general", "C"),
+        (STEP + "vmap(neural_network_wave_function)/exponential_envelopes/sqrt", "C"),
+        (STEP + "vmap(neural_network_wave_function)/jit(slogdet)/lu", "D"),
+        (STEP + "vmap(transpose(jvp(neural_network_wave_function)))/omni_net/electron_gnn/add_any", "E"),
+        (STEP + "jit(_uniform)/slice", "sampler"),
+        (ENERGY + "vmap(jvp(jvp(neural_network_wave_function)))/omni_net/electron_gnn/electron_gnn_layer/u/tanh", "B"),
+        (ENERGY + "vmap(jvp(transpose(jvp(neural_network_wave_function))))/omni_net/electron_gnn/electron_gnn_layer/u/mul", "E"),
+        (ENERGY + "vmap()/while/body/closed_call/jvp(jvp(neural_network_wave_function))/omni_net/electron_gnn/mul", "E"),
+        (ENERGY + "vmap(jit(wrapped))/dot_general", "E"),
+        (ENERGY + "vmap()/add", "E"),
+    ],
+)
+def test_stages_follow_from_scopes(scope: str, stage: str) -> None:
+    assert next(letter for letter, pattern in DEEPQMC_STAGES if re.search(pattern, scope)) == stage

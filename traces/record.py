@@ -1,0 +1,146 @@
+"""Captures the traces that ship with codesign: ``python -m traces.record [--only PATTERN] [--force]``.
+
+Each is made by the command a user would give, in a process of its own; the trace's manifest holds that command. A trace
+that the same command, packages and sources made is left as it is, so an interrupted run goes on where it stopped.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import shlex
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from traces.errors import CaptureError, CodesignError, nearest
+from traces.recordings import FOLDER, SUFFIX
+
+WORKLOADS = ("ferminet", "default")
+MOLECULES = ("LiH", "CH4", "C2H6", "C4H4")
+TARGETS = ("a5000", "a100-sxm-40gb", "h200")
+ROOT = FOLDER.parents[1]
+log = logging.getLogger("traces")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One trace to record: ten Metropolis steps and the loop Laplacian of 1024 walkers (the workloads' defaults)."""
+
+    workload: str
+    molecule: str
+    target: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.workload}-{self.molecule}-{self.target}".lower()
+
+    @property
+    def path(self) -> Path:
+        return FOLDER / f"{self.name}{SUFFIX}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line after ``codesign``; the file is named from the folder that holds the packages."""
+        file = self.path.relative_to(ROOT).as_posix()
+        return ["capture", self.workload, "--molecule", self.molecule, "--target", self.target, "-o", file]
+
+    @property
+    def command(self) -> str:
+        return shlex.join(["codesign", *self.arguments])
+
+
+def recordings(only: str = "*") -> list[Recording]:
+    """Return the recordings whose names fit the pattern (as in a shell), smallest molecules first. Raises CaptureError if none does."""
+    every = [Recording(w, m, t) for m in MOLECULES for w in WORKLOADS for t in TARGETS]
+    chosen = [r for r in every if fnmatch(r.name, only.lower())]
+    if not chosen:
+        raise CaptureError(f"no recorded trace has a name like {only!r}; {nearest(only, (r.name for r in every))}")
+    return chosen
+
+
+def is_current(recording: Recording) -> bool:
+    """Return whether the file is there, made by the same command, packages and sources."""
+    manifest = _manifest(recording.path)
+    if manifest is None:
+        return False
+    captured = manifest.get("captured") or {}
+    same_packages = all(_installed(name) == made_with for name, made_with in (manifest.get("versions") or {}).items())
+    return captured.get("command") == recording.command and captured.get("sources") == sources_hash() and same_packages
+
+
+def _manifest(path: Path) -> dict[str, Any] | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest: dict[str, Any] = json.loads(archive.read("manifest.json"))
+            return manifest
+    except (OSError, zipfile.BadZipFile, KeyError, json.JSONDecodeError):
+        return None
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def sources_hash() -> str:
+    """Return a hash of the sources that decide what a captured workload's trace holds."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in _sources(FOLDER.parent):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources(package: Path) -> Iterator[Path]:
+    yield from (package / name for name in ("merging.py", "schema.py", "trace.py"))
+    for folder in ("capture", "workloads"):
+        yield from sorted(p for p in (package / folder).rglob("*") if p.suffix in (".py", ".toml"))
+
+
+def record(recording: Recording) -> None:
+    """Capture one trace. Raises CaptureError with the command's own message if it fails."""
+    FOLDER.mkdir(exist_ok=True)
+    done = subprocess.run([sys.executable, "-m", "codesign", *recording.arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CaptureError(f"`{recording.command}` failed: {done.stderr.strip()[-2000:]}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record what is not current; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m traces.record", description="Capture the traces that ship with codesign.")
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="names to record, as in a shell: 'ferminet-*-a5000'")
+    parser.add_argument("--force", action="store_true", help="record what is up to date, too")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        _record_all(recordings(options.only), options.force)
+    except CodesignError as error:
+        log.error("%s", error)
+        return 2
+    return 0
+
+
+def _record_all(chosen: list[Recording], force: bool) -> None:
+    for number, recording in enumerate(chosen, start=1):
+        place = f"[{number}/{len(chosen)}] {recording.name}"
+        if not force and is_current(recording):
+            log.info("%s is up to date", place)
+            continue
+        start = time.monotonic()
+        record(recording)
+        log.info("%s: %.0f kB in %.0f s", place, recording.path.stat().st_size / 1e3, time.monotonic() - start)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
