@@ -1,0 +1,78 @@
+"""The program ``codesign``: its commands, its version, and what becomes of errors."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from codesign.cli import capture, catalog, explore, plot, replay
+from codesign.cli.terminal import note
+from traces.errors import CodesignError
+
+USER_ERROR = 2
+COMMAND = "codesign.command"
+
+
+class Commands(TyperGroup):
+    """Keeps the command line for the document, and turns the errors a user can act on into exit status 2."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Remember the arguments as they were given."""
+        ctx.meta[COMMAND] = ["codesign", *args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; anything but a CodesignError is a defect and keeps its traceback."""
+        try:
+            return super().invoke(ctx)
+        except CodesignError as error:
+            note(f"codesign: error: {error}")
+            raise typer.Exit(USER_ERROR) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="codesign",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Capture a program as a trace of GPU kernels, replay it on hardware that may not exist yet, search for the machine it wants.",
+    epilog="Example: codesign replay ferminet-ch4-a5000.trace --machine a5000+aim",
+)
+
+
+@app.callback(invoke_without_command=True)
+def codesign(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --version: print one JSON document.")] = False,
+) -> None:
+    """Handle the options that stand before a command."""
+    if version:
+        catalog.version(ctx, as_json)
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        raise typer.BadParameter("--json stands after a command, or beside --version")
+
+
+app.command(epilog="Example: codesign workloads ferminet --json")(catalog.workloads)
+app.command(epilog="Example: codesign machines a5000+aim")(catalog.machines)
+app.command(epilog="Example: codesign capture ferminet --molecule CH4 --target a5000 -o ferminet-ch4-a5000.trace")(capture.capture)
+app.command(epilog="Example: codesign replay ferminet-ch4-a5000.trace --machine a5000+aim --scheduler cut-points -o timeline.json")(
+    replay.replay
+)
+app.command(epilog="Example: codesign explore ferminet-ch4-a5000.trace --machine a5000+aim-fp32 --trials 200 --seed 1 -o result.json")(
+    explore.explore
+)
+app.command(epilog="Example: codesign plot timeline.json --figure breakdown -o breakdown.png")(plot.plot)
+
+
+def main() -> None:
+    """Run the program. A reader that goes away (``codesign machines | head -1``) ends it without a message."""
+    try:
+        app()
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,81 @@
+"""``codesign capture``: compile a workload for a GPU that need not be there, and write its trace."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codesign import files
+from codesign.cli.options import Json, Settings, deliver, parse_settings
+from codesign.cli.terminal import note, quiet_output, table
+from codesign.units import show
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from traces.trace import Trace
+
+
+def capture(
+    ctx: typer.Context,
+    workload: Annotated[str, typer.Argument(metavar="WORKLOAD", help="A workload, see `codesign workloads`.")],
+    target: Annotated[str, typer.Option("--target", "-t", metavar="GPU", help="The GPU to compile for, see `codesign machines`.")],
+    molecule: Annotated[str | None, typer.Option("--molecule", metavar="NAME", help="The molecule: LiH, CH4, C2H6, C4H4.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Walkers.")] = None,
+    settings: Settings = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="The trace to write (any name).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Capture a workload as a trace of GPU kernels, compiled for a GPU that need not be there."""
+    from arch.machine import machine
+    from traces import registry
+
+    with quiet_output():
+        chosen = registry.get("workloads", workload)
+        compile_target = machine(target).target
+        given = _given(molecule, batch, settings)
+        options = chosen.settings(**given)
+        path = output or Path(_name(workload, options, compile_target.id))
+        files.check_writable(path)
+        note(f"capturing {workload} ({', '.join(f'{k}={v}' for k, v in options.items())}) for {compile_target.id}")
+        trace = chosen.capture(compile_target, **given)
+        trace.manifest["captured"] = (trace.manifest["captured"] or {}) | {"command": " ".join(ctx.meta["codesign.command"])}
+        _save(trace, path)
+    note(f"wrote {path}")
+    deliver(ctx, "capture", _summary(trace, path), lambda: _table(trace), as_json=as_json)
+
+
+def _given(molecule: str | None, batch: int | None, settings: list[str] | None) -> dict[str, Any]:
+    named = {"molecule": molecule, "batch": batch}
+    return {key: value for key, value in named.items() if value is not None} | parse_settings(settings)
+
+
+def _name(workload: str, options: dict[str, Any], target: str) -> str:
+    return "-".join(part.lower() for part in (workload, str(options.get("molecule", "")), target) if part) + ".trace"
+
+
+def _save(trace: "Trace", path: Path) -> None:
+    from traces.files import save
+
+    save(trace, path)
+
+
+def _summary(trace: "Trace", path: Path) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "manifest": trace.manifest | {"content_hash": trace.content_hash},
+        "kernels": len(trace.kernels),
+        "launches": trace.launches,
+        "tensors": len(trace.tensors),
+        "summary": {by: trace.summary(by).to_dict() for by in ("family", "phase", "stage")},
+    }
+
+
+def _table(trace: "Trace") -> "Table":
+    title = f"{trace.program} for {trace.target}: {len(trace.kernels):,} kernels, {trace.launches:,} launches"
+    rows = [
+        (phase, r.name, f"{r.kernels:,}", f"{r.launches:,}", show(r.flops, "FLOP"), show(r.bytes_unique, "B"))
+        for phase in ("phase", "family")
+        for r in trace.summary(phase).rows
+    ]
+    return table(title, ("by", "name", "kernels", "launches", "work", "bytes touched"), rows, left=2)

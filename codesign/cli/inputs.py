@@ -1,0 +1,42 @@
+"""What commands read: traces by file or by recorded name, machines with changed parameters."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codesign import files
+from codesign.cli.options import parse_settings
+from traces.errors import CodesignError, nearest
+
+if TYPE_CHECKING:
+    from arch.machine import Machine
+    from traces.trace import Trace
+
+
+def load_trace(path: Path) -> "Trace":
+    """Return the trace in a file, or the recorded one of that name if there is no such file."""
+    from traces.files import load
+
+    if not path.exists():
+        from traces.recorded_traces import names, recorded
+
+        if str(path) in names():
+            return recorded(str(path))
+        raise CodesignError(f"there is no file {path}, and no recorded trace of that name; {nearest(str(path), names())}")
+    files.check_readable(path)
+    return load(path)
+
+
+def build_machine(name: str, settings: list[str] | None) -> "Machine":
+    """Return the machine of a name, its parameters changed by NAME=VALUE. Raises MachineError with the nearest names."""
+    from arch.machine import machine
+
+    made = machine(name)
+    given = parse_settings(settings)
+    return made.with_(**{key: _number(key, value) for key, value in given.items()}) if given else made
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise CodesignError(f"--set {name} takes a number in SI units, but got {text!r}") from error

@@ -1,0 +1,59 @@
+"""The options that several commands share, and how a command hands in its document."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codesign import files
+from codesign.cli import document, terminal
+from traces.errors import CodesignError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to standard output.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the JSON document to FILE as well (any name).")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of whatever is drawn.")]
+TraceFile = Annotated[Path, typer.Argument(metavar="TRACE", help="A trace, from `codesign capture` or traces/recorded.")]
+MachineName = Annotated[
+    str, typer.Option("--machine", "-m", metavar="NAME", help="A machine: parts joined by '+', see `codesign machines`.")
+]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one of its parameters; may be repeated.")]
+
+
+def parse_settings(given: list[str] | None, option: str = "--set") -> dict[str, str]:
+    """Return {'steps': '20'} for ['steps=20']. Raises CodesignError for anything else, or a name given twice."""
+    settings: dict[str, str] = {}
+    for item in given or []:
+        name, equals, value = item.partition("=")
+        if not equals or not name or not value:
+            raise CodesignError(f"{option} takes NAME=VALUE, but got {item!r}")
+        if name in settings:
+            raise CodesignError(f"{option} must name a parameter once, but {name!r} is given twice")
+        settings[name] = value
+    return settings
+
+
+def deliver(
+    ctx: typer.Context,
+    kind: str,
+    payload: Mapping[str, Any],
+    show: Callable[[], "RenderableType"],
+    *,
+    as_json: bool,
+    output: Path | None = None,
+    seed: int | None = None,
+) -> None:
+    """Write the command's document to ``output`` if given, and to standard output as JSON or as what ``show`` returns."""
+    from codesign.cli.app import COMMAND
+
+    made = document.envelope(kind, ctx.meta[COMMAND], seed, payload)
+    if output:
+        files.write(output, document.text(made))
+        terminal.note(f"wrote {output}")
+    if as_json:
+        document.print_document(made)
+    else:
+        terminal.out().print(show())

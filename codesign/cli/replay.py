@@ -1,0 +1,47 @@
+"""``codesign replay``: run a trace on a machine under a scheduler."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codesign import files
+from codesign.cli.inputs import build_machine, load_trace
+from codesign.cli.options import Json, MachineName, Output, Settings, TraceFile, deliver
+from codesign.cli.terminal import quiet_output, table
+from codesign.units import percent, show
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+class Engine(StrEnum):
+    """The two engines, which agree."""
+
+    FAST = "fast"
+    REFERENCE = "reference"
+
+
+def replay(
+    ctx: typer.Context,
+    trace: TraceFile,
+    machine: MachineName,
+    scheduler: Annotated[str, typer.Option("--scheduler", "-s", metavar="NAME", help="Who maps kernels to devices.")] = "single-device",
+    engine: Annotated[Engine, typer.Option("--engine", help="Which engine; both give the same numbers.")] = Engine.FAST,
+    settings: Settings = None,
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Run a trace on a machine under a scheduler: times, shares, energy, memory, what could not move."""
+    from codesign.engine import replay as run
+
+    if output:
+        files.check_writable(output, trace)
+    with quiet_output():
+        timeline = run(load_trace(trace), build_machine(machine, settings), scheduler, engine=engine.value)
+        payload = timeline.to_dict()
+    deliver(ctx, "timeline", payload, lambda: _tables(payload), as_json=as_json, output=output)
+
+
+def _tables(timeline: dict[str, Any]) -> "Group":
+    raise NotImplementedError

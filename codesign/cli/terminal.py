@@ -1,0 +1,72 @@
+"""What people read: tables on standard output, progress and messages on standard error."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def out() -> "Console":
+    """Return the console on standard output; a pipe gets wide lines, so that nothing is cut."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, highlight=False)
+
+
+def err() -> "Console":
+    """Return the console on standard error."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Say something on standard error."""
+    print(message, file=sys.stderr)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> "Table":
+    """Return a table: the first ``left`` columns are names, the others numbers aligned to the right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+@contextmanager
+def quiet_output() -> Iterator[None]:
+    """Send what libraries print to standard error meanwhile, at the level of the file descriptor too: compilers are not in Python."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[int, int, float | None], None]]:
+    """Give a function (done, total, best so far in SI units) that moves a bar on standard error; where that is no terminal, nothing shows."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("best {task.fields[best]}"))
+    with Progress(*columns, console=err(), transient=True, disable=not sys.stderr.isatty(), redirect_stdout=False) as bar:
+        task = bar.add_task("", total=total, best="—")
+
+        def move(done: int, _: int, best: float | None) -> None:
+            bar.update(task, completed=done, best="—" if best is None else f"{best:.6g}")
+
+        yield move
