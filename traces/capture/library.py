@@ -1,0 +1,189 @@
+"""What library calls do: routine, matrix sizes, work, and how many kernels one call launches.
+
+Launches by a documented rule, since the libraries are closed:
+
+- matrix product (cublasLt): 1 (a split along k would add a reduction; which shapes split is not known without the GPU).
+- triangular solve: 1; batched, 3: XLA's thunk fills two arrays of pointers before cublasTrsmBatched
+  (https://github.com/openxla/xla/blob/main/xla/service/gpu/triangular_solve_thunk.cc).
+- getrf: batched (more than one square matrix, n / batch <= 128), 2 up to n = 32: pointers, then one cublasGetrfBatched kernel that
+  holds a matrix on chip; above, 1 + 3 a panel of 32 columns (panel, triangular solve, update). Not batched: 3 a panel and matrix
+  (https://github.com/jax-ml/jax/blob/main/jaxlib/gpu/solver_kernels_ffi.cc chooses).
+- everything else: 1.
+
+Work: getrf 2/3 n^3 a square matrix (m n^2 - n^3 / 3 in general), triangular solve n^2 a right-hand side, potrf n^3 / 3, geqrf
+2 m n^2 - 2/3 n^3, orgqr 4/3 n^3 (LAPACK Working Note 41, appendix C); all as matrix FLOP: blocked algorithms spend them in
+products. A Fourier transform counts 5 n log2 n (Cooley and Tukey's operation count, as FFTW reports it), as vector FLOP.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from traces.capture.hlo import Index, Instruction, Shape
+from traces.capture.work import Flops
+
+PANEL = 32
+"""Columns of a panel in the launch rule for LU factorisations."""
+
+UNKNOWN = Flops(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A library call. ``shares`` gives, for an operand of which only a part is touched, that part (a triangle)."""
+
+    routine: str
+    flops: Flops = UNKNOWN
+    launches: int = 1
+    batch: int = -1
+    m: int = -1
+    n: int = -1
+    k: int = -1
+    precision: str = ""
+    shares: dict[int, float] = field(default_factory=dict)
+
+
+def describe(instruction: Instruction) -> Call:
+    """Return what a library instruction (custom call, fft) does; an unknown one has unknown work."""
+    if instruction.opcode == "fft":
+        return _fourier(instruction)
+    target = instruction.target
+    for prefix, reader in _READERS:
+        if target.startswith(prefix):
+            return reader(instruction)
+    return Call(_plain(target))
+
+
+def workspaces(instruction: Instruction) -> list[Index]:
+    """Return the results that are scratch memory: the last one of a tuple, of bytes, that nobody reads."""
+    elements = instruction.shape.elements
+    if instruction.opcode != "custom-call" or not elements or elements[-1].dtype not in ("s8", "u8") or len(elements) < 2:
+        return []
+    last = len(elements) - 1
+    for user in instruction.computation.instructions.values():
+        if instruction.name in user.operands and (user.opcode != "get-tuple-element" or int(user.attributes["index"]) == last):
+            return []
+    return [(last,)]
+
+
+def triton_name(instruction: Instruction) -> str:
+    """Return the name that a Triton custom call's author gave the kernel; '' if it is none."""
+    if instruction.target != "__gpu$xla.gpu.triton":
+        return ""
+    found = _TRITON_NAME.search(instruction.attributes.get("backend_config", "").replace('\\\\"', '"'))
+    return found.group(1) if found else "triton"
+
+
+_TRITON_NAME = re.compile(r'\bname\s*[=:]\s*\\?"([^"\\]+)')
+
+
+def _plain(target: str) -> str:
+    return target.strip("_").replace("$", ".").removesuffix("_ffi")
+
+
+def _gemm(instruction: Instruction) -> Call:
+    config = instruction.backend_config.get("gemm_backend_config", {})
+    numbers = config.get("dot_dimension_numbers", {})
+    lhs, rhs = instruction.operand(0).shape, instruction.operand(1).shape
+    batch, k = _product(lhs, numbers, "lhs_batch_dimensions"), _product(lhs, numbers, "lhs_contracting_dimensions")
+    m = lhs.size // max(1, batch * k)
+    n = rhs.size // max(1, batch * k)
+    flops = Flops(matrix=2.0 * batch * m * n * k) + _epilogue(config, float(batch * m * n))
+    return Call("gemm", flops, 1, batch, m, n, k, precision_of(config.get("precision_config", {})))
+
+
+def _product(shape: Shape, numbers: dict[str, Any], key: str) -> int:
+    return prod(shape.dims[int(d)] for d in numbers.get(key, []))
+
+
+def _epilogue(config: dict[str, Any], elements: float) -> Flops:
+    """Work on the product's elements: scaling and adding C, bias, ReLU (one FLOP each), GELU (tanh form: 8 and one tanh)."""
+    kind = str(config.get("epilogue", "DEFAULT"))
+    vector = float("BIAS" in kind) + float("RELU" in kind) + 8.0 * float("GELU" in kind)
+    vector += float(config.get("alpha_real", 1) != 1)
+    beta = config.get("beta", 0)
+    vector += 0.0 if beta == 0 else 1.0 if beta == 1 else 2.0
+    return Flops(0.0, vector * elements, elements * float("GELU" in kind))
+
+
+_ALGORITHMS = {"ALG_DOT_F32_F32_F32": "highest", "ALG_DOT_TF32_TF32_F32_X3": "high", "ALG_DOT_BF16_BF16_F32_X6": "highest"}
+
+
+def precision_of(config: dict[str, Any]) -> str:
+    """Return the matmul precision that a dot's precision_config asks for: default, high or highest."""
+    if config.get("algorithm", "ALG_UNSET") in _ALGORITHMS:
+        return _ALGORITHMS[config["algorithm"]]
+    asked = {str(p).lower() for p in config.get("operand_precision", [])}
+    return next((p for p in ("highest", "high") if p in asked), "default")
+
+
+def _triangular_solve(instruction: Instruction) -> Call:
+    a, b = instruction.operand(0).shape, instruction.operand(1).shape
+    n, batch = a.dims[-1], prod(a.dims[:-2])
+    rhs = b.size // max(1, n * batch)
+    flops = Flops(matrix=float(batch) * n * n * rhs)
+    return Call("triangular_solve", flops, 3 if batch > 1 else 1, batch, n, rhs, shares={0: (n + 1) / (2 * n)} if n else {})
+
+
+def _getrf(instruction: Instruction) -> Call:
+    a = instruction.operand(0).shape
+    m, n, batch = a.dims[-2], a.dims[-1], prod(a.dims[:-2])
+    panels = -(-min(m, n) // PANEL)
+    is_batched = batch > 1 and m == n and n // batch <= 128
+    batched = 2 if panels <= 1 else 1 + 3 * panels
+    launches = batched if is_batched else max(1, 3 * panels * batch)
+    small, large = min(m, n), max(m, n)
+    flops = batch * (large * small**2 - small**3 / 3.0)
+    return Call("getrf", Flops(matrix=flops), launches, batch, m, n)
+
+
+def _potrf(instruction: Instruction) -> Call:
+    a = instruction.operand(0).shape
+    n, batch = a.dims[-1], prod(a.dims[:-2])
+    return Call("potrf", Flops(matrix=batch * n**3 / 3.0), 2 if batch > 1 else 1, batch, n, n, shares={0: (n + 1) / (2 * n)})
+
+
+def _geqrf(instruction: Instruction) -> Call:
+    a = instruction.operand(0).shape
+    m, n, batch = a.dims[-2], a.dims[-1], prod(a.dims[:-2])
+    small, large = min(m, n), max(m, n)
+    return Call("geqrf", Flops(matrix=batch * (2.0 * large * small**2 - 2.0 / 3.0 * small**3)), 1, batch, m, n)
+
+
+def _orgqr(instruction: Instruction) -> Call:
+    a = instruction.operand(0).shape
+    m, n, batch = a.dims[-2], a.dims[-1], prod(a.dims[:-2])
+    return Call("orgqr", Flops(matrix=batch * 4.0 / 3.0 * min(m, n) ** 3), 1, batch, m, n)
+
+
+def _pivots(instruction: Instruction) -> Call:
+    return Call("pivots", Flops())
+
+
+def _topk(instruction: Instruction) -> Call:
+    return Call("topk", Flops())
+
+
+def _fourier(instruction: Instruction) -> Call:
+    lengths = instruction.integers("fft_length")
+    n = prod(lengths)
+    size = max(instruction.operand(0).shape.size, instruction.shape.size)
+    return Call("fft", Flops(vector=5.0 * size * math.log2(n) if n > 1 else 0.0))
+
+
+_READERS: tuple[tuple[str, Callable[[Instruction], Call]], ...] = (
+    ("__cublas$lt$matmul", _gemm),
+    ("__cublas$gemm", _gemm),
+    ("__cublas$triangularSolve", _triangular_solve),
+    ("cusolver_getrf", _getrf),
+    ("cu_lu_pivots_to_permutation", _pivots),
+    ("cusolver_potrf", _potrf),
+    ("__cusolver$cholesky", _potrf),
+    ("cusolver_geqrf", _geqrf),
+    ("cusolver_orgqr", _orgqr),
+    ("__gpu$TopK", _topk),
+    ("__cub$", lambda instruction: Call("sort", Flops())),
+)

@@ -1,0 +1,110 @@
+"""Alias sets and lifetimes of tensors, from the schedule.
+
+Values share an allocation (one alias set) if a loop carries one into the other, if the program donates a parameter to an
+output, or if a launch writes one over the other: its operand, which ends there, and its result have the same bytes in XLA's
+buffer assignment. A set lives from the first launch that touches it to the last; through the whole of a loop if it
+exists before the loop and is touched in it, or is carried around it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from traces.capture.buffers import Buffers
+from traces.capture.schedule import Region, Schedule
+from traces.capture.values import Value, Values
+
+Ints = NDArray[np.int64]
+
+
+class AliasSets:
+    """Disjoint sets of values (union-find)."""
+
+    def __init__(self) -> None:
+        self._parent: dict[Value, Value] = {}
+
+    def find(self, value: Value) -> Value:
+        """Return the set's representative."""
+        while (above := self._parent.get(value, value)) != value:
+            self._parent[value] = self._parent.get(above, above)
+            value = above
+        return value
+
+    def union(self, one: Value, other: Value) -> None:
+        """Make two values one allocation."""
+        one, other = self.find(one), self.find(other)
+        if one != other:
+            self._parent[other] = one
+
+    def numbers(self, values: Iterable[Value]) -> list[int]:
+        """Return a number for each value's set, from 0 in order of appearance."""
+        seen: dict[Value, int] = {}
+        return [seen.setdefault(self.find(v), len(seen)) for v in values]
+
+
+@dataclass(slots=True)
+class Touch:
+    """A launch reads or writes a value."""
+
+    launch: int
+    value: Value
+    writes: bool
+
+
+def alias_sets(values: Values, schedule: Schedule, buffers: Buffers, touches: list[Touch]) -> AliasSets:
+    """Return which values are one allocation."""
+    sets = AliasSets()
+    for region in schedule.regions:
+        if region.loop is not None:
+            for before, after in values.carried(region.loop):
+                sets.union(before, after)
+    outputs = dict(zip([i for i, _ in values.module.entry.root.shape.leaves()], values.outputs(), strict=True))
+    for output, (number, index) in values.module.input_output_alias.items():
+        sets.union((values.module.entry.parameters[number].name, index), outputs[output])
+    for read, written in _in_place(buffers, touches):
+        sets.union(read, written)
+    return sets
+
+
+def _in_place(buffers: Buffers, touches: list[Touch]) -> Iterable[tuple[Value, Value]]:
+    """Yield (operand, result) of a launch that have the same bytes of memory."""
+    reads: dict[int, dict[tuple[int, int, int], Value]] = {}
+    for touch in touches:
+        place = buffers.place.get(touch.value)
+        if place is not None and not touch.writes:
+            reads.setdefault(touch.launch, {})[place] = touch.value
+    for touch in touches:
+        place = buffers.place.get(touch.value)
+        if place is not None and touch.writes and (operand := reads.get(touch.launch, {}).get(place)) is not None:
+            yield operand, touch.value
+
+
+def lifetimes(set_of: Ints, launch: Ints, carried: dict[int, set[int]], regions: list[Region], sets: int) -> tuple[Ints, Ints]:
+    """Return the first and the last launch of each alias set; -1 for a set that no launch touches.
+
+    Parameters
+    ----------
+    set_of, launch
+        The alias set and the launch of each access.
+    carried
+        From the row of a loop region to the alias sets that it carries.
+    regions, sets
+        The regions in their order (outer before inner), and the number of alias sets.
+    """
+    first = np.full(sets, np.iinfo(np.int64).max)
+    last = np.full(sets, -1)
+    np.minimum.at(first, set_of, launch)
+    np.maximum.at(last, set_of, launch)
+    for row in reversed(range(len(regions))):
+        region = regions[row]
+        if region.kind != "loop" or region.first == region.end:
+            continue
+        inside = np.unique(set_of[(launch >= region.first) & (launch < region.end)])
+        around = np.array(sorted(carried.get(row, set())), dtype=np.int64)
+        outlives = np.union1d(inside[(first[inside] < region.first) | (last[inside] >= region.end)], around)
+        last[outlives] = np.maximum(last[outlives], region.end - 1)
+        first[around] = np.minimum(first[around], region.first)
+    first[last < 0] = -1
+    return first, last

@@ -1,0 +1,201 @@
+"""A user's function as a portable program: traced and exported for CUDA, with names for what goes in and out.
+
+Capture always goes through ``jax.export``: the program that is compiled is then the same whether this process compiles it or
+another one. Matrix precision and 64-bit types are set for the tracing only, in this thread; JAX's configuration and the
+environment stay as they are.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from traces.errors import CaptureError, MissingExtra, nearest
+
+PRECISIONS = ("default", "high", "highest")
+
+
+@dataclass(frozen=True)
+class ExportedProgram:
+    """A serialised ``jax.export.Exported`` and what its flat arguments and results are called.
+
+    ``kept`` are the flat arguments that the program uses, ``donated`` those whose memory the caller gives away.
+    """
+
+    blob: bytes
+    parameters: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    kept: tuple[int, ...] = ()
+    donated: tuple[int, ...] = ()
+    name: str = "program"
+
+
+@contextmanager
+def numerics(precision: str, x64: bool) -> Iterator[None]:
+    """Set what a capture depends on, for this thread and block: all else a process may have set does not matter."""
+    import jax
+
+    with ExitStack() as stack:
+        stack.enter_context(jax.default_matmul_precision(precision))
+        stack.enter_context(jax.enable_x64(x64))
+        stack.enter_context(jax.disable_jit(False))
+        stack.enter_context(jax.debug_nans(False))
+        stack.enter_context(jax.debug_infs(False))
+        yield
+
+
+def checked_precision(precision: str | None) -> str:
+    """Return the precision, JAX's shipped one for None. Raises CaptureError for an unknown name."""
+    if precision is None:
+        return "default"
+    if precision not in PRECISIONS:
+        raise CaptureError(f"precision must be one of {', '.join(PRECISIONS)}, but got {precision!r}; {nearest(precision, PRECISIONS)}")
+    return precision
+
+
+def export_program(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], precision: str, x64: bool | None
+) -> tuple[ExportedProgram, bool]:
+    """Trace and export a function; returns the program and whether 64-bit types were on.
+
+    Raises
+    ------
+    CaptureError
+        If the function cannot be traced, or takes 64-bit arrays without x64 being said.
+    MissingExtra
+        Without flatbuffers, which the export format needs.
+    """
+    wide = _wide(args, kwargs, x64)
+    try:
+        import flatbuffers  # type: ignore[import-untyped, unused-ignore]  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("xla-gpu", "capturing a GPU program") from error
+    with numerics(precision, wide):
+        return _exported(function, _shapes(args), _shapes(dict(kwargs))), wide
+
+
+def _wide(args: Sequence[Any], kwargs: Mapping[str, Any], x64: bool | None) -> bool:
+    import jax
+
+    if x64 is None:
+        for leaf in jax.tree_util.tree_leaves((tuple(args), dict(kwargs))):
+            if isinstance(leaf, jax.Array) and str(leaf.dtype) in ("float64", "int64", "uint64", "complex128"):
+                raise CaptureError(
+                    f"x64 must be said where an argument is 64 bits wide, but one is {leaf.dtype}{list(leaf.shape)}: pass x64=True to "
+                    "capture with 64-bit types, or x64=False to capture with 32-bit ones (JAX's default)"
+                )
+    return bool(x64)
+
+
+def shaped(shape: Sequence[int], dtype: Any, weak_type: bool = False) -> Any:
+    """Return a ``jax.ShapeDtypeStruct``, whose constructor has no types."""
+    import jax
+
+    make: Callable[..., Any] = jax.ShapeDtypeStruct
+    return make(shape, dtype, weak_type=weak_type)
+
+
+def _shapes(tree: Any) -> Any:
+    """Replace arrays by their shapes: a capture keeps no data alive, and a device's placement does not matter."""
+    import jax
+    import numpy as np
+
+    def shape(leaf: Any) -> Any:
+        if isinstance(leaf, (jax.Array, np.ndarray)):
+            return shaped(leaf.shape, leaf.dtype, bool(getattr(leaf, "weak_type", False)))
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return shaped(leaf.shape, leaf.dtype, bool(leaf.weak_type))
+        return leaf
+
+    return jax.tree_util.tree_map(shape, tree)
+
+
+def _exported(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> ExportedProgram:
+    import jax
+    from jax import export
+
+    jitted = function if hasattr(function, "trace") and hasattr(function, "lower") else jax.jit(function)
+    anything = export.DisabledSafetyCheck.custom_call("ALL")
+    with _explained(function):
+        traced = jitted.trace(*args, **kwargs)
+        exported = export.export(jitted, platforms=["cuda"], disabled_checks=[anything])(*args, **kwargs)
+    infos = jax.tree_util.tree_flatten_with_path(traced.args_info)[0]
+    names = _parameter_names(function, args, [path for path, _ in infos])
+    donated = tuple(i for i, (_, info) in enumerate(infos) if info.donated)
+    outputs, kept = _output_names(exported.out_tree), tuple(exported.module_kept_var_idx)
+    return ExportedProgram(bytes(exported.serialize()), names, outputs, kept, donated, _name_of(function))
+
+
+@contextmanager
+def _explained(function: Callable[..., Any]) -> Iterator[None]:
+    """Turn JAX's errors about functions that cannot be traced into ones that say what to do."""
+    import jax
+
+    try:
+        yield
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError, jax.errors.UnexpectedTracerError) as error:
+        raise CaptureError(
+            f"a captured function must be jittable, but {_name_of(function)!r} looks at the values of its arguments: use jax.lax.cond, "
+            "jax.lax.while_loop or jax.numpy instead of Python's if, while, float() and numpy, or close over what is constant. "
+            f"JAX says: {error}"
+        ) from error
+    except TypeError as error:
+        if "JAX type" not in str(error) and "JAX array" not in str(error):
+            raise
+        raise CaptureError(
+            f"arguments and results of a captured function must be arrays (or pytrees of them), but {_name_of(function)!r} has others: "
+            f"close over what is no array, or mark it with jax.jit(..., static_argnames=...). JAX says: {error}"
+        ) from error
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
+def _parameter_names(function: Callable[..., Any], args: Sequence[Any], paths: list[Any]) -> tuple[str, ...]:
+    """Name each flat argument by the function's own parameter and the path into it: ``params['w']``."""
+    import jax
+
+    positional = _signature_names(function, args)
+    names = []
+    for path in paths:
+        if path[0].idx == 0 and len(path) > 1:
+            head, rest = positional[path[1].idx] if path[1].idx < len(positional) else f"args[{path[1].idx}]", path[2:]
+        else:
+            head, rest = str(path[1].key), path[2:]
+        names.append(head + jax.tree_util.keystr(rest))
+    return tuple(names)
+
+
+def _signature_names(function: Callable[..., Any], args: Sequence[Any]) -> list[str]:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return plain if len(plain) >= len(args) else plain + [f"args[{i}]" for i in range(len(plain), len(args))]
+
+
+def _output_names(tree: Any) -> tuple[str, ...]:
+    """Name each flat result by its path: ``output``, ``output[0]['energy']``."""
+    import jax
+
+    paths = jax.tree_util.tree_flatten_with_path(jax.tree_util.tree_unflatten(tree, list(range(tree.num_leaves))))[0]
+    return tuple("output" + jax.tree_util.keystr(path) for path, _ in paths)
+
+
+def read_exported(blob: bytes) -> ExportedProgram:
+    """Describe a program that was exported elsewhere. Raises CaptureError if it is none, or not for CUDA."""
+    from jax import export
+
+    try:
+        exported = export.deserialize(bytearray(blob))
+    except Exception as error:
+        raise CaptureError(f"the program must be what jax.export's serialize() returns, but cannot be read: {error}") from error
+    if "cuda" not in exported.platforms:
+        given = ", ".join(exported.platforms)
+        raise CaptureError(f"the program must be exported with platforms=['cuda'], but is for {given}: export it again")
+    count = len(exported.in_avals)
+    names = tuple(f"args[{i}]" for i in range(count))
+    return ExportedProgram(blob, names, _output_names(exported.out_tree), tuple(exported.module_kept_var_idx), (), exported.fun_name)
