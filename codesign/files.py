@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from traces.errors import CodesignError, TraceError
 
 if TYPE_CHECKING:
-    from codesign.replay.timeline import Timeline
+    from codesign.engine.timeline import Timeline
     from codesign.search.result import Result
     from traces.trace import Trace
 
@@ -77,7 +77,7 @@ def read(path: Path | str) -> "Trace | Timeline | Result":
         return files.load(path)
     document = _document(path)
     if document.get("kind") == "timeline":
-        from codesign.replay.timeline import Timeline
+        from codesign.engine.timeline import Timeline
 
         return Timeline.load(path)
     if document.get("kind") == "result":

@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 
-from codesign.replay import fast, reference
-from codesign.replay.program import Program, Records, Run
+from codesign.engine import fast, reference
+from codesign.engine.program import Program, Records, Run
 from tests.strategies.programs import programs
 
 RELAXED = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

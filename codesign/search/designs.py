@@ -144,7 +144,7 @@ class Designer:
 
     def design(self, point: Point, trial: int) -> Design:
         """Return the design of a point, replayed. Raises CapacityError or MappingError where it cannot run."""
-        from codesign.replay import replay
+        from codesign.engine import replay
 
         machine, _ = self.priced(self.overrides(point))
         mapping = self.mapping(point)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-from codesign.replay.program import HAND_OVER, Program, ProgramBuilder
+from codesign.engine.program import HAND_OVER, Program, ProgramBuilder
 
 PS = 1e-12
 QUEUES = ("gpu", "pim", "link")

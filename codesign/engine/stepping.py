@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codesign.replay.list_schedule import (
+from codesign.engine.list_schedule import (
     BOUND_AT, BOUND_PS, BUSY, HOST, ISSUE, ISSUED, LAUNCHES, LOW, NEVER, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS,
     Log, State,
 )  # fmt: skip
-from codesign.replay.program import WAITS, Codes, Hardware, Indices, Ints, Loops, Operations
+from codesign.engine.program import WAITS, Codes, Hardware, Indices, Ints, Loops, Operations
 from traces.compiled import compiled
 
 LONGEST_PERIOD = 8

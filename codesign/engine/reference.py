@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import simpy
 
-from codesign.replay.program import ISSUES, KERNEL, LAUNCHED, LEAVES, LIMIT_PS, PS, WAITS, Program, Records, Run
+from codesign.engine.program import ISSUES, KERNEL, LAUNCHED, LEAVES, LIMIT_PS, PS, WAITS, Program, Records, Run
 from traces.errors import TraceError
 
 SETTLE = 2
@@ -289,13 +289,15 @@ def host_bound(program: Program, log: list[Instance]) -> int:
     steps = list(_steps(program))
     for instance in log:
         step = steps[instance.op]
+        latest_inputs = [latest.get(d, 0) for d in step.dependencies]
+        latest[instance.op] = instance.end
         if step.waits:
             continue
-        other = max([free.get(step.queue, 0) + step.gap, *(latest.get(d, 0) for d in step.dependencies)])
+        other = max([free.get(step.queue, 0) + step.gap, *latest_inputs])
         ready = instance.issue + step.latency
         if ready > other:
             total += max(0, ready - busy)
-        free[step.queue] = latest[instance.op] = instance.end
+        free[step.queue] = instance.end
         busy = max(busy, instance.end)
     return total
 

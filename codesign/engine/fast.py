@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from codesign.replay import events, stepping
-from codesign.replay.list_schedule import (
+from codesign.engine import events, stepping
+from codesign.engine.list_schedule import (
     BOUND_PS, BUSY, CONTENTION, FINE, LAUNCHES, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS, WAITED,
     Contention, Log, State, Tape, largest_demands, make_tape, new_state, run_stretch,
 )  # fmt: skip
-from codesign.replay.program import LIMIT_PS, PS, Hardware, Ints, Loops, Operations, Program, Records, Run
+from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Loops, Operations, Program, Records, Run
 from traces.compiled import compiled
 from traces.errors import TraceError
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codesign.replay.program import ISSUES, LAUNCHED, LEAVES, LIMIT_PS, WAITS, Codes, Floats, Hardware, Indices, Ints, Loops, Operations
+from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, LIMIT_PS, WAITS, Codes, Floats, Hardware, Indices, Ints, Loops, Operations
 from traces.compiled import compiled
 
 HOST, ISSUE, BUSY, OFFSET, BOUND_PS, BOUND_AT, RUN, LAUNCHES, STEPPED, ISSUED, LOW, WAITED, STATUS, RECORDED, STEPS, RECORDING = range(16)
