@@ -1,0 +1,36 @@
+"""What machines are: devices that price kernels, memories, links, and the catalogue of hardware with its sources."""
+
+from arch.build import load_device, machine
+from arch.catalog import Entry, Quantity, load_entry
+from arch.cost import CostTable, cost_table
+from arch.device import Device, Prices, Refusals, Work
+from arch.gpu import GPU
+from arch.host import Host
+from arch.link import HandOver, Link
+from arch.machine import Machine, Parameter
+from arch.memory import Memory
+from arch.pim import PIM
+from arch.registered import names
+
+__all__ = [
+    "GPU",
+    "PIM",
+    "CostTable",
+    "Device",
+    "Entry",
+    "HandOver",
+    "Host",
+    "Link",
+    "Machine",
+    "Memory",
+    "Parameter",
+    "Prices",
+    "Quantity",
+    "Refusals",
+    "Work",
+    "cost_table",
+    "load_device",
+    "load_entry",
+    "machine",
+    "names",
+]

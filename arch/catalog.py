@@ -1,0 +1,301 @@
+"""The catalogue: hardware as TOML files in which every number has a unit, a source and a kind of source."""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from arch import units
+from arch.keys import KINDS, SOURCE_KINDS, TEXTS, Key
+from traces.errors import MachineError, nearest
+
+_TOP = {"id", "kind", "base", "abstract", "hypothetical", "description", "aliases", "sources", "numbers", "opcodes"}
+_FIELDS = {"value", "unit", "source", "source_kind", "note"}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number: in SI, as written, and where it comes from."""
+
+    si: float | tuple[float, ...]
+    value: float | tuple[float, ...]
+    unit: str
+    source: str
+    source_kind: str
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return value and unit as written, source, kind of source and note, ready for JSON."""
+        value = list(self.value) if isinstance(self.value, tuple) else self.value
+        return {"value": value, "unit": self.unit, "source": self.source, "source_kind": self.source_kind, "note": self.note}
+
+
+@dataclass(frozen=True)
+class Opcodes:
+    """What a PIM unit executes: commands an element by dtype and opcode; ``free`` opcodes cost none."""
+
+    commands: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    free: frozenset[str] = frozenset()
+    source: str = ""
+    source_kind: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One catalogue file, checked. ``entry[key]`` is the number in SI; keys of groups are 'group.dtype'."""
+
+    id: str
+    kind: str
+    description: str
+    aliases: tuple[str, ...]
+    hypothetical: bool
+    text: Mapping[str, str]
+    numbers: Mapping[str, Quantity]
+    opcodes: Opcodes = field(default_factory=Opcodes)
+
+    def __getitem__(self, key: str) -> float:
+        value = self.quantity(key).si
+        if isinstance(value, tuple):
+            raise MachineError(f"{self.id}.{key} is a list; use entry.list({key!r})")
+        return value
+
+    def get(self, key: str) -> float | None:
+        """Return the number in SI, None if the file does not have it."""
+        return self[key] if key in self.numbers else None
+
+    def list(self, key: str) -> tuple[float, ...]:
+        """Return a list of numbers in SI."""
+        value = self.quantity(key).si
+        return value if isinstance(value, tuple) else (value,)
+
+    def group(self, name: str) -> dict[str, float]:
+        """Return the numbers of a group by dtype, in SI; empty if there are none."""
+        prefix = name + "."
+        return {key[len(prefix) :]: self[key] for key in self.numbers if key.startswith(prefix)}
+
+    def quantity(self, key: str) -> Quantity:
+        """Return a number with unit and source. Raises MachineError with the nearest keys."""
+        if key not in self.numbers:
+            raise MachineError(f"the device {self.id!r} has no number {key!r}; {nearest(key, self.numbers)}")
+        return self.numbers[key]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole file, every number with its source, ready for JSON."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "description": self.description,
+            "hypothetical": self.hypothetical,
+            **dict(self.text),
+            "numbers": {key: quantity.to_dict() for key, quantity in self.numbers.items()},
+            **({"opcodes": self._opcodes_dict()} if self.opcodes.commands else {}),
+        }
+
+    def _opcodes_dict(self) -> dict[str, Any]:
+        table = self.opcodes
+        commands = {dtype: dict(codes) for dtype, codes in table.commands.items()}
+        return {
+            "commands": commands,
+            "free": sorted(table.free),
+            "source": table.source,
+            "source_kind": table.source_kind,
+            "note": table.note,
+        }
+
+
+def load_entry(path: "str | os.PathLike[str]") -> Entry:
+    """Read one catalogue file, a user's or ours.
+
+    Raises
+    ------
+    MachineError
+        If the file is not TOML, a key is unknown or absent, a unit is ambiguous or of another dimension, a number is NaN,
+        infinite or negative, or has no source; the message names file and key.
+    """
+    path = Path(path)
+    entry = _read(path)
+    _check_complete(entry, str(path))
+    return entry
+
+
+@cache
+def builtin_ids() -> tuple[str, ...]:
+    """Return the ids of the files in arch/catalog, sorted; those that only serve as a base are left out."""
+    return tuple(sorted(path.stem for path in _files() if not _toml(path).get("abstract", False)))
+
+
+@cache
+def builtin(entry_id: str) -> Entry:
+    """Return a file of arch/catalog by its id. Raises MachineError with the nearest ids."""
+    if entry_id not in builtin_ids():
+        raise MachineError(f"there is no device {entry_id!r} in the catalogue; {nearest(entry_id, builtin_ids())}")
+    return load_entry(_folder() / f"{entry_id}.toml")
+
+
+@cache
+def aliases() -> dict[str, str]:
+    """Return the id of every alias of the catalogue's devices; ids stand for themselves."""
+    table = {entry_id: entry_id for entry_id in builtin_ids()}
+    for entry_id in builtin_ids():
+        for alias in builtin(entry_id).aliases:
+            if table.setdefault(alias, entry_id) != entry_id:
+                raise MachineError(f"the alias {alias!r} must name one device, but both {table[alias]!r} and {entry_id!r} claim it")
+    return table
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("arch") / "catalog"))
+
+
+def _files() -> list[Path]:
+    return sorted(_folder().glob("*.toml"))
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise MachineError(f"{path} must be a readable TOML file: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MachineError(f"{path} must be TOML: {error}") from error
+
+
+def _read(path: Path) -> Entry:
+    raw = _toml(path)
+    base = _base(raw, path)
+    kind = _kind(raw, path)
+    _check_top(raw, kind, path)
+    sources = raw.get("sources", {})
+    numbers = dict(base.numbers) if base else {}
+    numbers |= {key: _quantity(table, key, kind, sources, path) for key, table in _flat(raw.get("numbers", {}), kind, path)}
+    text = dict(base.text) if base else {}
+    text |= {key: _text(raw[key], key, path) for key in TEXTS[kind] if key in raw}
+    opcodes = _opcodes(raw["opcodes"], sources, path) if "opcodes" in raw else (base.opcodes if base else Opcodes())
+    return Entry(
+        id=raw["id"],
+        kind=kind,
+        description=_text(raw.get("description", ""), "description", path),
+        aliases=tuple(raw.get("aliases", ())),
+        hypothetical=bool(raw.get("hypothetical", False)),
+        text=text,
+        numbers=numbers,
+        opcodes=opcodes,
+    )
+
+
+def _base(raw: dict[str, Any], path: Path) -> Entry | None:
+    if "base" not in raw:
+        return None
+    name = raw["base"]
+    for folder in (path.parent, _folder()):
+        if (folder / f"{name}.toml").is_file():
+            return _read(folder / f"{name}.toml")
+    raise MachineError(f"{path}: there is no base {name!r}; {nearest(str(name), (p.stem for p in _files()))}")
+
+
+def _kind(raw: dict[str, Any], path: Path) -> str:
+    kind, name = raw.get("kind"), raw.get("id")
+    if kind not in KINDS:
+        raise MachineError(f"{path}: kind must be one of {', '.join(KINDS)}, but got {kind!r}")
+    if not isinstance(name, str) or not name or name != name.lower() or any(c in name for c in "+@ "):
+        raise MachineError(f"{path}: id must be lower case without '+', '@' or spaces, but got {name!r}")
+    return str(kind)
+
+
+def _check_top(raw: dict[str, Any], kind: str, path: Path) -> None:
+    known = _TOP | TEXTS[kind]
+    for key in raw:
+        if key not in known:
+            raise MachineError(f"{path}: unknown key {key!r}; {nearest(key, known)}")
+
+
+def _text(value: Any, key: str, path: Path) -> str:
+    if not isinstance(value, str):
+        raise MachineError(f"{path}: {key} must be text, but got {value!r}")
+    return value
+
+
+def _flat(numbers: Any, kind: str, path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield (key, table) of all numbers; those of groups as 'group.dtype'."""
+    keys = KINDS[kind]
+    for name, table in numbers.items():
+        if name not in keys:
+            raise MachineError(f"{path}: unknown number {name!r}; {nearest(name, keys)}")
+        if keys[name].group:
+            for dtype, inner in table.items():
+                yield f"{name}.{dtype}", inner
+        else:
+            yield name, table
+
+
+def key_of(kind: str, name: str) -> Key:
+    """Return the specification of a number, 'group.dtype' included."""
+    return KINDS[kind][name.split(".")[0]]
+
+
+def _quantity(table: Any, name: str, kind: str, sources: dict[str, str], path: Path) -> Quantity:
+    where = f"{path}: {name}"
+    if not isinstance(table, dict) or not _FIELDS - {"note"} <= set(table):
+        raise MachineError(f"{where} must be a table {{ value, unit, source, source_kind }}, but got {table!r}")
+    for key in table:
+        if key not in _FIELDS:
+            raise MachineError(f"{where}: unknown field {key!r}; {nearest(key, _FIELDS)}")
+    source = _source(table, sources, where)
+    scale = units.factor(table["unit"], key_of(kind, name).dimension, where)
+    value = _value(table["value"], key_of(kind, name), where)
+    si = tuple(v * scale for v in value) if isinstance(value, tuple) else value * scale
+    return Quantity(si, value, table["unit"], source, table["source_kind"], table.get("note", ""))
+
+
+def _source(table: dict[str, Any], sources: dict[str, str], where: str) -> str:
+    if table["source_kind"] not in SOURCE_KINDS:
+        raise MachineError(f"{where}: source_kind must be one of {', '.join(SOURCE_KINDS)}, but got {table['source_kind']!r}")
+    if table["source"] not in sources:
+        raise MachineError(f"{where}: source must be a key of [sources]; {nearest(str(table['source']), sources)}")
+    return sources[table["source"]]
+
+
+def _value(value: Any, key: Key, where: str) -> float | tuple[float, ...]:
+    if key.many:
+        if not isinstance(value, list) or not value:
+            raise MachineError(f"{where}: value must be a list of numbers, but got {value!r}")
+        return tuple(_one(v, key, where) for v in value)
+    return _one(value, key, where)
+
+
+def _one(value: Any, key: Key, where: str) -> float:
+    if isinstance(value, str):
+        raise MachineError(f"{where}: value must be a number, its unit stands beside it, but got {value!r}")
+    number = units.parse(value, key.dimension, where)
+    if key.positive and number == 0:
+        raise MachineError(f"{where} must be above zero, but got {value!r}")
+    return number
+
+
+def _opcodes(raw: Any, sources: dict[str, str], path: Path) -> Opcodes:
+    where = f"{path}: opcodes"
+    tables = {dtype: table for dtype, table in raw.items() if isinstance(table, dict)}
+    for key in set(raw) - set(tables) - {"source", "source_kind", "note", "free"}:
+        raise MachineError(f"{where}: unknown key {key!r}; known are source, source_kind, note, free and a table a dtype")
+    source = _source({"source": raw.get("source", ""), "source_kind": raw.get("source_kind", "")}, sources, where)
+    commands = {dtype: {op: units.parse(n, "1", f"{where}.{dtype}.{op}") for op, n in table.items()} for dtype, table in tables.items()}
+    return Opcodes(commands, frozenset(raw.get("free", ())), source, raw["source_kind"], raw.get("note", ""))
+
+
+def _check_complete(entry: Entry, where: str) -> None:
+    """Every required number is there: a base may leave some to its devices."""
+    present = {name.split(".")[0] for name in entry.numbers}
+    missing = [name for name, key in KINDS[entry.kind].items() if key.required and name not in present]
+    if missing:
+        raise MachineError(
+            f"{where} must have the number {missing[0]!r} ({KINDS[entry.kind][missing[0]].doc}); missing: {', '.join(missing)}"
+        )
+    for key in TEXTS[entry.kind]:
+        if key not in entry.text:
+            raise MachineError(f"{where} must have the text {key!r}")

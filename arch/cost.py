@@ -1,0 +1,75 @@
+"""The cost table: every kernel priced on every device of a machine."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arch.device import Float, Work
+from arch.machine import Machine
+from traces.errors import MachineError
+
+if TYPE_CHECKING:
+    from traces.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class CostTable:
+    """Arrays of shape [devices, kernels] in the order of ``machine.devices``.
+
+    A kernel that a device refuses has a code above 0, whose text is ``reasons[device][code]``, and costs infinitely much.
+    """
+
+    duration_s: Float
+    dram_bytes: Float
+    energy_j: Float
+    refusal: NDArray[np.int8]
+    reasons: tuple[tuple[str, ...], ...]
+
+
+def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.int32] | None = None) -> CostTable:
+    """Price every kernel of a trace on every device.
+
+    Parameters
+    ----------
+    trace, machine
+        What runs, and on what.
+    device_of_kernel
+        Index into ``machine.devices`` for each kernel, shape [kernels]: an operand that a kernel of another device wrote last is
+        cold. None: everything runs on one device and nothing is cold.
+
+    Raises
+    ------
+    MachineError
+        If the work of a kernel is unknown, or ``device_of_kernel`` has the wrong shape or names no device.
+    """
+    writer = None if device_of_kernel is None else _writing_device(trace, machine, device_of_kernel)
+    rows = []
+    for number, device in enumerate(machine.devices):
+        cold = None if writer is None else (writer >= 0) & (writer != number)
+        work = Work.of(trace, cold)
+        rows.append((device.price(work), device.refuse(work)))
+    refusal = np.stack([refusals.code for _, refusals in rows])
+    duration = np.stack([prices.duration_s for prices, _ in rows])
+    duration[refusal != 0] = np.inf
+    return CostTable(
+        duration_s=duration,
+        dram_bytes=np.stack([prices.dram_bytes for prices, _ in rows]),
+        energy_j=np.stack([prices.energy_j for prices, _ in rows]),
+        refusal=refusal,
+        reasons=tuple(refusals.reasons for _, refusals in rows),
+    )
+
+
+def _writing_device(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The device that wrote each operand last, -1 if no kernel did; shape [accesses]."""
+    devices = np.asarray(device_of_kernel)
+    if devices.shape != (len(trace.kernels),):
+        raise MachineError(f"device_of_kernel must have one entry a kernel, {len(trace.kernels)}, but its shape is {devices.shape}")
+    if len(devices) and (devices.min() < 0 or devices.max() >= len(machine.devices)):
+        raise MachineError(
+            f"device_of_kernel must index the {len(machine.devices)} devices of {machine.id!r}, but got {set(devices.tolist())}"
+        )
+    writer = trace.last_writer
+    return np.where(writer >= 0, devices[writer] if len(devices) else -1, -1)

@@ -1,0 +1,163 @@
+"""What device models need of a trace, as plain arrays: worked out once a trace and kept while the trace lives."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arch.device import Bool, Float, Int, Work
+from traces.table import Table
+
+T = TypeVar("T")
+_KEPT = 16
+_kept: "WeakKeyDictionary[Table, OrderedDict[Any, tuple[Any, Any, Any]]]" = WeakKeyDictionary()
+
+NEED_VECTOR = frozenset({"elementwise", "reduce"})
+NEED_MATRIX = frozenset({"gemm", "attention"})
+SOLVERS = frozenset({"lu", "triangular_solve"})
+
+
+def once(work: Work, key: object, make: Callable[[], T]) -> T:
+    """Return ``make()``, kept for this trace (tables and reuse distances, not ``cold``) under ``key``."""
+    kept = _kept.setdefault(work.kernels, OrderedDict())
+    found = kept.get(key)
+    if found is not None and found[0] is work.accesses and found[1] is work.reuse_distance:
+        kept.move_to_end(key)
+        value: T = found[2]
+        return value
+    value = make()
+    kept[key] = (work.accesses, work.reuse_distance, value)
+    while len(kept) > _KEPT:
+        kept.popitem(last=False)
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """Arrays of shape [kernels], and below them of shape [accesses]; unknown amounts are NaN, unknown counts -1."""
+
+    name: Table
+    family: NDArray[np.object_]
+    library: Bool
+    triton: Bool
+    dtype: NDArray[np.object_]
+    precision: NDArray[np.object_]
+    launches: Float
+    grid: Float
+    threads: Float
+    shared: Int
+    registers: Int
+    spill: Float
+    batch: Float
+    m: Float
+    n: Float
+    k: Float
+    flops_matrix: Float
+    flops_vector: Float
+    flops_transcendental: Float
+    instructions: Float
+    bytes_unique: Float
+    measured: Float
+    has_accesses: Bool
+    unknown: Bool
+    """The work is not known well enough for a price."""
+    owner: Int
+    """The kernel of each access."""
+    unique: Float
+    requested: Float
+    writes: Bool
+    stride: NDArray[np.object_]
+    itemsize: Float
+    tensor_bytes: Float
+    tensor_dtype: NDArray[np.object_]
+    reuse: Float
+
+
+def facts(work: Work) -> Facts:
+    """Return the facts of a trace."""
+    return once(work, "facts", lambda: _make(work))
+
+
+def _make(work: Work) -> Facts:
+    kernels, accesses, tensors = work.kernels, work.accesses, work.tensors
+    count = {name: kernels[name].astype(np.float64) for name in ("batch", "m", "n", "k", "launches")}
+    kind, family = kernels["launch_kind"], kernels["family"]
+    owner = accesses["kernel"].astype(np.int64)
+    unique = accesses["bytes_unique"]
+    requested = np.fmax(accesses["bytes_requested"], unique)
+    tensor = accesses["tensor"]
+    dtype = tensors["dtype"][tensor]
+    fields = {name: kernels[name] for name in ("flops_matrix", "flops_vector", "flops_transcendental", "instructions", "bytes_unique")}
+    has = np.bincount(owner, minlength=len(kernels)) > 0
+    bad = np.bincount(owner, weights=np.isnan(unique), minlength=len(kernels)) > 0
+    return Facts(
+        name=kernels,
+        family=family,
+        library=np.asarray(kind == "library", dtype=np.bool_),
+        triton=np.asarray(kind == "triton", dtype=np.bool_),
+        dtype=kernels["dtype"],
+        precision=kernels["precision"],
+        grid=_product(kernels, "grid"),
+        threads=_product(kernels, "block"),
+        shared=np.maximum(kernels["shared_bytes"], 0),
+        registers=kernels["registers"],
+        spill=np.maximum(kernels["spill_bytes"], 0).astype(np.float64),
+        measured=kernels["measured_s"],
+        has_accesses=has,
+        unknown=_unknown(family, fields, count, bad | (~has & np.isnan(fields["bytes_unique"]))),
+        owner=owner,
+        unique=unique,
+        requested=requested,
+        writes=np.asarray(accesses["mode"] == "write", dtype=np.bool_),
+        stride=accesses["stride"],
+        itemsize=_itemsizes(dtype),
+        tensor_bytes=np.fmax(tensors["bytes"][tensor].astype(np.float64), unique),
+        tensor_dtype=dtype,
+        reuse=work.reuse_distance,
+        **fields,
+        **count,
+    )
+
+
+def _product(kernels: Table, name: str) -> Float:
+    """Blocks of a grid or threads of a block, NaN where not known."""
+    x, y, z = (kernels[f"{name}_{axis}"].astype(np.float64) for axis in "xyz")
+    return np.where(x > 0, x * np.maximum(y, 1) * np.maximum(z, 1), np.nan)
+
+
+def _unknown(family: NDArray[np.object_], fields: dict[str, Float], count: dict[str, Float], bytes_unknown: Bool) -> Bool:
+    """Elementwise kernels and reductions need vector FLOP, products matrix FLOP, solvers a size, all of them bytes."""
+    vector = is_one_of(family, NEED_VECTOR) & np.isnan(fields["flops_vector"])
+    matrix = is_one_of(family, NEED_MATRIX) & np.isnan(fields["flops_matrix"])
+    solver = is_one_of(family, SOLVERS) & ((count["m"] < 0) | (count["batch"] < 0))
+    return bytes_unknown | vector | matrix | solver
+
+
+def is_one_of(values: NDArray[np.object_], chosen: frozenset[str]) -> Bool:
+    """Return where a text column holds one of ``chosen``."""
+    found = np.zeros(len(values), dtype=np.bool_)
+    for value in chosen:
+        found |= np.asarray(values == value, dtype=np.bool_)
+    return found
+
+
+def _itemsizes(dtypes: NDArray[np.object_]) -> Float:
+    sizes = {name: itemsize(name) for name in set(dtypes)}
+    return np.array([sizes[name] for name in dtypes], dtype=np.float64)
+
+
+def itemsize(dtype: str) -> float:
+    """Return the bytes of an element of an XLA type: 4 for 'f32', 'c64' 8, 'pred' 1; 4 if not known."""
+    if dtype == "pred":
+        return 1.0
+    digits = "".join(c for c in dtype.split("e")[0] if c.isdigit())
+    return max(int(digits) / 8, 1.0) if digits else 4.0
+
+
+def total(owner: Int, values: Float, kernels: int) -> Float:
+    """Return the sum of ``values`` over the accesses of each kernel."""
+    return np.bincount(owner, weights=values, minlength=kernels).astype(np.float64, copy=False)

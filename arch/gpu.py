@@ -1,0 +1,322 @@
+"""The price of a kernel on a GPU: a roofline whose terms know pipes, waves, occupancy, caches and latencies.
+
+duration = floor + max(compute_matrix, compute_vector, transcendental, issue, solver, l2, dram, latency), where
+
+- ``compute_matrix``: multiply-adds of products, on tensor cores or, for FP32 at precision 'highest', on the vector pipes;
+  a library call whose grid is unknown is tiled by ``arch.gemm``, else blocks fall onto SMs in whole waves;
+- ``compute_vector``: other arithmetic, one result a lane and clock (HLO arithmetic is not taken to fuse into multiply-adds);
+- ``transcendental``: results of the special-function units;
+- ``issue``: instructions of the PTX at one warp instruction a scheduler and clock, where they are known;
+- ``solver``: dependent steps of LU and triangular solves (``arch.solvers``);
+- ``l2``, ``dram``: bytes of ``arch.traffic`` over what streaming reaches;
+- ``latency``: turns of resident blocks times rounds of loads times the load latency (Little's law: a grid that keeps too few
+  bytes in flight does not reach the bandwidth).
+
+Compute terms use the busiest SM (ceil(blocks / SMs) blocks) and fall short of the peak where fewer warps are resident than
+hide the arithmetic latency. Everything but the DRAM terms is worked out once a trace and GPU; an operand that another device
+wrote last is cold and comes from DRAM.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arch import gemm, solvers
+from arch.catalog import Entry
+from arch.device import Bool, Device, Float, Prices, Refusals, Work
+from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, is_one_of, once, total
+from arch.occupancy import Limits, Shape, blocks_per_sm, shape
+from arch.traffic import Traffic, traffic
+from traces.errors import MachineError
+
+_LIKE = {"f64": "f64", "c128": "f64", "f32": "f32", "c64": "f32", "": "f32", "f16": "f16", "bf16": "bf16"}
+_INTEGERS = ("pred", "s4", "s8", "s16", "s32", "s64", "u4", "u8", "u16", "u32", "u64")
+
+
+def pipe_of(dtype: str) -> str:
+    """Return the dtype whose peak holds for an XLA type on the vector pipes: complex as real, integers as s32; '' if none."""
+    return "s32" if dtype in _INTEGERS else _LIKE.get(dtype, "")
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """All that does not depend on which operands are cold; shapes [kernels], and [accesses] for the last three."""
+
+    floor: Float
+    static: Float
+    """The longest of the terms without DRAM and latency."""
+    rounds: Float
+    """Turns times rounds of loads: how many load latencies follow each other."""
+    energy: Float
+    measured: Float
+    terms: dict[str, Float]
+    unknown: Bool
+    extra_dram: Float
+    cold_bytes: Float
+    resident: Float
+    owner: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class GPU(Device):
+    """A GPU of the catalogue. ``dram_bandwidth`` (B/s) may differ from the data sheet's where stacks were replaced.
+
+    With ``use_measured`` a kernel that was measured on this very device costs what was measured.
+    """
+
+    entry: Entry
+    id: str
+    memory: str
+    dram_bandwidth: float
+    static_watts: float | None = None
+    area_mm2: float | None = None
+    hypothetical: bool = False
+    use_measured: bool = True
+    kind: str = "gpu"
+
+    @classmethod
+    def of(cls, entry: Entry, memory: str = "") -> "GPU":
+        """Return the GPU that a catalogue entry describes."""
+        return cls(
+            entry,
+            entry.id,
+            memory or f"{entry.id}-memory",
+            entry["memory_bandwidth"],
+            entry.get("static_power"),
+            entry.get("die_area"),
+            entry.hypothetical,
+        )
+
+    def price(self, work: Work) -> Prices:
+        """Return the cost of every kernel. Raises MachineError naming a kernel whose work is unknown."""
+        ready = once(work, (self.entry, self.use_measured), lambda: _prepare(self, work))
+        if np.any(ready.unknown):
+            raise _unknown_work(self, work, int(np.flatnonzero(ready.unknown)[0]))
+        if work.cold.any():
+            return _combine(self, ready, np.where(work.cold, 1.0, 1.0 - ready.resident))
+        return once(work, self, lambda: _combine(self, ready, 1.0 - ready.resident))
+
+    def refuse(self, work: Work) -> Refusals:
+        """Refuse only kernels of a dtype for which the GPU has no peak."""
+        return once(work, (self.entry, "refuse"), lambda: _refuse(self, work))
+
+
+def _refuse(gpu: GPU, work: Work) -> Refusals:
+    known = facts(work)
+    peaks, matrix = gpu.entry.group("vector_flops"), gpu.entry.group("matrix_flops")
+    missing = sorted({d for d in set(known.dtype) if pipe_of(d) not in peaks and d not in matrix})
+    code = np.zeros(len(work), dtype=np.int8)
+    for number, dtype in enumerate(missing[:126], start=1):
+        code[np.asarray(known.dtype == dtype)] = number
+    return Refusals(code, ("", *(f"dtype {d}" for d in missing[:126])))
+
+
+def _unknown_work(gpu: GPU, work: Work, kernel: int) -> MachineError:
+    name, family = work.kernels["name"][kernel], work.kernels["family"][kernel]
+    return MachineError(
+        f"the work of a kernel must be known to price it on {gpu.id!r}, but kernel {kernel} ({name!r}, {family}) lacks its bytes, "
+        "FLOP or size; fill bytes_unique, flops_vector, flops_matrix or batch and m, or give measured_s on this device"
+    )
+
+
+def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
+    """Put the DRAM terms to the rest; ``missed`` is the share of each operand that DRAM serves."""
+    entry = gpu.entry
+    dram = total(ready.owner, ready.cold_bytes * missed, len(ready.floor)) + ready.extra_dram
+    dram_s = dram / (gpu.dram_bandwidth * entry["dram_efficiency"])
+    latency_s = ready.rounds * np.where(dram > 0, max(entry["dram_latency"], entry["l2_latency"]), entry["l2_latency"])
+    duration = ready.floor + np.maximum(np.maximum(ready.static, dram_s), latency_s)
+    duration = np.where(np.isnan(ready.measured), duration, ready.measured)
+    per_byte = entry.get("dram_energy_per_byte")
+    energy = ready.energy + dram * (np.nan if per_byte is None else per_byte)
+    return Prices(duration, dram, energy, {**ready.terms, "dram_s": dram_s, "latency_s": latency_s})
+
+
+def _prepare(gpu: GPU, work: Work) -> _Prepared:
+    known, entry = facts(work), gpu.entry
+    product = is_one_of(known.family, NEED_MATRIX) | (np.nan_to_num(known.flops_matrix) > 0)
+    tiled = product & known.library & np.isnan(known.grid) & (known.k > 0)
+    threads, blocks = _launch(entry, known)
+    grid = _grid(entry, known, threads, blocks)
+    moved = traffic(known, entry["sector_bytes"], entry["l2"], entry["sm_count"], threads * blocks)
+    terms, l2_bytes, waits = _products(entry, known, grid, product, tiled, moved)
+    terms |= _vector_terms(entry, known, grid, product)
+    terms["solver_s"] = _solvers(entry, known)
+    terms["l2_s"] = l2_bytes / (entry["l2_bandwidth"] * entry["l2_efficiency"])
+    static = np.maximum.reduce(list(terms.values()))
+    terms["floor_s"] = known.launches * entry["kernel_floor"]
+    measured = known.measured if gpu.use_measured and work.target == gpu.id else np.full(len(work), np.nan)
+    return _Prepared(
+        floor=terms["floor_s"],
+        static=static,
+        rounds=np.where(tiled, waits, _rounds(entry, grid, moved, threads * blocks)),
+        energy=_energy(entry, known, product, l2_bytes),
+        measured=measured,
+        terms=terms,
+        unknown=known.unknown & np.isnan(measured),
+        extra_dram=moved.extra_dram,
+        cold_bytes=moved.cold_bytes,
+        resident=moved.resident,
+        owner=known.owner,
+    )
+
+
+def _launch(entry: Entry, known: Facts) -> tuple[Float, Float]:
+    """Threads of a block and blocks of the grid; where not known, enough default blocks for what the kernel writes."""
+    threads = np.where(np.isnan(known.threads), entry["default_block_threads"], known.threads)
+    written = total(known.owner, np.where(known.writes, np.nan_to_num(known.unique), 0.0), len(threads))
+    written = np.where(known.has_accesses, written, np.nan_to_num(known.bytes_unique) / 2)
+    needed = np.ceil(written / (threads * entry["default_bytes_per_thread"]))
+    return threads, np.where(np.isnan(known.grid), np.maximum(needed, 1.0), known.grid)
+
+
+def _grid(entry: Entry, known: Facts, threads: Float, blocks: Float) -> Shape:
+    resident = blocks_per_sm(_limits(entry), threads, known.registers, known.shared)
+    return shape(blocks, resident, threads, entry["sm_count"], entry["warp_threads"])
+
+
+def _limits(entry: Entry) -> Limits:
+    return Limits(
+        warp_threads=entry["warp_threads"],
+        max_warps=entry["max_warps_per_sm"],
+        max_blocks=entry["max_blocks_per_sm"],
+        registers=entry["registers_per_sm"],
+        register_unit=entry["register_unit"],
+        warp_unit=entry["warp_unit"],
+        shared_bytes=entry["shared_per_sm"],
+        shared_unit=entry["shared_unit_bytes"],
+        shared_reserved=entry["shared_reserved_bytes"],
+    )
+
+
+def _on_busiest(entry: Entry, grid: Shape, amount: Float, per_s: Float | float) -> Float:
+    """Seconds for ``amount`` of work at ``per_s`` on the whole GPU, as the busiest SM needs for its blocks."""
+    busiest: Float = np.nan_to_num(amount) * (grid.busiest * entry["sm_count"] / grid.blocks) / per_s
+    return busiest
+
+
+def _hidden(entry: Entry, grid: Shape) -> Float:
+    """Share of the vector peak that the resident warps can fill: enough of them hide the arithmetic latency."""
+    needed = entry["fp32_lanes_per_sm"] * entry["arithmetic_latency_cycles"] / entry["warp_threads"]
+    filled: Float = np.minimum(grid.warps / needed, 1.0)
+    return filled
+
+
+def _vector_terms(entry: Entry, known: Facts, grid: Shape, product: Bool) -> dict[str, Float]:
+    hidden = _hidden(entry, grid)
+    lanes = _peaks(entry.group("vector_flops"), [pipe_of(d) for d in known.dtype]) / 2  # one operation, not a multiply-add
+    wide = np.asarray((known.dtype == "f64") | (known.dtype == "c128"), dtype=np.bool_)
+    special = entry["sfu_lanes_per_sm"] * entry["sm_count"] * entry["clock"]
+    special_rate = np.where(wide, 2 * lanes / entry["f64_transcendental_flops"], special)
+    issue = entry["schedulers_per_sm"] * entry["warp_threads"] * entry["sm_count"] * entry["clock"]
+    return {
+        "compute_vector_s": _on_busiest(entry, grid, known.flops_vector, lanes * hidden),
+        "transcendental_s": _on_busiest(entry, grid, known.flops_transcendental, special_rate),
+        "issue_s": _on_busiest(entry, grid, known.instructions, issue * np.minimum(hidden, 1.0)),
+    }
+
+
+def _peaks(group: dict[str, float], names: list[str]) -> Float:
+    """Peaks by name, infinite where there is none: such kernels are refused or use another unit."""
+    return np.array([group.get(name, np.inf) for name in names], dtype=np.float64)
+
+
+def matrix_unit(entry: Entry, dtype: str, precision: str, tensor_cores: bool) -> tuple[str, float, bool]:
+    """Return which peak serves a product: its name, its FLOP/s, and whether it is a tensor core's.
+
+    FP32 uses TF32 unless its precision is 'highest' (XLA lets cuBLAS take TF32 for 'default' and 'high'); what the compiler
+    fused into a loop (no library, no Triton), LU and triangular solves run on the vector pipes.
+    """
+    name = dtype
+    if pipe_of(dtype) == "f32":
+        name = "f32" if precision == "highest" else "tf32"
+    peak = entry.group("matrix_flops").get(name) if tensor_cores else None
+    if peak is not None:
+        return name, peak, True
+    vector = pipe_of(dtype)
+    return vector, entry.group("vector_flops").get(vector, np.inf), False
+
+
+def _units(entry: Entry, known: Facts) -> tuple[list[str], Float, Bool]:
+    """``matrix_unit`` of every kernel, worked out once for each distinct combination."""
+    tensor_cores = (known.library | known.triton) & ~is_one_of(known.family, SOLVERS)
+    keys = list(zip(known.dtype, known.precision, tensor_cores, strict=True))
+    table = {key: matrix_unit(entry, *key) for key in set(keys)}
+    names = [table[key][0] for key in keys]
+    return names, np.array([table[key][1] for key in keys]), np.array([table[key][2] for key in keys], dtype=np.bool_)
+
+
+def _products(entry: Entry, known: Facts, grid: Shape, product: Bool, tiled: Bool, moved: Traffic) -> tuple[dict[str, Float], Float, Float]:
+    """The matrix term, the bytes through L2 and the rounds of waits, with tiled library calls in their own way."""
+    _, peak, tensor = _units(entry, known)
+    reached = peak * np.where(tensor, entry["gemm_efficiency_matrix"], entry["gemm_efficiency_vector"])
+    fill = np.where(tensor, 1.0, _hidden(entry, grid))
+    matrix = np.where(product, _on_busiest(entry, grid, known.flops_matrix, reached * fill), 0.0)
+    l2_bytes, waits = moved.l2_bytes.copy(), np.zeros(len(peak))
+    rows = np.flatnonzero(tiled)
+    if len(rows):
+        size = np.array([{"f64": 8.0, "f16": 2.0, "bf16": 2.0}.get(d, 4.0) for d in known.dtype[rows]])
+        batch, launches = np.maximum(known.batch[rows], 1.0), known.launches[rows]
+        chosen = gemm.plan(_library(entry), batch, known.m[rows], known.n[rows], known.k[rows], size, reached[rows])
+        matrix[rows] = np.maximum(chosen.compute_s, known.flops_matrix[rows] / reached[rows])
+        l2_bytes[rows] = np.maximum(l2_bytes[rows], chosen.l2_bytes)
+        waits[rows] = launches + chosen.wait_s / entry["l2_latency"]
+    return {"compute_matrix_s": matrix}, l2_bytes, waits
+
+
+def _library(entry: Entry) -> gemm.Library:
+    return gemm.Library(
+        tile_m=entry.list("gemm_tile_m"),
+        tile_n=entry.list("gemm_tile_n"),
+        tile_efficiency=entry.list("gemm_tile_efficiency"),
+        split_k=entry.list("gemm_split_k"),
+        k_step=entry["gemm_k_step"],
+        stages=entry["gemm_stages"],
+        sms=entry["sm_count"],
+        l2_bytes_per_s=entry["l2_bandwidth"] * entry["l2_efficiency"],
+        l2_latency_s=entry["l2_latency"],
+    )
+
+
+def _solvers(entry: Entry, known: Facts) -> Float:
+    latency = solvers.Latencies(
+        arithmetic=entry["arithmetic_latency_cycles"],
+        shared=entry["shared_latency_cycles"],
+        shuffle=entry["shuffle_latency_cycles"],
+        divide=entry["divide_latency_cycles"],
+        warp_threads=entry["warp_threads"],
+        clock_hz=entry["clock"],
+        slots=entry["sm_count"] * entry["max_blocks_per_sm"],
+    )
+    batch, m = np.maximum(known.batch, 1.0), np.maximum(known.m, 0.0)
+    lu = np.asarray(known.family == "lu", dtype=np.bool_)
+    solve = np.asarray(known.family == "triangular_solve", dtype=np.bool_)
+    seconds = np.where(lu, solvers.lu_s(latency, known.launches, batch, m), 0.0)
+    return np.where(solve, solvers.triangular_s(latency, known.launches, batch, m, known.n), seconds)
+
+
+def _rounds(entry: Entry, grid: Shape, moved: Traffic, threads: Float) -> Float:
+    """How many load latencies a kernel waits for: at least one if it loads at all."""
+    loads = np.ceil(moved.read_bytes / threads / entry["outstanding_bytes_per_thread"])
+    waits: Float = grid.waves * loads
+    return waits
+
+
+def _energy(entry: Entry, known: Facts, product: Bool, l2_bytes: Float) -> Float:
+    """Dynamic joules without DRAM; NaN where the catalogue lacks a constant."""
+    vector, matrix = entry.group("vector_energy_per_flop"), entry.group("matrix_energy_per_flop")
+    l2, special = entry.get("l2_energy_per_byte"), entry.get("transcendental_energy_flops")
+    if not vector or not matrix or l2 is None or special is None:
+        return np.full(len(known.launches), np.nan)
+    per_op = np.array([vector.get(pipe_of(d), np.nan) for d in known.dtype])
+    names, _, tensor = _units(entry, known)
+    per_product = np.array([(matrix if t else vector).get(name, np.nan) for name, t in zip(names, tensor, strict=True)])
+    joules = (np.nan_to_num(known.flops_vector) + special * np.nan_to_num(known.flops_transcendental)) * per_op + l2 * l2_bytes
+    joules = joules + np.where(product, np.nan_to_num(known.flops_matrix) * per_product, 0.0)
+    return np.asarray(joules, dtype=np.float64)
+
+
+def with_bandwidth(gpu: GPU, dram_bandwidth: float) -> GPU:
+    """Return the GPU with another DRAM bandwidth (B/s); what is prepared for a trace is shared with the first."""
+    return gpu if dram_bandwidth == gpu.dram_bandwidth else replace(gpu, dram_bandwidth=dram_bandwidth)

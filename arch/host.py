@@ -1,0 +1,27 @@
+"""The host: what issuing launches costs."""
+
+from dataclasses import dataclass
+
+from arch.catalog import Entry
+from traces.errors import MachineError
+
+
+@dataclass(frozen=True)
+class Host:
+    """Seconds between launches, from call to start, between kernels of a command buffer, and for a round trip; queue depth."""
+
+    launch_interval_s: float
+    launch_latency_s: float
+    queue_depth: int
+    graph_gap_s: float
+    round_trip_s: float
+
+    def __post_init__(self) -> None:
+        times = (self.launch_interval_s, self.launch_latency_s, self.graph_gap_s, self.round_trip_s)
+        if min(times) < 0 or self.queue_depth < 1:
+            raise MachineError(f"a host must have times that are not negative and a queue of at least one launch, but got {self}")
+
+    @classmethod
+    def of(cls, entry: Entry) -> "Host":
+        """Return the host that a catalogue entry describes."""
+        return cls(entry["launch_interval"], entry["launch_latency"], round(entry["queue_depth"]), entry["graph_gap"], entry["round_trip"])

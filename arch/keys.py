@@ -1,0 +1,138 @@
+"""What a catalogue file may hold: every key of every kind of device, with its dimension and meaning."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Key:
+    """One number of a catalogue file: the base unit of its dimension, and what it is."""
+
+    dimension: str
+    doc: str
+    required: bool = True
+    group: bool = False
+    """The key is a table of numbers by dtype."""
+    many: bool = False
+    """The value is a list."""
+    positive: bool = True
+    """Zero is refused."""
+
+
+_COUNT = "1"
+
+GPU: dict[str, Key] = {
+    "sm_count": Key(_COUNT, "streaming multiprocessors"),
+    "fp32_lanes_per_sm": Key(_COUNT, "FP32 results a clock and SM"),
+    "clock": Key("Hz", "boost clock"),
+    "memory": Key("B", "capacity"),
+    "memory_bandwidth": Key("B/s", "peak bandwidth"),
+    "memory_stacks": Key(_COUNT, "memory packages or stacks"),
+    "dram_efficiency": Key(_COUNT, "share of the peak bandwidth that streaming reaches"),
+    "dram_latency": Key("s", "load to use, missing L2"),
+    "l2": Key("B", "capacity of L2"),
+    "l2_bandwidth": Key("B/s", "peak bandwidth of L2"),
+    "l2_efficiency": Key(_COUNT, "share of it that streaming reaches"),
+    "l2_latency": Key("s", "load to use, hitting L2"),
+    "warp_threads": Key(_COUNT, "threads of a warp"),
+    "max_threads_per_block": Key(_COUNT, "threads of a block at most"),
+    "max_warps_per_sm": Key(_COUNT, "resident warps at most"),
+    "max_blocks_per_sm": Key(_COUNT, "resident blocks at most"),
+    "registers_per_sm": Key(_COUNT, "32-bit registers"),
+    "registers_per_block": Key(_COUNT, "32-bit registers of a block at most"),
+    "register_unit": Key(_COUNT, "registers are given to a warp in multiples of this"),
+    "warp_unit": Key(_COUNT, "warps are given to a block in multiples of this"),
+    "shared_per_sm": Key("B", "shared memory"),
+    "shared_per_block_bytes": Key("B", "shared memory of a block without opting in"),
+    "shared_per_block_optin_bytes": Key("B", "shared memory of a block at most"),
+    "shared_unit_bytes": Key("B", "shared memory is given in multiples of this"),
+    "shared_reserved_bytes": Key("B", "shared memory that the system takes a block", positive=False),
+    "schedulers_per_sm": Key(_COUNT, "warp instructions issued a clock"),
+    "sfu_lanes_per_sm": Key(_COUNT, "transcendental results a clock"),
+    "f64_transcendental_flops": Key(_COUNT, "FLOP of a double-precision transcendental"),
+    "arithmetic_latency_cycles": Key(_COUNT, "cycles until a dependent instruction issues"),
+    "shared_latency_cycles": Key(_COUNT, "load to use in shared memory"),
+    "shuffle_latency_cycles": Key(_COUNT, "of a warp shuffle"),
+    "divide_latency_cycles": Key(_COUNT, "of an FP32 division"),
+    "sector_bytes": Key("B", "granule of DRAM and L2 transfers"),
+    "outstanding_bytes_per_thread": Key("B", "loads a thread has in flight"),
+    "default_block_threads": Key(_COUNT, "block of a kernel whose launch is not known"),
+    "default_bytes_per_thread": Key("B", "bytes a thread writes where the launch is not known"),
+    "kernel_floor": Key("s", "shortest kernel"),
+    "gemm_tile_m": Key(_COUNT, "rows of the library's tiles", many=True),
+    "gemm_tile_n": Key(_COUNT, "columns of the library's tiles", many=True),
+    "gemm_tile_efficiency": Key(_COUNT, "share of the library's best rate for each tile", many=True),
+    "gemm_split_k": Key(_COUNT, "ways in which the library may split the inner dimension", many=True),
+    "gemm_k_step": Key(_COUNT, "inner dimension of a stage"),
+    "gemm_stages": Key(_COUNT, "stages in flight"),
+    "gemm_efficiency_vector": Key(_COUNT, "share of the vector peak that a large GEMM reaches"),
+    "gemm_efficiency_matrix": Key(_COUNT, "share of the matrix peak that a large GEMM reaches"),
+    "vector_flops": Key("FLOP/s", "peak of the vector pipes by dtype, multiply-add counted twice", group=True),
+    "matrix_flops": Key("FLOP/s", "peak of the tensor cores by dtype, without sparsity", group=True),
+    "board_power": Key("W", "power cap", required=False),
+    "static_power": Key("W", "power that does not depend on what runs", required=False),
+    "vector_energy_per_flop": Key("J/FLOP", "dynamic, by dtype", required=False, group=True),
+    "matrix_energy_per_flop": Key("J/FLOP", "dynamic, by dtype", required=False, group=True),
+    "transcendental_energy_flops": Key(_COUNT, "a transcendental costs as many FP32 operations", required=False),
+    "dram_energy_per_byte": Key("J/B", "cell to L2", required=False),
+    "l2_energy_per_byte": Key("J/B", "L2 to SM", required=False),
+    "die_area": Key("mm2", "area of the GPU's die", required=False),
+}
+
+PIM: dict[str, Key] = {
+    "channels_per_stack": Key(_COUNT, "channels (pseudo-channels) with units, a package or stack"),
+    "banks_per_channel": Key(_COUNT, "banks"),
+    "banks_per_unit": Key(_COUNT, "banks that share a unit"),
+    "lanes_per_unit": Key(_COUNT, "multiply-adders of a unit"),
+    "registers_per_unit": Key(_COUNT, "vector registers for each bank of a unit"),
+    "elementwise_share": Key(_COUNT, "share of the units that deliver a result in an elementwise command"),
+    "unit_clock": Key("Hz", "clock of the units"),
+    "access_bytes": Key("B", "a column access of one bank"),
+    "page_bytes": Key("B", "a row of one bank"),
+    "column_interval": Key("s", "between column accesses in all-bank mode"),
+    "read_switch": Key("s", "to go on in another row after a read"),
+    "write_switch": Key("s", "to go on in another row after a write"),
+    "row_open": Key("s", "to the next row of a matrix"),
+    "readout": Key("s", "to read the accumulators of a tile of outputs"),
+    "refresh_interval": Key("s", "tREFI"),
+    "refresh_time": Key("s", "tRFC and the way back", positive=False),
+    "program": Key("s", "what a kernel costs before and after its columns", positive=False),
+    "mode_switch": Key("s", "between normal and PIM operation", positive=False),
+    "flush_share": Key(_COUNT, "share of the GPU's L2 that is dirty at a hand-over", positive=False),
+    "in_memory_share": Key(_COUNT, "share of the GPU's stacks that are PIM by default"),
+    "attached_stacks": Key(_COUNT, "stacks of an attached device by default"),
+    "stack_bytes_plain": Key("B", "capacity of a stack without units"),
+    "stack_bytes_lost": Key("B", "capacity that the units take, as sold", positive=False),
+    "stack_bandwidth": Key("B/s", "bandwidth to the outside"),
+    "unit_area": Key("mm2", "area of a unit", required=False),
+    "row_energy_per_byte": Key("J/B", "activate and precharge", required=False),
+    "column_energy_per_byte": Key("J/B", "cell to unit", required=False),
+    "energy_per_flop": Key("J/FLOP", "of a unit", required=False),
+    "io_energy_per_byte": Key("J/B", "cell to the outside", required=False),
+    "static_power_per_stack": Key("W", "added by the units, in_memory", required=False),
+    "attached_power_per_stack": Key("W", "of a stack of its own, attached", required=False),
+}
+
+HOST: dict[str, Key] = {
+    "launch_interval": Key("s", "from one launch to the next"),
+    "launch_latency": Key("s", "from a launch's call to its start"),
+    "queue_depth": Key(_COUNT, "launches that may wait"),
+    "graph_gap": Key("s", "between kernels of a command buffer", positive=False),
+    "round_trip": Key("s", "the host waits for the device and issues again", positive=False),
+}
+
+LINK: dict[str, Key] = {
+    "bandwidth": Key("B/s", "of one direction"),
+    "duplex_bandwidth": Key("B/s", "of both directions together", required=False),
+    "latency": Key("s", "of a transfer", positive=False),
+    "energy_per_byte": Key("J/B", "both ends", required=False),
+}
+
+KINDS: dict[str, dict[str, Key]] = {"gpu": GPU, "pim": PIM, "host": HOST, "link": LINK}
+TEXTS: dict[str, frozenset[str]] = {
+    "gpu": frozenset({"compute_capability", "memory_family", "host_link"}),
+    "pim": frozenset({"memory_family", "elementwise"}),
+    "host": frozenset(),
+    "link": frozenset(),
+}
+"""Keys beside the numbers that are text."""
+SOURCE_KINDS = ("datasheet", "paper", "measured", "fitted", "assumption")

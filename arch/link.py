@@ -1,0 +1,54 @@
+"""Links between memories, and the hand-over between a GPU and PIM that share one."""
+
+from dataclasses import dataclass
+
+from traces.errors import MachineError
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link that can be used in both directions, each with a queue of its own.
+
+    ``source`` and ``target`` are memory ids, ``bandwidth`` is bytes a second of one direction, ``duplex_bandwidth`` of both
+    together (None: twice one), ``latency_s`` is added to every transfer.
+    """
+
+    id: str
+    source: str
+    target: str
+    bandwidth: float
+    duplex_bandwidth: float | None
+    latency_s: float
+    pj_per_byte: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bandwidth < float("inf"):
+            raise MachineError(f"the link {self.id!r} must have a finite bandwidth above zero, but got {self.bandwidth} B/s")
+        if not 0 <= self.latency_s < float("inf"):
+            raise MachineError(f"the latency of the link {self.id!r} must be finite and not negative, but got {self.latency_s} s")
+        if self.source == self.target:
+            raise MachineError(f"the link {self.id!r} must join two memories, but both ends are {self.source!r}")
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """What it costs to pass data between a GPU and the PIM that sits in its memory, in either direction.
+
+    Duration: ``mode_switch_s`` + ``flush_s`` + bytes / ``layout_bandwidth``; ``closed_fraction`` of the memory's channels is
+    closed to the GPU meanwhile and while PIM computes.
+    """
+
+    device: str
+    memory: str
+    mode_switch_s: float
+    flush_s: float
+    layout_bandwidth: float
+    closed_fraction: float
+    pj_per_byte: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.layout_bandwidth > 0 or not 0 <= self.closed_fraction <= 1 or min(self.mode_switch_s, self.flush_s) < 0:
+            raise MachineError(
+                f"a hand-over to {self.device!r} must have a layout bandwidth above zero, a closed fraction from 0 to 1 and times that "
+                f"are not negative, but got {self}"
+            )

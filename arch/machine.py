@@ -1,0 +1,225 @@
+"""The machine: devices, memories and links as one graph, with the host that issues launches."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from arch import show, units
+from arch.catalog import Entry
+from arch.device import Device
+from arch.gpu import GPU
+from arch.host import Host
+from arch.link import HandOver, Link
+from arch.memory import Memory
+from traces.errors import MachineError, nearest
+
+if TYPE_CHECKING:
+    from traces.capture.target import CompileTarget
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number of a machine that ``with_`` can override: now, its unit, the ends of its range (both included), its meaning.
+
+    ``choices`` are the only values if not empty; ``integer`` ones are whole. ``design`` is False for what a designer of the
+    machine cannot choose (the host's times).
+    """
+
+    value: float
+    unit: str
+    low: float
+    high: float
+    doc: str
+    integer: bool = False
+    choices: tuple[float, ...] = ()
+    design: bool = True
+
+    def check(self, name: str, given: float | int | str) -> float:
+        """Return a new value in SI. Raises MachineError if it is outside the range, not whole, or in a wrong unit."""
+        number = units.parse(given, self.unit, name)
+        if not self.low <= number <= self.high:
+            raise MachineError(f"`{self.low:g} <= {name} <= {self.high:g}` must hold, but got {number:g} {self.unit}")
+        if self.choices and number not in self.choices:
+            raise MachineError(f"{name} must be one of {', '.join(f'{c:g}' for c in self.choices)}, but got {number:g}")
+        if self.integer and number != round(number):
+            raise MachineError(f"{name} must be a whole number, but got {number:g}")
+        return number
+
+
+@dataclass(frozen=True, eq=False)
+class Machine:
+    """Devices, memories, links and hand-overs.
+
+    Parameters
+    ----------
+    id
+        Name, such as 'a5000+aim'.
+    devices
+        The first is where the program starts; its memory holds the parameters.
+    memories, links, hand_overs
+        Every device works in one of the memories; links and hand-overs are what data can move along.
+    host
+        Who issues launches.
+    entries
+        Catalogue entries behind the parts: their numbers appear in ``to_dict``.
+    parameters, rebuild
+        What ``with_`` may override, and the function that makes a machine from changed values; machines from
+        ``arch.machine`` have them.
+
+    Raises
+    ------
+    MachineError
+        If ids repeat, a device or link names a memory that is not there, or two devices have no path between their memories.
+    """
+
+    id: str
+    devices: tuple[Device, ...]
+    memories: tuple[Memory, ...]
+    host: Host
+    links: tuple[Link, ...] = ()
+    hand_overs: tuple[HandOver, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    rebuild: Callable[[Mapping[str, float]], "Machine"] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.devices:
+            raise MachineError(f"the machine {self.id!r} must have at least one device")
+        memories = _unique("memories", [m.id for m in self.memories], self.id)
+        devices = _unique("devices", [d.id for d in self.devices], self.id)
+        for device in self.devices:
+            _known("memory", device.memory, memories, f"the device {device.id!r}")
+        for link in self.links:
+            _known("memory", link.source, memories, f"the link {link.id!r}")
+            _known("memory", link.target, memories, f"the link {link.id!r}")
+        for hand_over in self.hand_overs:
+            _known("device", hand_over.device, devices, "a hand-over")
+            _known("memory", hand_over.memory, memories, "a hand-over")
+        edges = tuple((link.source, link.target) for link in self.links)
+        apart = _apart(tuple(dict.fromkeys(d.memory for d in self.devices)), edges)
+        if apart:
+            raise MachineError(
+                f"every two devices must have a path between their memories, but in {self.id!r} no link leads from "
+                f"{apart[0]!r} to {apart[1]!r}; add a Link"
+            )
+
+    def with_(self, **overrides: float | int | str) -> "Machine":
+        """Return the machine with some parameters changed; what follows from them (bandwidth, capacity, area) follows.
+
+        Values are SI numbers or text with a unit ('48 GB/s'). Raises MachineError for an unknown name (with the nearest) and
+        for values outside a parameter's range.
+        """
+        for name in overrides:
+            if name not in self.parameters:
+                known = nearest(name, self.parameters) if self.parameters else "it was built from parts and has none: build another"
+                raise MachineError(f"the machine {self.id!r} has no parameter {name!r}; {known}")
+        if self.rebuild is None or not overrides:
+            return self
+        return self.rebuild({name: self.parameters[name].check(name, value) for name, value in overrides.items()})
+
+    def device(self, name: str) -> Device:
+        """Return a device by its id. Raises MachineError with the nearest."""
+        found = {d.id: d for d in self.devices}
+        if name not in found:
+            raise MachineError(f"the machine {self.id!r} has no device {name!r}; {nearest(name, found)}")
+        return found[name]
+
+    def memory(self, name: str) -> Memory:
+        """Return a memory by its id. Raises MachineError with the nearest."""
+        found = {m.id: m for m in self.memories}
+        if name not in found:
+            raise MachineError(f"the machine {self.id!r} has no memory {name!r}; {nearest(name, found)}")
+        return found[name]
+
+    @property
+    def gpu(self) -> GPU:
+        """The first GPU of the catalogue's kind. Raises MachineError if there is none."""
+        for device in self.devices:
+            if isinstance(device, GPU):
+                return device
+        raise MachineError(f"the machine {self.id!r} must have a GPU of the catalogue for this, but has {[d.id for d in self.devices]}")
+
+    @property
+    def target(self) -> "CompileTarget":
+        """What a compiler must know of the machine's GPU."""
+        from arch.target import compile_target
+
+        return compile_target(self.gpu.entry)
+
+    @property
+    def hypothetical(self) -> bool:
+        """Whether any part of it is one that nobody sells."""
+        return any(device.hypothetical for device in self.devices)
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Silicon of the GPU's die and of PIM units; None if any of it is unknown."""
+        return _sum([device.area_mm2 for device in self.devices])
+
+    @property
+    def static_watts(self) -> float | None:
+        """Power that does not depend on what runs; None if any of it is unknown. Memories without a number add none."""
+        own = [memory.static_watts for memory in self.memories if memory.static_watts is not None]
+        return _sum([*(device.static_watts for device in self.devices), *own])
+
+    @property
+    def assumptions(self) -> int:
+        """How many of the catalogue's numbers behind the machine are assumptions."""
+        numbers = [q.source_kind for entry in self.entries for q in entry.numbers.values()]
+        tables = [entry.opcodes.source_kind for entry in self.entries]
+        return [*numbers, *tables].count("assumption")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the machine and every catalogue number behind it with unit, source and kind of source, ready for JSON."""
+        return {
+            "id": self.id,
+            "hypothetical": self.hypothetical,
+            "devices": [show.device_dict(device) for device in self.devices],
+            "memories": [asdict(memory) for memory in self.memories],
+            "links": [asdict(link) for link in self.links],
+            "hand_overs": [asdict(hand_over) for hand_over in self.hand_overs],
+            "host": asdict(self.host),
+            "parameters": {name: asdict(parameter) for name, parameter in self.parameters.items()},
+            "area_mm2": self.area_mm2,
+            "static_watts": self.static_watts,
+            "assumptions": self.assumptions,
+            "numbers": sum(len(entry.numbers) for entry in self.entries),
+            "catalogue": [entry.to_dict() for entry in self.entries],
+        }
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{d.id} ({d.kind})" for d in self.devices)
+        return f"<Machine {self.id}: {parts}{'; hypothetical' if self.hypothetical else ''}>"
+
+    def _repr_html_(self) -> str:
+        return show.html(self)
+
+
+def _unique(what: str, ids: Sequence[str], machine: str) -> set[str]:
+    if len(set(ids)) < len(ids):
+        raise MachineError(f"{what} of the machine {machine!r} must have different ids, but got {', '.join(ids)}")
+    return set(ids)
+
+
+def _known(what: str, name: str, known: set[str], who: str) -> None:
+    if name not in known:
+        raise MachineError(f"{who} names the {what} {name!r}, which the machine does not have; {nearest(name, known)}")
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+@lru_cache(maxsize=256)
+def _apart(memories: tuple[str, ...], edges: tuple[tuple[str, str], ...]) -> tuple[str, str] | None:
+    """Return two memories without a path between them, None if there are none."""
+    if len(memories) < 2:
+        return None
+    import networkx
+
+    graph: Any = networkx.Graph(list(edges))
+    graph.add_nodes_from(memories)
+    reached = networkx.node_connected_component(graph, memories[0])
+    return next(((memories[0], other) for other in memories if other not in reached), None)

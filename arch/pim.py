@@ -1,0 +1,303 @@
+"""Bank-level processing in memory: time from counts of commands, and what a unit can execute.
+
+All units of all channels execute one command at a time on a column (``access_bytes``) of their bank: the time is the number
+of columns that the fullest unit handles times the column interval (the longer of the DRAM's and the units' own), plus
+
+- rows: operands of one bank lie in different rows. A unit works on as many columns of an operand as it has registers, then
+  goes on in another operand's row (``read_switch``, ``write_switch``); with one operand it stays until the page ends;
+- operations beyond one a column read take a command each;
+- products: the larger operand stays in the banks, its rows spread over the units, the smaller one is broadcast column by
+  column; every vector streams the whole operand (no reuse between vectors), tiles of outputs are read out one by one;
+- ``program`` once a kernel, and refresh as a whole number of ``refresh_time`` in every ``refresh_interval``.
+
+Operands are taken to lie in the layout that the units want; the machine's hand-over charges for getting there.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arch.catalog import Entry, Opcodes
+from arch.device import Bool, Device, Float, Prices, Refusals, Work
+from arch.facts import Facts, facts, itemsize, once, total
+from arch.opcodes import Demand, demand
+
+_SCALAR_BYTES = 8
+"""An operand of one element travels with the command."""
+
+
+@dataclass(frozen=True, eq=False)
+class PIM(Device):
+    """Units in the banks of ``stacks`` packages or stacks. ``shared`` says that they are the GPU's own memory."""
+
+    entry: Entry
+    id: str
+    memory: str
+    stacks: int
+    banks_per_unit: int
+    unit_clock_hz: float
+    shared: bool
+    refresh: bool = True
+    kind: str = "pim"
+
+    @property
+    def hypothetical(self) -> bool:  # type: ignore[override]
+        """Whether nobody sells it: the catalogue says so, or a parameter differs from the device as sold."""
+        entry = self.entry
+        as_sold = self.banks_per_unit == entry["banks_per_unit"] and self.unit_clock_hz == entry["unit_clock"]
+        return entry.hypothetical or not as_sold
+
+    @property
+    def units(self) -> float:
+        """Compute units in all."""
+        return self.stacks * self.entry["channels_per_stack"] * self.entry["banks_per_channel"] / self.banks_per_unit
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between commands: the DRAM's column interval, or what a unit needs for a column if that is longer."""
+        entry = self.entry
+        cycles = np.ceil(entry["access_bytes"] / min(_width(entry.opcodes)) / entry["lanes_per_unit"])
+        return float(max(entry["column_interval"], cycles / self.unit_clock_hz))
+
+    @property
+    def internal_bandwidth(self) -> float:
+        """Bytes a second from the banks to the units."""
+        return self.units * self.entry["access_bytes"] / self.interval_s
+
+    @property
+    def peak_flops(self) -> float:
+        """Multiply-adds counted twice, a second."""
+        return 2 * self.units * self.entry["lanes_per_unit"] * self.unit_clock_hz
+
+    @property
+    def stack_bytes(self) -> int:
+        """Capacity of a stack: what the units take grows with their number."""
+        entry = self.entry
+        return round(entry["stack_bytes_plain"] - entry["stack_bytes_lost"] * entry["banks_per_unit"] / self.banks_per_unit)
+
+    @property
+    def static_watts(self) -> float | None:  # type: ignore[override]
+        """Power that does not depend on what runs: of the units, and of the stacks if they are the device's own."""
+        per_stack = self.entry.get("static_power_per_stack" if self.shared else "attached_power_per_stack")
+        return None if per_stack is None else per_stack * self.stacks
+
+    @property
+    def area_mm2(self) -> float | None:  # type: ignore[override]
+        """Silicon of the units."""
+        area = self.entry.get("unit_area")
+        return None if area is None else area * self.units
+
+    def price(self, work: Work) -> Prices:
+        """Return the cost of every kernel; refused ones cost infinitely much."""
+        return once(work, self, lambda: _price(self, work))
+
+    def refuse(self, work: Work) -> Refusals:
+        """Refuse what the units cannot execute: the reason names the library call, dtype, opcode or operand."""
+        return _abilities(self.entry, work).refusals
+
+
+def _width(table: Opcodes) -> list[float]:
+    return [itemsize(dtype) for dtype in table.commands] or [4.0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Abilities:
+    """What does not depend on the device's parameters, only on its opcode table."""
+
+    refusals: Refusals
+    per_vector: Float
+    per_transcendental: Float
+
+
+def _abilities(entry: Entry, work: Work) -> _Abilities:
+    return once(work, (entry, "abilities"), lambda: _make_abilities(entry.opcodes, work))
+
+
+def _make_abilities(table: Opcodes, work: Work) -> _Abilities:
+    known, kernels = facts(work), work.kernels
+    asked = _demands(table, work)
+    product = np.asarray(known.family == "gemm", dtype=np.bool_)
+    reasons = _Reasons(len(kernels))
+    reasons.add(known.unknown, "work unknown")
+    calls = known.library & ~product
+    for family in sorted(set(known.family[calls])):
+        reasons.add(calls & np.asarray(known.family == family), f"library call {family}")
+    reasons.add(known.triton, "triton kernel")
+    for dtype in sorted(set(known.dtype) - set(table.commands)):
+        reasons.add(np.asarray(known.dtype == dtype), f"dtype {dtype or 'unknown'}")
+    _refuse_operands(reasons, table, known)
+    _refuse_opcodes(reasons, table, known, kernels["opcodes"], kernels["launch_kind"], asked)
+    vector = np.array([d.per_vector for d in asked], dtype=np.float64)
+    special = np.array([d.per_transcendental for d in asked], dtype=np.float64)
+    return _Abilities(reasons.done(), vector, special)
+
+
+def _demands(table: Opcodes, work: Work) -> list[Demand]:
+    pairs = list(zip(work.kernels["opcodes"], work.kernels["dtype"], strict=True))
+    found = {pair: demand(pair[0], table, pair[1]) for pair in set(pairs)}
+    return [found[pair] for pair in pairs]
+
+
+class _Reasons:
+    """Collects why kernels are refused; the first reason counts."""
+
+    def __init__(self, kernels: int) -> None:
+        self.code = np.zeros(kernels, dtype=np.int8)
+        self.reasons = [""]
+
+    def add(self, where: Bool, reason: str) -> None:
+        new = where & (self.code == 0)
+        if not new.any():
+            return
+        if reason not in self.reasons:
+            if len(self.reasons) == 126:
+                reason = "other"
+            self.reasons.append(reason)
+        self.code[new] = self.reasons.index(reason)
+
+    def done(self) -> Refusals:
+        return Refusals(self.code, tuple(self.reasons))
+
+
+def _refuse_operands(reasons: _Reasons, table: Opcodes, known: Facts) -> None:
+    """Operands of another type, and ones whose layout would have to change on the way."""
+    kernels = len(reasons.code)
+    masks = any("select" in commands for commands in table.commands.values())
+    allowed = set(table.commands) | ({"pred"} if masks else set())
+    large = known.unique > _SCALAR_BYTES
+    for dtype in sorted(set(known.tensor_dtype) - allowed):
+        reasons.add(_any(known, large & np.asarray(known.tensor_dtype == dtype), kernels), f"operand dtype {dtype or 'unknown'}")
+    other = np.asarray(known.family != "gemm", dtype=np.bool_)
+    for stride in ("gather", "transposed"):
+        reasons.add(other & _any(known, np.asarray(known.stride == stride), kernels), f"{stride} operand")
+
+
+def _any(known: Facts, chosen: Bool, kernels: int) -> Bool:
+    """Kernels with at least one operand that is chosen."""
+    return np.bincount(known.owner, weights=chosen, minlength=kernels) > 0
+
+
+def _refuse_opcodes(
+    reasons: _Reasons, table: Opcodes, known: Facts, opcodes: NDArray[np.object_], kind: NDArray[np.object_], asked: list[Demand]
+) -> None:
+    dots = {dtype for dtype, commands in table.commands.items() if "dot" in commands}
+    product = np.asarray(known.family == "gemm", dtype=np.bool_)
+    reasons.add(product & ~np.isin(known.dtype.astype(str), sorted(dots)), "opcode dot")
+    moves = np.asarray((kind == "copy") | (kind == "memset"), dtype=np.bool_)
+    checked = ~(product & known.library) & ~moves
+    for missing in sorted({d.missing for d in asked} - {""}):
+        reasons.add(checked & np.array([d.missing == missing for d in asked], dtype=np.bool_), f"opcode {missing}")
+    reasons.add(checked & np.asarray(opcodes == "", dtype=np.bool_), "opcodes unknown")
+
+
+@dataclass(frozen=True, eq=False)
+class _Commands:
+    """What the fullest unit does: columns read and written, further operations, and the time between rows."""
+
+    columns: Float
+    operations: Float
+    rows_s: Float
+    bytes: Float
+
+
+def _price(pim: PIM, work: Work) -> Prices:
+    known, able = facts(work), _abilities(pim.entry, work)
+    chosen = _choose(np.asarray(known.family == "gemm", dtype=np.bool_), _products(pim, known), _elementwise(pim, known, able))
+    busy = (chosen.columns + chosen.operations) * pim.interval_s
+    refresh = _refresh(pim, busy + chosen.rows_s + pim.entry["program"])
+    duration = busy + chosen.rows_s + pim.entry["program"] + refresh
+    refused = able.refusals.code != 0
+    terms = {
+        "column_s": chosen.columns * pim.interval_s,
+        "operation_s": chosen.operations * pim.interval_s,
+        "row_s": chosen.rows_s,
+        "program_s": np.full(len(refused), pim.entry["program"]),
+        "refresh_s": refresh,
+    }
+    never = np.where(refused, np.inf, 0.0)
+    return Prices(
+        np.where(refused, np.inf, duration),
+        np.where(refused, np.inf, chosen.bytes),
+        np.where(refused, np.inf, _energy(pim, known, chosen.bytes)),
+        {name: np.nan_to_num(values) + never for name, values in terms.items()},
+    )
+
+
+def _choose(where: Bool, one: _Commands, other: _Commands) -> _Commands:
+    return _Commands(
+        np.where(where, one.columns, other.columns),
+        np.where(where, one.operations, other.operations),
+        np.where(where, one.rows_s, other.rows_s),
+        np.where(where, one.bytes, other.bytes),
+    )
+
+
+def _refresh(pim: PIM, seconds: Float) -> Float:
+    """Refreshes that fall into a kernel, each of which lengthens it and may let in another."""
+    entry = pim.entry
+    if not pim.refresh:
+        return np.zeros_like(seconds)
+    free = entry["refresh_interval"] - entry["refresh_time"]
+    return np.asarray(np.floor(np.nan_to_num(seconds) / free) * entry["refresh_time"], dtype=np.float64)
+
+
+def _elementwise(pim: PIM, known: Facts, able: _Abilities) -> _Commands:
+    entry, kernels = pim.entry, len(known.launches)
+    width = pim.units * entry["access_bytes"]
+    size = np.nan_to_num(known.requested)
+    columns = np.ceil(size / (width * entry["elementwise_share"]))
+    reads = total(known.owner, np.where(known.writes, 0.0, columns), kernels)
+    writes = total(known.owner, np.where(known.writes, columns, 0.0), kernels)
+    lanes = pim.units * entry["elementwise_share"] * entry["lanes_per_unit"]
+    asked = np.nan_to_num(known.flops_vector) * able.per_vector + np.nan_to_num(known.flops_transcendental) * able.per_transcendental
+    further = np.maximum(np.ceil(asked / lanes) - reads, 0.0)
+    moved = (reads + writes) * width * entry["elementwise_share"]
+    if entry.text["elementwise"] == "bank-group":
+        together = _largest(known, columns)
+        rows = np.ceil(together * entry["access_bytes"] / entry["page_bytes"]) * entry["write_switch"]
+        return _Commands(together, np.maximum(np.ceil(asked / lanes) - together, 0.0), rows, moved)
+    rows = _switches(pim, known, reads) * entry["read_switch"] + _switches(pim, known, writes) * entry["write_switch"]
+    return _Commands(reads + writes, further, rows, moved)
+
+
+def _largest(known: Facts, columns: Float) -> Float:
+    """Columns of the largest operand of each kernel."""
+    largest = np.zeros(len(known.launches))
+    np.maximum.at(largest, known.owner, columns)
+    return largest
+
+
+def _switches(pim: PIM, known: Facts, columns: Float) -> Float:
+    """Row changes for ``columns`` of all operands together: after the registers are full, or at the end of a page."""
+    entry = pim.entry
+    page = entry["page_bytes"] / entry["access_bytes"]
+    operands = np.bincount(known.owner, minlength=len(columns))
+    group = np.where(operands > 1, np.minimum(entry["registers_per_unit"], page), page) * pim.banks_per_unit
+    return np.asarray(np.ceil(columns / group), dtype=np.float64)
+
+
+def _products(pim: PIM, known: Facts) -> _Commands:
+    """Matrix products: every vector of the smaller operand streams the larger one past the units."""
+    entry = pim.entry
+    element = min(_width(entry.opcodes))
+    batch, m, n, k = (np.maximum(values, 1.0) for values in (known.batch, known.m, known.n, known.k))
+    kept, vectors = np.maximum(m, n), np.minimum(m, n)
+    inner = np.ceil(k * element / entry["access_bytes"])
+    tiles = np.ceil(batch * kept / pim.units)
+    columns = vectors * tiles * inner
+    channels = pim.stacks * entry["channels_per_stack"]
+    broadcast = np.ceil(vectors * inner * np.maximum(batch / channels, 1.0))  # all channels listen, or each has products of its own
+    pages = np.ceil(columns * entry["access_bytes"] / entry["page_bytes"])
+    rows = pages * entry["row_open"] + vectors * tiles * entry["readout"]
+    return _Commands(columns + broadcast, np.zeros_like(columns), rows, columns * pim.units * entry["access_bytes"])
+
+
+def _energy(pim: PIM, known: Facts, moved: Float) -> Float:
+    """Dynamic joules: rows and columns of the bytes that the units move, and their arithmetic."""
+    entry = pim.entry
+    row, column, flop = (entry.get(key) for key in ("row_energy_per_byte", "column_energy_per_byte", "energy_per_flop"))
+    if row is None or column is None or flop is None:
+        return np.full(len(moved), np.nan)
+    flops = sum(np.nan_to_num(amount) for amount in (known.flops_matrix, known.flops_vector, known.flops_transcendental))
+    return np.asarray(moved * (row + column) + flops * flop, dtype=np.float64)

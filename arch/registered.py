@@ -1,0 +1,44 @@
+"""Finds devices by name: the catalogue's and a user's alike are entry points ``codesign.devices``.
+
+What an entry point leads to is a catalogue ``Entry``, or the path of a TOML file as text. Ours lead here:
+``arch.registered:a5000`` is the entry of arch/catalog/a5000.toml ('_' stands for '-').
+"""
+
+import os
+
+from arch import catalog
+from arch.catalog import Entry
+from traces import registry
+from traces.errors import MachineError, nearest
+
+
+def __getattr__(name: str) -> Entry:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return catalog.builtin(name.replace("_", "-"))
+
+
+def names() -> list[str]:
+    """Return the ids of all registered devices, hosts and links, sorted."""
+    return registry.names("devices")
+
+
+def find(name: str) -> Entry:
+    """Return the entry of a device by id, alias or path of a TOML file.
+
+    Raises MachineError with the nearest names if there is none.
+    """
+    if name.endswith(".toml"):
+        return catalog.load_entry(name)
+    wanted = catalog.aliases().get(name.lower(), name.lower())
+    if wanted not in names():
+        raise MachineError(f"there is no device {name!r}; {nearest(name, {*names(), *catalog.aliases()})}")
+    return _entry(registry.get("devices", wanted), wanted)
+
+
+def _entry(found: object, name: str) -> Entry:
+    if isinstance(found, Entry):
+        return found
+    if isinstance(found, str | os.PathLike):
+        return catalog.load_entry(found)
+    raise MachineError(f"the entry point {name!r} of codesign.devices must lead to an arch.catalog.Entry or a path, but leads to {found!r}")

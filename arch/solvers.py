@@ -1,0 +1,51 @@
+"""Time of batched LU factorisations and triangular solves of small matrices: chains of dependent steps, a warp a matrix.
+
+A column of LU is a search for the pivot (a warp reduction: five shuffles, each followed by a compare and a select), its
+broadcast through shared memory, a division, and an update of the columns to its right, one multiply-add each a lane. A step
+of a solve is a load, a division and an update of the rows below. Matrices of more than 32 rows take a lane several rows.
+The pattern is that of cuBLAS' batched routines and of MAGMA's (Abdelfattah et al., ICCS 2017); no time of it is fitted.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from arch.device import Float
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Cycles of dependent operations, and what the GPU runs at once."""
+
+    arithmetic: float
+    shared: float
+    shuffle: float
+    divide: float
+    warp_threads: float
+    clock_hz: float
+    slots: float
+    """Blocks of one warp that are resident on the whole GPU."""
+
+
+def lu_s(latency: Latencies, launches: Float, batch: Float, n: Float) -> Float:
+    """Return seconds for ``batch`` factorisations of n by n matrices in ``launches`` kernels; shape [calls]."""
+    rows = np.ceil(n / latency.warp_threads)
+    pivot = np.log2(latency.warp_threads) * (latency.shuffle + 2 * latency.arithmetic) + rows * latency.arithmetic
+    column = pivot + latency.shared + latency.divide
+    cycles = n * column + rows * n * (n - 1) / 2
+    seconds: Float = _turns(latency, launches, batch, batch) * cycles / latency.clock_hz
+    return seconds
+
+
+def triangular_s(latency: Latencies, launches: Float, batch: Float, m: Float, columns: Float) -> Float:
+    """Return seconds for ``batch`` solves with m by m matrices and ``columns`` right-hand sides; shape [calls]."""
+    warps = batch * np.ceil(np.maximum(columns, 1) / latency.warp_threads)
+    cycles = m * (latency.shared + latency.divide + latency.arithmetic) + m * (m - 1) / 2
+    seconds: Float = _turns(latency, launches, batch, warps) * cycles / latency.clock_hz
+    return seconds
+
+
+def _turns(latency: Latencies, launches: Float, batch: Float, warps: Float) -> Float:
+    """Rounds of resident warps; a call that launches for every matrix by itself takes them one after another."""
+    serial = (batch > 1) & (launches >= batch)
+    return np.where(serial, batch, np.ceil(warps / latency.slots))

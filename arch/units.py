@@ -1,0 +1,108 @@
+"""Units as catalogue files and users write them, and what they are in SI."""
+
+import math
+import re
+
+from traces.errors import MachineError, nearest
+
+_FACTORS: dict[str, tuple[float, str]] = {
+    "1": (1.0, "1"),
+    "s": (1.0, "s"),
+    "ms": (1e-3, "s"),
+    "us": (1e-6, "s"),
+    "ns": (1e-9, "s"),
+    "ps": (1e-12, "s"),
+    "Hz": (1.0, "Hz"),
+    "kHz": (1e3, "Hz"),
+    "MHz": (1e6, "Hz"),
+    "GHz": (1e9, "Hz"),
+    "B": (1.0, "B"),
+    "kB": (1e3, "B"),
+    "MB": (1e6, "B"),
+    "GB": (1e9, "B"),
+    "TB": (1e12, "B"),
+    "KiB": (2.0**10, "B"),
+    "MiB": (2.0**20, "B"),
+    "GiB": (2.0**30, "B"),
+    "TiB": (2.0**40, "B"),
+    "B/s": (1.0, "B/s"),
+    "MB/s": (1e6, "B/s"),
+    "GB/s": (1e9, "B/s"),
+    "TB/s": (1e12, "B/s"),
+    "MiB/s": (2.0**20, "B/s"),
+    "GiB/s": (2.0**30, "B/s"),
+    "Gbit/s": (1e9 / 8, "B/s"),
+    "FLOP/s": (1.0, "FLOP/s"),
+    "GFLOP/s": (1e9, "FLOP/s"),
+    "TFLOP/s": (1e12, "FLOP/s"),
+    "PFLOP/s": (1e15, "FLOP/s"),
+    "J": (1.0, "J"),
+    "nJ": (1e-9, "J"),
+    "pJ": (1e-12, "J"),
+    "J/B": (1.0, "J/B"),
+    "nJ/B": (1e-9, "J/B"),
+    "pJ/B": (1e-12, "J/B"),
+    "pJ/bit": (8e-12, "J/B"),
+    "J/FLOP": (1.0, "J/FLOP"),
+    "pJ/FLOP": (1e-12, "J/FLOP"),
+    "W": (1.0, "W"),
+    "mW": (1e-3, "W"),
+    "mm2": (1.0, "mm2"),
+}
+"""Unit: factor to the base unit of its dimension, and that base unit. Areas stay in mm2, the unit in which chips are quoted."""
+
+_AMBIGUOUS = {
+    "KB": "kB (1,000 bytes) or KiB (1,024 bytes)",
+    "Kb": "kB or KiB",
+    "Gb/s": "Gbit/s or GB/s",
+    "GBps": "GB/s",
+    "Gbps": "Gbit/s",
+    "b": "B for bytes",
+    "": "a unit, '1' for a pure number",
+}
+_TEXT = re.compile(r"\s*([-+]?[0-9][0-9_]*(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*")
+
+
+def factor(unit: str, dimension: str, where: str) -> float:
+    """Return what a value in ``unit`` is multiplied by to be in the base unit ``dimension`` ('s', 'B/s', 'J/FLOP', '1', ...).
+
+    Raises MachineError, naming ``where`` (file and key), if the unit is unknown, ambiguous, or of another dimension.
+    """
+    if unit in _AMBIGUOUS:
+        raise MachineError(f"{where}: the unit {unit!r} is ambiguous or missing; write {_AMBIGUOUS[unit]}")
+    if unit not in _FACTORS:
+        raise MachineError(f"{where}: there is no unit {unit!r}; {nearest(unit, _FACTORS)}")
+    scale, base = _FACTORS[unit]
+    if base != dimension:
+        known = ", ".join(u for u, (_, b) in _FACTORS.items() if b == dimension)
+        raise MachineError(f"{where} must be in one of {known}, but got {unit!r}")
+    return scale
+
+
+def parse(value: float | int | str, dimension: str, where: str) -> float:
+    """Return an SI number from a number (taken as SI) or a text with its unit, such as '1.5 TB/s'.
+
+    Raises MachineError if a text has no unit (and is not a pure number), or the value is not finite or is negative.
+    """
+    if isinstance(value, str):
+        match = _TEXT.fullmatch(value)
+        if match is None:
+            raise MachineError(f"{where} must be a number with a unit, such as '1.5 {dimension}', but got {value!r}")
+        unit = match[2] or ("1" if dimension == "1" else "")
+        number = float(match[1]) * factor(unit, dimension, where)
+    else:
+        number = _as_float(value, where)
+    return checked(number, where)
+
+
+def checked(number: float, where: str) -> float:
+    """Return the number if it is finite and not negative; raises MachineError otherwise."""
+    if not math.isfinite(number) or number < 0:
+        raise MachineError(f"{where} must be finite and not negative, but got {number!r}")
+    return number
+
+
+def _as_float(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise MachineError(f"{where} must be a number or a text such as '1.5 TB/s', but got {value!r}")
+    return float(value)
