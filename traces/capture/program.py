@@ -116,15 +116,29 @@ def _exported(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -
     from jax import export
 
     jitted = function if hasattr(function, "trace") and hasattr(function, "lower") else jax.jit(function)
-    anything = export.DisabledSafetyCheck.custom_call("ALL")
     with _explained(function):
         traced = jitted.trace(*args, **kwargs)
-        exported = export.export(jitted, platforms=["cuda"], disabled_checks=[anything])(*args, **kwargs)
     infos = jax.tree_util.tree_flatten_with_path(traced.args_info)[0]
     names = _parameter_names(function, args, [path for path, _ in infos])
     donated = tuple(i for i, (_, info) in enumerate(infos) if info.donated)
-    outputs, kept = _output_names(exported.out_tree), tuple(exported.module_kept_var_idx)
-    return ExportedProgram(bytes(exported.serialize()), names, outputs, kept, donated, _name_of(function))
+    name = _name_of(function)
+    anything = export.DisabledSafetyCheck.custom_call("ALL")
+    exported = export.export(jax.jit(_flat(traced.jaxpr, name)), platforms=["cuda"], disabled_checks=[anything])(*traced.jaxpr.in_avals)
+    kept = tuple(exported.module_kept_var_idx)
+    return ExportedProgram(bytes(exported.serialize()), names, _output_names(traced.out_info), kept, donated, name)
+
+
+def _flat(jaxpr: Any, name: str) -> Callable[..., Any]:
+    """Return a traced program as a function of arrays: classes of a user's own pytrees need not be serialised."""
+    from jax.extend.core import jaxpr_as_fun
+
+    run = jaxpr_as_fun(jaxpr)
+
+    def flat(*leaves: Any) -> Any:
+        return run(*leaves)
+
+    flat.__name__ = name
+    return flat
 
 
 @contextmanager
@@ -181,13 +195,13 @@ def _output_names(tree: Any) -> tuple[str, ...]:
     """Name each flat result by its path: ``output``, ``output[0]['energy']``."""
     import jax
 
-    paths = jax.tree_util.tree_flatten_with_path(jax.tree_util.tree_unflatten(tree, list(range(tree.num_leaves))))[0]
-    return tuple("output" + jax.tree_util.keystr(path) for path, _ in paths)
+    return tuple("output" + jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0])
 
 
 def read_exported(blob: bytes) -> ExportedProgram:
     """Describe a program that was exported elsewhere. Raises CaptureError if it is none, or not for CUDA."""
     from jax import export
+    from jax.tree_util import tree_unflatten
 
     try:
         exported = export.deserialize(bytearray(blob))
@@ -198,4 +212,5 @@ def read_exported(blob: bytes) -> ExportedProgram:
         raise CaptureError(f"the program must be exported with platforms=['cuda'], but is for {given}: export it again")
     count = len(exported.in_avals)
     names = tuple(f"args[{i}]" for i in range(count))
-    return ExportedProgram(blob, names, _output_names(exported.out_tree), tuple(exported.module_kept_var_idx), (), exported.fun_name)
+    outputs = _output_names(tree_unflatten(exported.out_tree, range(len(exported.out_avals))))
+    return ExportedProgram(blob, names, outputs, tuple(exported.module_kept_var_idx), (), exported.fun_name)
