@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign import files
+from codesign.units import is_number
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:
@@ -78,10 +79,11 @@ def figure_html(figure: "Figure", caption: str = "") -> str:
     return f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(words)}">{below}</figure>'
 
 
-def table_html(headers: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", left: int = 1) -> str:
-    """Return a table: the first ``left`` columns are text, the others numbers aligned to the right. Every cell is escaped."""
-    kind = [""] * left + [' class="number"'] * (len(headers) - left)
+def table_html(headers: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
+    """Return a table; columns of numbers are aligned to the right, every cell is escaped."""
+    cells = [tuple(row) for row in rows]
+    kind = [' class="number"' if cells and all(is_number(row[i]) for row in cells) else "" for i in range(len(headers))]
     head = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, headers, strict=True))
-    body = "".join("<tr>" + "".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kind, row, strict=True)) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kind, row, strict=True)) + "</tr>" for row in cells)
     above = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f'<div class="scroll"><table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -27,7 +27,7 @@ def capture(
     as_json: Json = False,
 ) -> None:
     """Capture a workload as a trace of GPU kernels, compiled for a GPU that need not be there."""
-    from arch.machine import machine
+    from arch.build import machine
     from traces import registry
 
     with quiet_output():
@@ -78,4 +78,4 @@ def _table(trace: "Trace") -> "Table":
         for phase in ("phase", "family")
         for r in trace.summary(phase).rows
     ]
-    return table(title, ("by", "name", "kernels", "launches", "work", "bytes touched"), rows, left=2)
+    return table(title, ("by", "name", "kernels", "launches", "work", "bytes touched"), rows)

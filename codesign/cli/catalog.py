@@ -11,8 +11,10 @@ from codesign.cli.options import Json, Output, deliver
 from codesign.cli.terminal import quiet_output, table
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
+    from arch.machine import Machine
     from traces.workloads import Workload
 
 PACKAGES = ("numpy", "scipy", "numba", "pyarrow", "simpy", "optuna", "matplotlib", "jax", "deepqmc", "torch")
@@ -75,7 +77,7 @@ def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
 
 def _workloads_table(described: dict[str, dict[str, Any]]) -> "Table":
     rows = [(", ".join([name, *d["aliases"]]), d["framework"], d["description"], d["source"]) for name, d in described.items()]
-    return table("Workloads", ("name", "framework", "what it is", "source"), rows, left=4)
+    return table("Workloads", ("name", "framework", "what it is", "source"), rows)
 
 
 def _options_table(described: dict[str, Any]) -> "Table":
@@ -83,7 +85,7 @@ def _options_table(described: dict[str, Any]) -> "Table":
         (name, str(o["default"]), ", ".join(o["choices"]) or f"a whole number from {o['at_least']}", o["doc"])
         for name, o in described["options"].items()
     ]
-    return table(f"{described['name']}: {described['description']}", ("option", "default", "choices", "meaning"), rows, left=4)
+    return table(f"{described['name']}: {described['description']}", ("option", "default", "choices", "meaning"), rows)
 
 
 def machines(
@@ -93,4 +95,79 @@ def machines(
     output: Output = None,
 ) -> None:
     """List the machines, or the numbers of one with their sources; counts the assumptions among them."""
-    raise NotImplementedError
+    from arch.build import machine
+
+    with quiet_output():
+        if name:
+            described = machine(name).to_dict()
+        else:
+            listed = {found.id: _overview(found) for found in map(machine, _names())}
+    if name:
+        deliver(ctx, "machine", described, lambda: _machine_tables(described), as_json=as_json, output=output)
+    else:
+        deliver(ctx, "machines", {"machines": listed}, lambda: _machines_table(listed), as_json=as_json, output=output)
+
+
+def _names() -> list[str]:
+    """Return the GPUs of the catalogue, and each with each PIM that fits into its memory."""
+    from arch import registered
+
+    found = {device: registered.find(device) for device in registered.names()}
+    gpus = [device for device, entry in found.items() if entry.kind == "gpu"]
+    pims = [device for device, entry in found.items() if entry.kind == "pim"]
+    fits = [f"{gpu}+{pim}" for gpu in gpus for pim in pims if found[gpu].text["memory_family"] == found[pim].text["memory_family"]]
+    return sorted([*gpus, *fits])
+
+
+def _overview(machine: "Machine") -> dict[str, Any]:
+    return {
+        "description": "; ".join(entry.description for entry in machine.entries if entry.kind in ("gpu", "pim")),
+        "aliases": sorted({alias for entry in machine.entries[:1] for alias in entry.aliases}),
+        "hypothetical": machine.hypothetical,
+        "numbers": sum(len(entry.numbers) for entry in machine.entries),
+        "assumptions": machine.assumptions,
+    }
+
+
+def _machines_table(listed: dict[str, dict[str, Any]]) -> "Table":
+    rows = [
+        (name, "hypothetical" if m["hypothetical"] else "", m["description"], f"{m['assumptions']} of {m['numbers']}")
+        for name, m in listed.items()
+    ]
+    return table("Machines (GPU+PIM@link attaches the PIM instead)", ("name", "", "what it is", "assumptions"), rows)
+
+
+def _machine_tables(machine: dict[str, Any]) -> "Group":
+    from rich.console import Group
+
+    title = (
+        f"{machine['id']}{' (hypothetical)' if machine['hypothetical'] else ''}: {machine['assumptions']} of its numbers are assumptions"
+    )
+    parts = [(d["id"], d["kind"], d["memory"], _amount(d["area_mm2"]), _amount(d["static_watts"])) for d in machine["devices"]]
+    changes = [
+        (n, _amount(p["value"]), p["unit"], _amount(p["low"]), _amount(p["high"]), p["doc"]) for n, p in machine["parameters"].items()
+    ]
+    sources = {source: f"[{place}]" for place, source in enumerate(dict.fromkeys(_sources(machine)), start=1)}
+    numbers = [
+        (f"{entry['id']}.{key}", _value(q["value"]), q["unit"], q["source_kind"], sources[q["source"]], q["note"])
+        for entry in machine["catalogue"]
+        for key, q in entry["numbers"].items()
+    ]
+    return Group(
+        table(title, ("device", "kind", "memory", "area, mm²", "static, W"), parts),
+        table("Parameters to change with --set NAME=VALUE", ("name", "value", "unit", "low", "high", "meaning"), changes),
+        table("Numbers", ("number", "value", "unit", "kind of source", "source", "note"), numbers),
+        table("Sources", ("", ""), [(place, source) for source, place in sources.items()]),
+    )
+
+
+def _sources(machine: dict[str, Any]) -> list[str]:
+    return [q["source"] for entry in machine["catalogue"] for q in entry["numbers"].values()]
+
+
+def _amount(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4g}"
+
+
+def _value(value: float | list[float]) -> str:
+    return ", ".join(f"{v:g}" for v in value) if isinstance(value, list) else f"{value:g}"

@@ -77,7 +77,7 @@ def _tables(result: dict[str, Any]) -> "Group":
         ("gap to it, %", percent(result["partition_gap"]), "of the best mapping, under the same model"),
         ("on a border of the space", ", ".join(f"{b['parameter']} ({b['side']})" for b in result["on_border"]) or "none", ""),
     ]
-    return Group(table(title, ("", "", ""), facts, left=3), _front(result))
+    return Group(table(title, ("", "", ""), facts), _front(result))
 
 
 def _front(result: dict[str, Any]) -> Any:
@@ -91,7 +91,7 @@ def _front(result: dict[str, Any]) -> Any:
         )
         for d in result["pareto"]
     ]
-    return table("Designs that no other beats", ("trial", "time", "energy", "area, mm²", "how"), rows, left=5)
+    return table("Designs that no other beats", ("trial", "time", "energy", "area, mm²", "how"), rows)
 
 
 def _policy(design: dict[str, Any]) -> str:

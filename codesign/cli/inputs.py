@@ -27,16 +27,7 @@ def load_trace(path: Path) -> "Trace":
 
 
 def build_machine(name: str, settings: list[str] | None) -> "Machine":
-    """Return the machine of a name, its parameters changed by NAME=VALUE. Raises MachineError with the nearest names."""
-    from arch.machine import machine
+    """Return the machine of a name, its parameters changed by NAME=VALUE (SI, or with a unit). Raises MachineError with the nearest names."""
+    from arch.build import machine
 
-    made = machine(name)
-    given = parse_settings(settings)
-    return made.with_(**{key: _number(key, value) for key, value in given.items()}) if given else made
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise CodesignError(f"--set {name} takes a number in SI units, but got {text!r}") from error
+    return machine(name).with_(**parse_settings(settings))

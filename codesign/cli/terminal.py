@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
+from codesign.units import is_number
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -30,16 +32,19 @@ def note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> "Table":
-    """Return a table: the first ``left`` columns are names, the others numbers aligned to the right."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
+    """Return a table; columns of numbers are aligned to the right."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    cells = [tuple(row) for row in rows]
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index < left else "right", overflow="fold")
-    for row in rows:
-        made.add_row(*row)
+        numbers = bool(cells) and all(is_number(row[index]) for row in cells)
+        made.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in cells:
+        made.add_row(*map(escape, row))
     return made
 
 

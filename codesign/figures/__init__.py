@@ -1,0 +1,123 @@
+"""The figures: ``plot`` picks the one that shows a trace, a timeline or a result, and returns a matplotlib Figure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from traces.errors import CodesignError, nearest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from arch.machine import Machine
+    from codesign.engine.timeline import Timeline
+    from codesign.search.result import Result
+    from traces.trace import Trace
+
+FORMATS = ("png", "svg", "pdf")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw, and how: everything but ``subject`` may be None."""
+
+    subject: Any
+    machine: "Machine | str | None"
+    title: str | None
+    window: tuple[float, float] | None
+    published: Mapping[str, Mapping[tuple[str, str], float]] | None
+
+
+def plot(
+    subject: "Trace | Timeline | Result | Sequence[Timeline] | Sequence[Result] | str | Path",
+    kind: str | None = None,
+    path: "str | Path | None" = None,
+    *,
+    machine: "Machine | str | None" = None,
+    title: str | None = None,
+    window: tuple[float, float] | None = None,
+    published: Mapping[str, Mapping[tuple[str, str], float]] | None = None,
+) -> "Figure":
+    """Return a figure, and write it to ``path`` if given (.png, .svg or .pdf; PNG under any other name).
+
+    Parameters
+    ----------
+    subject
+        A trace, a timeline, a result, several timelines or results side by side, or a file that holds one of them.
+    kind
+        Of a trace: 'roofline' (default), 'breakdown', 'memory'. Of timelines: 'timeline' (default), 'breakdown', 'memory'. Of results:
+        'pareto' (default where there are two objectives) or 'progress'.
+    machine
+        Of a trace: whose roofs and prices; its target by default. Names are looked up.
+    title
+        Instead of the figure's own.
+    window
+        Of a timeline: what to zoom into, in seconds (from, to); by default a stretch in which every queue is busy.
+    published
+        Of a breakdown: bars to draw below ours, by label, each {(phase, family): fraction of the kernel time}; a family may be two that
+        are not told apart, joined by '+', or '' for what is not broken down.
+
+    Raises
+    ------
+    CodesignError
+        If there is no such figure of such a subject, or the file cannot be written.
+    """
+    from codesign import files
+
+    given = files.read(subject) if isinstance(subject, (str, Path)) else subject
+    draw = _figures_of(given)
+    chosen = kind or default_kind(given)
+    if chosen not in draw:
+        raise CodesignError(f"there is no figure {chosen!r} of a {_noun(given)}; {nearest(chosen, draw)}")
+    figure = draw[chosen](Request(given, machine, title, window, published))
+    if path is not None:
+        save(figure, Path(path))
+    return figure
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a figure: as SVG or PDF if the name ends so, else as PNG; equal figures give equal bytes. Raises CodesignError."""
+    import io
+
+    from codesign import files
+
+    buffer = io.BytesIO()
+    form = image_format(path)
+    stamp = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
+    figure.savefig(buffer, format=form, metadata=stamp)
+    files.write(path, buffer.getvalue())
+
+
+def image_format(path: Path) -> str:
+    """Return 'png', 'svg' or 'pdf' for a file's name."""
+    suffix = path.suffix.lower().lstrip(".")
+    return suffix if suffix in FORMATS else "png"
+
+
+def default_kind(subject: Any) -> str:
+    """Return the figure that is drawn of a subject if none is asked for. Raises CodesignError if there is none."""
+    kinds = _figures_of(subject)
+    one = subject[0] if isinstance(subject, (list, tuple)) else subject
+    return "progress" if "progress" in kinds and len(one.objectives) == 1 else next(iter(kinds))
+
+
+def _figures_of(subject: Any) -> dict[str, Callable[[Request], "Figure"]]:
+    """Return the figures that there are of a subject, by kind, the default first."""
+    from codesign.figures import subjects
+    from codesign.engine.timeline import Timeline
+    from codesign.search.result import Result
+    from traces.trace import Trace
+
+    several = list(subject) if isinstance(subject, (list, tuple)) else [subject]
+    for kind, figures in ((Trace, subjects.OF_TRACE), (Timeline, subjects.OF_TIMELINES), (Result, subjects.OF_RESULTS)):
+        if several and all(isinstance(one, kind) for one in several) and (kind is not Trace or len(several) == 1):
+            return figures
+    raise CodesignError(
+        f"a figure is of a trace, of timelines or of results, but got {', '.join(type(one).__name__ for one in several) or 'nothing'}"
+    )
+
+
+def _noun(subject: Any) -> str:
+    one = subject[0] if isinstance(subject, (list, tuple)) else subject
+    return type(one).__name__.lower()

@@ -41,7 +41,7 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Mark:
-    """A single design to compare with, such as everything on the GPU."""
+    """A single design to compare with, such as everything on the GPU; only its first objective may be known."""
 
     label: str
     values: tuple[float, ...]
@@ -61,7 +61,7 @@ def pareto(
     for index, cloud in enumerate(clouds):
         _draw_cloud(axes, cloud, tuple(style.COLOURS.values())[index])
     for mark in marks:
-        axes.scatter(*mark.values, marker="X", s=110, color=BASE, edgecolor="white", zorder=5, label=mark.label)
+        _draw_mark(axes, mark, objectives[0])
     if bound is not None:
         axes.axvline(bound, color=BOUND, linewidth=1.4, linestyle="--", label=f"lower bound {show(bound, objectives[0].unit)}")
     _axis(axes, "x", objectives[0], _all_values(clouds, marks, 0, bound))
@@ -70,6 +70,15 @@ def pareto(
     axes.set_title(title or "Designs", pad=8)
     figure.legend(loc="outside lower center", ncols=3, columnspacing=1.4)
     return figure
+
+
+def _draw_mark(axes: "Axes", mark: Mark, objective: Objective) -> None:
+    if len(mark.values) > 1:
+        axes.scatter(*mark.values, marker="X", s=110, color=BASE, edgecolor="white", zorder=5, label=mark.label)
+    else:
+        axes.axvline(
+            mark.values[0], color=BASE, linewidth=1.2, linestyle="-.", label=f"{mark.label} {show(mark.values[0], objective.unit)}"
+        )
 
 
 def _draw_cloud(axes: "Axes", cloud: Cloud, colour: str) -> None:
@@ -83,8 +92,9 @@ def _draw_cloud(axes: "Axes", cloud: Cloud, colour: str) -> None:
 
 
 def _all_values(clouds: Sequence[Cloud], marks: Sequence[Mark], which: int, bound: float | None) -> NDArray[np.float64]:
-    found = [c.values[:, which] for c in clouds] + [np.array([m.values[which] for m in marks])]
-    return np.concatenate([*found, np.array([] if bound is None else [bound])])
+    found = [c.values[:, which] for c in clouds] + [np.array(m.values[which : which + 1]) for m in marks]
+    every = np.concatenate([*found, np.array([] if bound is None else [bound])])
+    return every[np.isfinite(every)]
 
 
 def _axis(axes: "Axes", which: str, objective: Objective, values: NDArray[np.float64]) -> None:

@@ -1,0 +1,107 @@
+"""From what codesign computes to what a figure draws: plain arrays."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codesign.figures.designs import Cloud, Mark, Objective
+from codesign.figures.memory import Filling
+from codesign.figures.roofline import Points, Roof
+from codesign.figures.style import hypothetical_label
+from codesign.units import show
+
+if TYPE_CHECKING:
+    from arch.device import Device
+    from arch.machine import Machine
+    from codesign.search.result import Result
+    from traces.trace import Trace
+
+OBJECTIVES = {
+    "time_s": Objective("time of a step", "s"),
+    "energy_j": Objective("energy of a step", "J"),
+    "area_mm2": Objective("silicon area, mm²", ""),
+}
+
+
+def roofline_points(trace: "Trace", machine: "Machine") -> Points:
+    """Return every kernel of a trace as the machine's first device prices it; FLOP are counted from the HLO."""
+    from arch.device import Work
+
+    prices = machine.devices[0].price(Work.of(trace))
+    columns = ("flops_matrix", "flops_vector", "flops_transcendental")
+    flops = np.sum([np.nan_to_num(trace.kernels[name]) for name in columns], axis=0)
+    spent = prices.duration_s * trace.executions
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Points(flops / prices.dram_bytes, flops / prices.duration_s, spent / spent.sum(), trace.kernels["family"])
+
+
+def roofs(machine: "Machine") -> list[Roof]:
+    """Return the roof of each of a machine's devices that has one."""
+    found = [_roof(device) for device in machine.devices]
+    return [roof for roof in found if roof is not None]
+
+
+def _roof(device: "Device") -> Roof | None:
+    from arch.gpu import GPU
+    from arch.pim import PIM
+
+    if isinstance(device, GPU):
+        peak, bandwidth, what = device.entry.group("vector_flops")["f32"], device.dram_bandwidth, "FP32"
+    elif isinstance(device, PIM):
+        peak, bandwidth, what = device.peak_flops, device.internal_bandwidth, "/".join(sorted(device.entry.opcodes.commands)).upper()
+    else:
+        return None
+    name = hypothetical_label(device.id, device.hypothetical)
+    return Roof(f"{name}: {what} {show(peak, 'FLOP/s')}, {show(bandwidth, 'B/s')}", peak, bandwidth, dashed=device.kind != "gpu")
+
+
+def shares(trace: "Trace", machine: "Machine") -> dict[tuple[str, str], float]:
+    """Return the fractions of the kernel time by (phase, family), all kernels on the machine's first device."""
+    from arch.device import Work
+
+    prices = machine.devices[0].price(Work.of(trace))
+    return grouped(trace, prices.duration_s * trace.executions)
+
+
+def grouped(trace: "Trace", spent: Any) -> dict[tuple[str, str], float]:
+    """Return fractions of ``spent`` (seconds a kernel row) by (phase, family), phases in the order in which they begin."""
+    found: dict[tuple[str, str], float] = {}
+    total = float(spent.sum()) or 1.0
+    for phase, family, seconds in zip(trace.kernels["phase"], trace.kernels["family"], spent, strict=True):
+        key = (str(phase or "none"), str(family))
+        found[key] = found.get(key, 0.0) + float(seconds) / total
+    return found
+
+
+def live_bytes(trace: "Trace") -> Filling:
+    """Return the bytes that are live at each launch entry of a trace, allocations counted once."""
+    tensors, count = trace.tensors, len(trace.kernels)
+    _, row, group = np.unique(tensors["alias_set"], return_index=True, return_inverse=True)
+    size = np.zeros(len(row))
+    np.maximum.at(size, group, tensors["bytes"].astype(np.float64))
+    first = np.full(len(row), count)
+    last = np.zeros(len(row), dtype=np.int64)
+    np.minimum.at(first, group, np.maximum(tensors["first_kernel"], 0))
+    np.maximum.at(last, group, np.where(tensors["last_kernel"] < 0, count - 1, tensors["last_kernel"]))
+    change = np.bincount(first, weights=size, minlength=count + 1) - np.bincount(last + 1, weights=size, minlength=count + 1)
+    return Filling("live tensors", np.arange(count + 1.0), np.cumsum(change)[: count + 1])
+
+
+def clouds(result: "Result") -> tuple[list[Cloud], tuple[Objective, ...]]:
+    """Return the designs of a result that can run and keep the budget, and its objectives."""
+    tried = [t for t in result.tried if t.feasible]
+    values = np.array([[_number(getattr(t, name)) for name in result.objectives] for t in tried]).reshape(len(tried), -1)
+    front = np.array([t.dominated_by is None for t in tried], dtype=bool)
+    cloud = Cloud(result.machine, values, front, result.hypothetical)
+    return [cloud], tuple(OBJECTIVES[name] for name in result.objectives)
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def single_device(result: "Result") -> list[Mark]:
+    """Return the best design that uses one device only, to compare with; only its time is known."""
+    if result.best_single_device_s is None:
+        return []
+    return [Mark(f"all on {result.best_single_device}", (result.best_single_device_s,))]
