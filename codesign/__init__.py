@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from arch.build import machine
     from arch.device import Device
-    from arch.machine import Machine, machine
+    from arch.machine import Machine
     from codesign import errors, testing
     from codesign.capturing import capture
     from codesign.engine import Timeline, replay
@@ -45,7 +46,7 @@ __all__ = [
 _HOME = {
     "Device": "arch.device",
     "Machine": "arch.machine",
-    "machine": "arch.machine",
+    "machine": "arch.build",
     "capture": "codesign.capturing",
     "replay": "codesign.engine",
     "Timeline": "codesign.engine",

@@ -57,7 +57,8 @@ def capture(
 
 def compile_target(target: "str | Machine | CompileTarget") -> "CompileTarget":
     """Return what a compiler must know about ``target``: a device's id, a machine (its GPU), or a CompileTarget itself."""
-    from arch.machine import Machine, machine
+    from arch.build import machine
+    from arch.machine import Machine
     from traces.capture.target import CompileTarget
 
     if isinstance(target, CompileTarget):

@@ -17,11 +17,11 @@ def load_trace(path: Path) -> "Trace":
     from traces.files import load
 
     if not path.exists():
-        from traces.recorded_traces import names, recorded
+        from traces.recordings import load_recorded, recorded_traces
 
-        if str(path) in names():
-            return recorded(str(path))
-        raise CodesignError(f"there is no file {path}, and no recorded trace of that name; {nearest(str(path), names())}")
+        if str(path) in recorded_traces():
+            return load_recorded(str(path))
+        raise CodesignError(f"there is no file {path}, and no recorded trace of that name; {nearest(path.stem, recorded_traces())}")
     files.check_readable(path)
     return load(path)
 
