@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from schedulers.per_trace import once_a_trace
 from schedulers.scheduler import Mapping, Scheduler, check_fallback
 from schedulers.serial_model import HandOverTerms, hand_over_terms
 from traces.errors import MappingError
@@ -95,6 +96,7 @@ def cut_costs(cuts: LiveCuts, terms: HandOverTerms) -> Float:
     )
 
 
+@once_a_trace
 def program_events(trace: Trace) -> tuple[tuple[Int, Int, Int, Int], int]:
     """Return the events (op, row, entry cut, back cut) of ``least_cost``, and how deeply loops nest."""
     from schedulers.least_cost import ENTER, LEAVE, RUN

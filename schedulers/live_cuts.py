@@ -9,13 +9,13 @@ everything exactly; it costs 3^depth visits a row.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from schedulers.per_trace import once_a_trace
 from schedulers.serial_model import alias_bytes, exists_at_start
 
 if TYPE_CHECKING:
@@ -55,18 +55,14 @@ class Walk:
         return Walk(self.row, cuts, weights)
 
 
-_CACHE: weakref.WeakKeyDictionary[Trace, LiveCuts] = weakref.WeakKeyDictionary()
-
-
+@once_a_trace
 def live_cuts(trace: Trace) -> LiveCuts:
-    """Return what is live at each cut of ``trace``; computed once a trace, as it does not depend on the machine."""
-    if trace not in _CACHE:
-        walk = walk_thrice(trace)
-        live = _live_at_steps(trace, walk)
-        cuts = len(trace.kernels) + len(trace.regions)
-        totals = [np.bincount(walk.cut, walk.weight * share, cuts) for share in (np.ones(len(live)), live > 0, live)]
-        _CACHE[trace] = LiveCuts(*(total.astype(np.float64) for total in totals))
-    return _CACHE[trace]
+    """Return what is live at each cut of ``trace``; it does not depend on the machine."""
+    walk = walk_thrice(trace)
+    live = _live_at_steps(trace, walk)
+    cuts = len(trace.kernels) + len(trace.regions)
+    totals = [np.bincount(walk.cut, walk.weight * share, cuts) for share in (np.ones(len(live)), live > 0, live)]
+    return LiveCuts(*(total.astype(np.float64) for total in totals))
 
 
 def walk_thrice(trace: Trace) -> Walk:

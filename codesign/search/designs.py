@@ -81,7 +81,9 @@ class Designer:
     def suggest(self, trial: optuna.Trial) -> Point:
         """Draw a point, only what its policy needs."""
         for name, limits in self.space.ranges.items():
-            if limits.whole:
+            if limits.choices:
+                trial.suggest_categorical(MACHINE + name, limits.choices)
+            elif limits.whole:
                 trial.suggest_int(MACHINE + name, int(limits.low), int(limits.high))
             else:
                 trial.suggest_float(MACHINE + name, limits.low, limits.high, log=limits.log)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from codesign.search import storage as storages
 from codesign.search.designs import CANNOT_RUN, Design, Designer
-from codesign.search.result import Result, summarize
+from codesign.search.result import Result, completed, is_feasible, summarize
 from codesign.search.space import Space
 from traces.errors import SearchError, nearest
 
@@ -124,7 +124,7 @@ def _study(
 
     identity = {
         "trace": designer.trace.content_hash,
-        "machine": designer.machine.id,
+        "machine": {"id": designer.machine.id, **{name: p.value for name, p in designer.machine.parameters.items()}},
         "objectives": measures,
         "budget": limits,
         "space": designer.space.to_dict(),
@@ -141,7 +141,7 @@ def _study(
 def _run(
     study: optuna.Study, designer: Designer, measures: list[str], limits: dict[str, float], trials: int, progress: Progress | None
 ) -> None:
-    best: float | None = None
+    best = min((t.values[0] for t in completed(study) if is_feasible(t)), default=None)
     for done in range(trials):
         found = _try_one(study, designer, measures, limits)
         if found is not None:

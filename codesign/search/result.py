@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,8 @@ class Result:
         under the model that ``semantics`` names, not under replay.
     on_border
         Parameters of the best design that lie on a border of the space.
+    tried, cannot_run
+        Every trial, and why some could not run: message to number of trials.
     """
 
     program: str
@@ -93,6 +96,7 @@ class Result:
     partition_gap: float
     semantics: str
     on_border: tuple[Border, ...]
+    cannot_run: dict[str, int]
     space: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,8 +179,8 @@ def _pairs(values: Dictionary[str, Any]) -> str:
 
 def summarize(study: optuna.Study, designer: Designer, *, measures: list[str], budget: dict[str, float], seed: int) -> Result:
     """Return the result of the trials that ``study`` holds. Raises SearchError if none of them is feasible."""
-    done = study.get_trials(deepcopy=False, states=(_complete(),))
-    feasible = [trial for trial in done if all(v <= 0 for v in trial.constraints.values())]
+    done = completed(study)
+    feasible = [trial for trial in done if is_feasible(trial)]
     if not feasible:
         raise SearchError(_none_feasible(done, budget))
     front = _front(feasible)
@@ -209,15 +213,22 @@ def summarize(study: optuna.Study, designer: Designer, *, measures: list[str], b
         exact_partition_s=exact,
         partition_gap=gap,
         semantics=SEMANTICS,
+        cannot_run=dict(Counter(t.user_attrs["error"] for t in done if "error" in t.user_attrs)),
         on_border=borders(best, designer.space.ranges, designer.space.threshold),
         space=designer.space.to_dict(),
     )
 
 
-def _complete() -> optuna.trial.TrialState:
+def completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials that were evaluated, in the order in which they began."""
     import optuna
 
-    return optuna.trial.TrialState.COMPLETE
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+
+
+def is_feasible(trial: optuna.trial.FrozenTrial) -> bool:
+    """Return whether a design could run and kept the budget."""
+    return all(value <= 0 for value in trial.constraints.values())
 
 
 def _none_feasible(done: list[optuna.trial.FrozenTrial], budget: dict[str, float]) -> str:

@@ -11,7 +11,7 @@ from traces import registry
 from traces.errors import SearchError, nearest
 
 if TYPE_CHECKING:
-    from arch.machine import Machine
+    from arch.machine import Machine, Parameter
 
 GROUPS = "groups"
 BORDER = 0.01
@@ -20,12 +20,16 @@ BORDER = 0.01
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``low`` to ``high``, both included; ``whole`` numbers only, or drawn on a ``log`` scale. Raises SearchError."""
+    """Numbers from ``low`` to ``high``, both included; ``whole`` numbers only, or drawn on a ``log`` scale, or one of ``choices``.
+
+    Raises SearchError if it holds no number.
+    """
 
     low: float
     high: float
     whole: bool = False
     log: bool = False
+    choices: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
@@ -34,6 +38,8 @@ class Range:
             raise SearchError(f"`0 < low` must hold for a range on a log scale, but got low={self.low}")
         if self.whole and (self.low != int(self.low) or self.high != int(self.high)):
             raise SearchError(f"the ends of a range of whole numbers must be whole, but got (low={self.low}, high={self.high})")
+        if self.choices and (self.low, self.high) != (min(self.choices), max(self.choices)):
+            raise SearchError(f"the ends of a range must be among its choices {self.choices}, but got (low={self.low}, high={self.high})")
 
     @property
     def open(self) -> bool:
@@ -43,12 +49,14 @@ class Range:
     def clip(self, value: float) -> float:
         """Return the number of the range that is nearest to ``value``."""
         inside = min(max(value, self.low), self.high)
+        if self.choices:
+            return min(self.choices, key=lambda choice: abs(choice - value))
         return round(inside) if self.whole else inside
 
     def side(self, value: float) -> str | None:
         """Return 'low' or 'high' if ``value`` lies on that border (within ``BORDER`` of the span), else None."""
         low, high, at = (math.log(x) for x in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
-        margin = 0.0 if self.whole else BORDER * (high - low)
+        margin = 0.0 if self.whole or self.choices else BORDER * (high - low)
         if at <= low + margin:
             return "low"
         return "high" if at >= high - margin else None
@@ -62,7 +70,7 @@ class Space:
     ----------
     machine
         Parameter of the machine (``Machine.parameters``) to its Range, or a pair (low, high) in the parameter's unit. None: every
-        parameter, in the range that the machine declares; {}: none, the machine stays as it is.
+        parameter that a designer chooses, in the range that the machine declares; {}: none, the machine stays as it is.
     policies
         How a mapping is made, of which the search picks one for a design: names of registered schedulers, and 'groups': a device for
         every group of kernels.
@@ -90,8 +98,9 @@ class Space:
 
     def resolved(self, machine: Machine) -> Space:
         """Return the space with a Range for each machine parameter that varies; raise SearchError if ``machine`` cannot take one."""
-        declared = {name: Range(p.low, p.high, isinstance(p.value, int)) for name, p in machine.parameters.items()}
-        given = declared if self.machine is None else self.machine
+        declared = {name: _declared(parameter) for name, parameter in machine.parameters.items()}
+        free = {name: declared[name] for name, parameter in machine.parameters.items() if parameter.design}
+        given = free if self.machine is None else self.machine
         return replace(self, machine={name: _narrowed(name, value, declared, machine) for name, value in given.items()})
 
     @property
@@ -101,21 +110,32 @@ class Space:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was searched, for JSON (of a resolved space)."""
-        machine = {name: {"low": r.low, "high": r.high, "whole": r.whole} for name, r in self.ranges.items()}
+        machine = {name: {"low": r.low, "high": r.high, "whole": r.whole, "choices": list(r.choices)} for name, r in self.ranges.items()}
         scales = {name: [r.low, r.high] for name, r in (("threshold", self.threshold), ("bytes_weight", self.bytes_weight))}
         return {"machine": machine, "policies": list(self.policies), **scales, "group_by": list(self.group_by)}
+
+
+def _declared(parameter: Parameter) -> Range:
+    """Return the range that a machine declares for a parameter, in whole numbers where the parameter is whole."""
+    number = int if parameter.integer else float
+    choices = tuple(number(choice) for choice in parameter.choices)
+    return Range(number(parameter.low), number(parameter.high), parameter.integer, choices=choices)
 
 
 def _narrowed(name: str, value: Range | tuple[float, float], declared: dict[str, Range], machine: Machine) -> Range:
     """Return the range to search for a parameter, checked against what the machine declares."""
     if name not in declared:
         raise SearchError(f"machine {machine.id!r} has no parameter {name!r}; {nearest(name, declared)}")
-    whole, limits = declared[name].whole, declared[name]
-    wanted = value if isinstance(value, Range) else Range(*value, whole=whole)
+    limits = declared[name]
+    wanted = value if isinstance(value, Range) else Range(*value, whole=limits.whole)
     if wanted.low < limits.low or wanted.high > limits.high:
         unit = machine.parameters[name].unit
         raise SearchError(
             f"{name} of machine {machine.id!r} must lie between {limits.low:g} and {limits.high:g} {unit}, "
             f"but the space has {wanted.low:g} to {wanted.high:g}"
         )
-    return replace(wanted, whole=whole)
+    choices = tuple(choice for choice in limits.choices if wanted.low <= choice <= wanted.high)
+    if limits.choices and not choices:
+        raise SearchError(f"{name} must be one of {limits.choices}, but the space has {wanted.low:g} to {wanted.high:g}")
+    low, high = (choices[0], choices[-1]) if choices else (wanted.low, wanted.high)
+    return replace(wanted, low=low, high=high, whole=limits.whole, choices=choices)
