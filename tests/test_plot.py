@@ -166,14 +166,13 @@ def test_the_front_is_a_staircase_and_hypothetical_designs_are_hollow() -> None:
     values = np.array([[1.0, 4.0], [2.0, 2.0], [3.0, 3.0]])
     front = np.array([True, True, False])
     figure = designs.pareto(
-        [designs.Cloud("a", values, front), designs.Cloud("b", values + 1, front, hypothetical=True)],
+        [designs.Cloud("a", values, front, bound=0.5), designs.Cloud("b", values + 1, front, hypothetical=True)],
         (designs.Objective("time", "s"), designs.Objective("energy", "J")),
-        bound=0.5,
     )
     axes = figure.axes[0]
     assert axes.lines[0].get_xydata().tolist() == [[1.0, 4.0], [2.0, 2.0]]  # type: ignore[union-attr]
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert labels == ["a", "b (hypothetical)", "lower bound 500 ms"]
+    assert labels == ["a", "lower bound 500 ms", "b (hypothetical)"]
     assert len(axes.collections[1].get_facecolor()) == 1
     assert len(axes.collections[3].get_facecolor()) == 0
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OURS, BOUND, BASE = style.COLOURS["gemm"], style.COLOURS["triangular_solve"], style.INK
+CLOUDS = tuple(style.COLOURS[family] for family in ("gemm", "triangular_solve", "transpose", "reduce"))
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,16 @@ class Objective:
 
 @dataclass(frozen=True)
 class Cloud:
-    """Designs of one machine: ``values[i]`` are design i's objectives, ``front[i]`` says that no other design beats it."""
+    """Designs of one machine: ``values[i]`` are design i's objectives, ``front[i]`` says that no other design beats it.
+
+    ``bound`` is what the first objective cannot go below, None if nothing is proven.
+    """
 
     label: str
     values: NDArray[np.float64]
     front: NDArray[np.bool_]
     hypothetical: bool = False
+    bound: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,11 @@ def pareto(
     """Draw designs in two objectives, the front as a staircase, and the lower bound of the first objective as a line."""
     figure, (axes,) = style.canvas(4.6)
     for index, cloud in enumerate(clouds):
-        _draw_cloud(axes, cloud, tuple(style.COLOURS.values())[index])
+        _draw_cloud(axes, cloud, CLOUDS[index % len(CLOUDS)], objectives[0])
     for mark in marks:
         _draw_mark(axes, mark, objectives[0])
-    if bound is not None:
-        axes.axvline(bound, color=BOUND, linewidth=1.4, linestyle="--", label=f"lower bound {show(bound, objectives[0].unit)}")
-    _axis(axes, "x", objectives[0], _all_values(clouds, marks, 0, bound))
-    _axis(axes, "y", objectives[1], _all_values(clouds, marks, 1, None))
+    _axis(axes, "x", objectives[0], np.append(_all_values(clouds, marks, 0), [c.bound for c in clouds if c.bound is not None]))
+    _axis(axes, "y", objectives[1], _all_values(clouds, marks, 1))
     axes.grid(True)
     axes.set_title(title or "Designs", pad=8)
     figure.legend(loc="outside lower center", ncols=3, columnspacing=1.4)
@@ -81,7 +84,7 @@ def _draw_mark(axes: "Axes", mark: Mark, objective: Objective) -> None:
         )
 
 
-def _draw_cloud(axes: "Axes", cloud: Cloud, colour: str) -> None:
+def _draw_cloud(axes: "Axes", cloud: Cloud, colour: str, objective: Objective) -> None:
     face = {"facecolors": "none", "edgecolors": colour} if cloud.hypothetical else {"color": colour}
     rest, front = cloud.values[~cloud.front], cloud.values[cloud.front]
     front = front[np.argsort(front[:, 0])]
@@ -89,11 +92,13 @@ def _draw_cloud(axes: "Axes", cloud: Cloud, colour: str) -> None:
     axes.step(front[:, 0], front[:, 1], where="post", color=colour, linewidth=1.2, zorder=3)
     name = style.hypothetical_label(cloud.label, cloud.hypothetical)
     axes.scatter(front[:, 0], front[:, 1], s=55, linewidths=1.6, zorder=4, label=name, **face)
+    if cloud.bound is not None:
+        axes.axvline(cloud.bound, color=colour, linewidth=1.4, linestyle="--", label=f"lower bound {show(cloud.bound, objective.unit)}")
 
 
-def _all_values(clouds: Sequence[Cloud], marks: Sequence[Mark], which: int, bound: float | None) -> NDArray[np.float64]:
+def _all_values(clouds: Sequence[Cloud], marks: Sequence[Mark], which: int) -> NDArray[np.float64]:
     found = [c.values[:, which] for c in clouds] + [np.array(m.values[which : which + 1]) for m in marks]
-    every = np.concatenate([*found, np.array([] if bound is None else [bound])])
+    every = np.concatenate(found)
     return every[np.isfinite(every)]
 
 

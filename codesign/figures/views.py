@@ -1,8 +1,10 @@
 """From what codesign computes to what a figure draws: plain arrays."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codesign.figures.designs import Cloud, Mark, Objective
 from codesign.figures.memory import Filling
@@ -87,21 +89,30 @@ def live_bytes(trace: "Trace") -> Filling:
     return Filling("live tensors", np.arange(count + 1.0), np.cumsum(change)[: count + 1])
 
 
-def clouds(result: "Result") -> tuple[list[Cloud], tuple[Objective, ...]]:
-    """Return the designs of a result that can run and keep the budget, and its objectives."""
+def objectives(result: "Result") -> tuple[Objective, ...]:
+    """Return the axes of a result's objectives."""
+    return tuple(OBJECTIVES[name] for name in result.objectives)
+
+
+def cloud(result: "Result") -> Cloud:
+    """Return the designs of a result that can run and keep the budget, in its first two objectives, with its bound on time."""
     tried = [t for t in result.tried if t.feasible]
-    values = np.array([[_number(getattr(t, name)) for name in result.objectives] for t in tried]).reshape(len(tried), -1)
+    values = np.array([[_number(getattr(t, name)) for name in result.objectives[:2]] for t in tried]).reshape(len(tried), 2)
     front = np.array([t.dominated_by is None for t in tried], dtype=bool)
-    cloud = Cloud(result.machine, values, front, result.hypothetical)
-    return [cloud], tuple(OBJECTIVES[name] for name in result.objectives)
+    bound = result.lower_bound_s if result.objectives[0] == "time_s" else None
+    return Cloud(result.machine, values, front, result.hypothetical, bound)
+
+
+def first_objective(result: "Result") -> NDArray[np.float64]:
+    """Return each trial's first objective, in the order of the search; NaN for a design that cannot run or breaks the budget."""
+    return np.array([_number(getattr(t, result.objectives[0])) if t.feasible else np.nan for t in result.tried])
 
 
 def _number(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def single_device(result: "Result") -> list[Mark]:
-    """Return the best design that uses one device only, to compare with; only its time is known."""
-    if result.best_single_device_s is None:
-        return []
-    return [Mark(f"all on {result.best_single_device}", (result.best_single_device_s,))]
+def single_device(results: "Sequence[Result]") -> list[Mark]:
+    """Return the best designs that use one device only, to compare with, equal ones once; only their times are known."""
+    known = [(r.best_single_device, r.best_single_device_s) for r in results if r.best_single_device_s is not None]
+    return [Mark(f"all on {device}", (seconds,)) for device, seconds in dict.fromkeys(known) if results[0].objectives[0] == "time_s"]

@@ -1,0 +1,93 @@
+"""Which figures there are of a trace, of timelines and of results, and how each is drawn."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from codesign.figures import views
+from codesign.figures.breakdown import Bar, bar_of, breakdown
+from codesign.figures.designs import pareto, progress
+from codesign.figures.memory import memory
+from codesign.figures.queues import timeline
+from codesign.figures.roofline import roofline
+from codesign.figures.style import hypothetical_label
+from traces.errors import CodesignError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from arch.machine import Machine
+    from codesign.figures import Request
+
+Draw = Callable[["Request"], "Figure"]
+
+
+def _machine(request: "Request") -> "Machine":
+    """Return the machine that a trace is drawn for: the one asked for, else the trace's target."""
+    from arch.build import machine
+
+    if request.machine is not None and not isinstance(request.machine, str):
+        return request.machine
+    name = request.machine or request.subject.target
+    if not name:
+        raise CodesignError("a trace without a target needs the machine whose prices it is drawn with; give machine=")
+    return machine(name)
+
+
+def _several(request: "Request") -> list[Any]:
+    return list(request.subject) if isinstance(request.subject, (list, tuple)) else [request.subject]
+
+
+def _one(request: "Request", kind: str) -> Any:
+    several = _several(request)
+    if len(several) > 1:
+        raise CodesignError(f"a figure {kind!r} shows one subject, but got {len(several)}; draw one each")
+    return several[0]
+
+
+def _roofline(request: "Request") -> "Figure":
+    trace, machine = request.subject, _machine(request)
+    title = request.title or f"{trace.program}: kernels priced on {hypothetical_label(machine.id, machine.hypothetical)}"
+    return roofline(views.roofline_points(trace, machine), views.roofs(machine), title)
+
+
+def _trace_breakdown(request: "Request") -> "Figure":
+    trace, machine = request.subject, _machine(request)
+    bars = [bar_of(trace.program, views.shares(trace, machine))]
+    return breakdown(bars + _published(request), request.title or f"{trace.program} on {machine.devices[0].id}: kernel time by phase and family")
+
+
+def _published(request: "Request") -> list[Bar]:
+    return [bar_of(label, shares, published=True) for label, shares in (request.published or {}).items()]
+
+
+def _trace_memory(request: "Request") -> "Figure":
+    trace = request.subject
+    return memory([views.live_bytes(trace)], launches=True, title=request.title or f"{trace.program}: live tensors by launch")
+
+
+def _pareto(request: "Request") -> "Figure":
+    results = _several(request)
+    first = results[0]
+    if any(result.objectives != first.objectives for result in results) or len(first.objectives) < 2:
+        given = " and ".join(sorted({", ".join(result.objectives) for result in results}))
+        raise CodesignError(f"a Pareto front needs the same two or more objectives of every result, but got {given}; explore time,energy or draw 'progress'")
+    clouds = [views.cloud(result) for result in results]
+    return pareto(clouds, views.objectives(first)[:2], marks=views.single_device(results), title=request.title or f"{first.program}: designs tried")
+
+
+def _progress(request: "Request") -> "Figure":
+    result = _one(request, "progress")
+    name = hypothetical_label(result.machine, result.hypothetical)
+    by_time = result.objectives[0] == "time_s"
+    return progress(
+        views.first_objective(result),
+        views.objectives(result)[0],
+        bound=result.lower_bound_s if by_time else None,
+        marks=views.single_device([result]) if by_time else (),
+        title=request.title or f"{result.program} on {name}: the search",
+    )
+
+
+OF_TRACE: dict[str, Draw] = {"roofline": _roofline, "breakdown": _trace_breakdown, "memory": _trace_memory}
+OF_TIMELINES: dict[str, Draw] = {}
+OF_RESULTS: dict[str, Draw] = {"pareto": _pareto, "progress": _progress}
