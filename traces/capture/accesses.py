@@ -1,7 +1,7 @@
 """What each launch reads and writes: values, bytes, strides."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from traces.capture.buffers import Buffers
 from traces.capture.footprint import Footprint, Touched, footprint
@@ -41,6 +41,8 @@ class Accesses:
             found = [self._write(instruction, index, None) for index, _ in instruction.shape.leaves()]
         elif instruction.opcode == "fusion" and not _holds_sort(instruction):
             found = self._fusion(instruction)
+            if kind == "kDynamicSliceFusion":  # the offset is read once, not by each thread
+                found = [replace(access, requested=access.unique) for access in found]
         else:
             found = self._whole(instruction)
         return _merged(found, self.values)

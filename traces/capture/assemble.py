@@ -16,7 +16,7 @@ from traces.capture.buffers import Buffers
 from traces.capture.hlo import Instruction, Module
 from traces.capture.kernels import kernel_row
 from traces.capture.library import workspaces
-from traces.capture.lifetimes import AliasSets, Touch, alias_sets, lifetimes
+from traces.capture.lifetimes import AliasSets, alias_sets, lifetimes
 from traces.capture.schedule import Schedule, TripCounts, schedule
 from traces.capture.scopes import StageRules, phase_of, scope_of, stage_of
 from traces.capture.values import Value, Values
@@ -121,8 +121,7 @@ def _columns(rows: list[dict[str, Any]], first: str) -> dict[str, list[Any]]:
 def _tensors(parts: _Parts, naming: Naming) -> tuple[Table, dict[Value, int]]:
     """Return the tensors table and the row of each value."""
     values = list(dict.fromkeys([*_parameters(parts), *_touched(parts), *parts.values.outputs()]))
-    touches = [Touch(k, a.value, a.writes) for k, found in enumerate(parts.accesses) for a in found]
-    sets = alias_sets(parts.values, parts.schedule, parts.buffers, touches)
+    sets = alias_sets(parts.values, parts.schedule, parts.buffers)
     numbers = sets.numbers(values)
     number_of = dict(zip(values, numbers, strict=True))
     kinds = _kinds(parts, values)

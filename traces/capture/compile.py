@@ -69,7 +69,7 @@ def compile_program(program: ExportedProgram, target: CompileTarget, precision: 
         exported = export.deserialize(bytearray(program.blob))
         function, shapes = _callable(exported, program.kept)
         donated = tuple(i for i, n in enumerate(program.kept) if n in program.donated)
-        jitted = jax.jit(function, in_shardings=sharding, donate_argnums=donated, keep_unused=True)
+        jitted = jax.jit(function, in_shardings=sharding, out_shardings=sharding, donate_argnums=donated, keep_unused=True)
         lowered = jitted.trace(*shapes).lower(lowering_platforms=("cuda",))
         lowered.compile(compiler_options={**OPTIONS, "xla_dump_to": folder, "xla_dump_hlo_as_text": True})
         return read_dump(Path(folder))

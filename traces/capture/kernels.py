@@ -96,10 +96,16 @@ def _dot_precision(dot: Instruction) -> str:
 
 
 def _maker(instruction: Instruction) -> Instruction:
-    """Look through bitcasts and conversions at what makes a result."""
-    while instruction.opcode in ("bitcast", "convert") and instruction.operand(0).opcode not in ("parameter", "constant"):
+    """Look through bitcasts, conversions and copies that keep the layout at what makes a result."""
+    while _is_view(instruction) and instruction.operand(0).opcode not in ("parameter", "constant"):
         instruction = instruction.operand(0)
     return instruction
+
+
+def _is_view(instruction: Instruction) -> bool:
+    if instruction.opcode == "copy":
+        return instruction.shape.minor_to_major == instruction.operand(0).shape.minor_to_major
+    return instruction.opcode in ("bitcast", "convert")
 
 
 def _traffic(accesses: list[Access]) -> Row:

@@ -120,6 +120,18 @@ def precision_of(config: dict[str, Any]) -> str:
     return next((p for p in ("highest", "high") if p in asked), "default")
 
 
+def _convolution(instruction: Instruction) -> Call:
+    """Return 2 multiply-adds for each element of the forward result and of the kernel for one output feature."""
+    shapes = [instruction.operand(0).shape, instruction.operand(1).shape, instruction.shape.at((0,))]
+    if "BackwardInput" in instruction.target:
+        shapes = [shapes[2], shapes[1], shapes[0]]
+    elif "BackwardFilter" in instruction.target:
+        shapes = [shapes[0], shapes[2], shapes[1]]
+    labels = instruction.attributes["dim_labels"].split("_")[1].split("->")[0]
+    each = shapes[1].size // max(1, shapes[1].dims[labels.index("o")])
+    return Call("convolution", Flops(matrix=2.0 * shapes[2].size * each))
+
+
 def _triangular_solve(instruction: Instruction) -> Call:
     a, b = instruction.operand(0).shape, instruction.operand(1).shape
     n, batch = a.dims[-1], prod(a.dims[:-2])
@@ -177,6 +189,7 @@ def _fourier(instruction: Instruction) -> Call:
 _READERS: tuple[tuple[str, Callable[[Instruction], Call]], ...] = (
     ("__cublas$lt$matmul", _gemm),
     ("__cublas$gemm", _gemm),
+    ("__cudnn$conv", _convolution),
     ("__cublas$triangularSolve", _triangular_solve),
     ("cusolver_getrf", _getrf),
     ("cu_lu_pivots_to_permutation", _pivots),

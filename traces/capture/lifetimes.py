@@ -7,12 +7,12 @@ exists before the loop and is touched in it, or is carried around it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from traces.capture.buffers import Buffers
+from traces.capture.hlo import Instruction
 from traces.capture.schedule import Region, Schedule
 from traces.capture.values import Value, Values
 
@@ -44,16 +44,7 @@ class AliasSets:
         return [seen.setdefault(self.find(v), len(seen)) for v in values]
 
 
-@dataclass(slots=True)
-class Touch:
-    """A launch reads or writes a value."""
-
-    launch: int
-    value: Value
-    writes: bool
-
-
-def alias_sets(values: Values, schedule: Schedule, buffers: Buffers, touches: list[Touch]) -> AliasSets:
+def alias_sets(values: Values, schedule: Schedule, buffers: Buffers) -> AliasSets:
     """Return which values are one allocation."""
     sets = AliasSets()
     for region in schedule.regions:
@@ -63,22 +54,22 @@ def alias_sets(values: Values, schedule: Schedule, buffers: Buffers, touches: li
     outputs = dict(zip([i for i, _ in values.module.entry.root.shape.leaves()], values.outputs(), strict=True))
     for output, (number, index) in values.module.input_output_alias.items():
         sets.union((values.module.entry.parameters[number].name, index), outputs[output])
-    for read, written in _in_place(buffers, touches):
-        sets.union(read, written)
+    for launch in schedule.launches:
+        for operand, result in _in_place(launch.instruction, values, buffers):
+            sets.union(operand, result)
     return sets
 
 
-def _in_place(buffers: Buffers, touches: list[Touch]) -> Iterable[tuple[Value, Value]]:
-    """Yield (operand, result) of a launch that have the same bytes of memory."""
-    reads: dict[int, dict[tuple[int, int, int], Value]] = {}
-    for touch in touches:
-        place = buffers.place.get(touch.value)
-        if place is not None and not touch.writes:
-            reads.setdefault(touch.launch, {})[place] = touch.value
-    for touch in touches:
-        place = buffers.place.get(touch.value)
-        if place is not None and touch.writes and (operand := reads.get(touch.launch, {}).get(place)) is not None:
-            yield operand, touch.value
+def _in_place(instruction: Instruction, values: Values, buffers: Buffers) -> Iterable[tuple[Value, Value]]:
+    """Yield (operand, result) of an instruction that have the same bytes of memory."""
+    operands = [instruction.operand(number) for number in range(len(instruction.operands))]
+    before = [values.resolve(operand, index) for operand in operands for index, _ in operand.shape.leaves()]
+    places = {place: value for value in before if (place := buffers.place.get(value)) is not None}
+    for index, _ in instruction.shape.leaves():
+        result = values.resolve(instruction, index)
+        place = buffers.place.get(result)
+        if place in places and place is not None:
+            yield places[place], result
 
 
 def lifetimes(set_of: Ints, launch: Ints, carried: dict[int, set[int]], regions: list[Region], sets: int) -> tuple[Ints, Ints]:

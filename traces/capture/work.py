@@ -118,6 +118,9 @@ def instruction_flops(instruction: Instruction) -> Flops:
         return _calling(instruction)
     if opcode == "dot":
         return Flops(matrix=2.0 * shape.size * _contracted(instruction))
+    if opcode == "sort":
+        size = instruction.operand(0).shape.size
+        return Flops(vector=float(size * (size - 1).bit_length()))
     if opcode == "convolution":
         return Flops(matrix=2.0 * shape.size * _convolved(instruction))
     return Flops()
