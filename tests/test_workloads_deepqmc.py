@@ -87,7 +87,7 @@ def test_the_markov_chain_keeps_shapes_and_moves_electrons(run: Run) -> None:
     moved = np.any(np.asarray(run.after["r"]) != np.asarray(run.before["r"]), axis=(1, 2))
     assert moved.all(), "in ten steps every walker has accepted at least one"
     assert len({walker.tobytes() for walker in np.asarray(run.after["r"])}) == BATCH
-    np.testing.assert_array_equal(run.configuration.r, run.after["r"])
+    np.testing.assert_array_equal(run.configuration["r"], run.after["r"])
 
 
 def test_acceptance_is_a_share_and_the_step_size_follows_it(run: Run) -> None:
@@ -97,7 +97,7 @@ def test_acceptance_is_a_share_and_the_step_size_follows_it(run: Run) -> None:
 
 
 def test_the_chain_carries_the_wave_function_of_its_walkers(run: Run) -> None:
-    psi = run.psi(run.configuration.r)
+    psi = run.psi(run.configuration["r"])
     np.testing.assert_allclose(run.after["psi"].log, psi.log, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(run.after["psi"].sign, psi.sign)
 
@@ -109,14 +109,14 @@ def test_the_same_seed_gives_the_same_walkers(run: Run) -> None:
 
 
 def test_exchanging_two_electrons_of_one_spin_flips_the_sign_only(run: Run) -> None:
-    swapped = np.asarray(run.configuration.r)[:, [1, 0, 2, 3]]  # electrons 0 and 1 are up, 2 and 3 down
+    swapped = np.asarray(run.configuration["r"])[:, [1, 0, 2, 3]]  # electrons 0 and 1 are up, 2 and 3 down
     psi = run.psi(swapped)
     np.testing.assert_array_equal(psi.sign, -np.asarray(run.after["psi"].sign))
     np.testing.assert_allclose(psi.log, run.after["psi"].log, atol=1e-5)
 
 
 def test_exchanging_electrons_of_different_spin_changes_the_wave_function(run: Run) -> None:
-    psi = run.psi(np.asarray(run.configuration.r)[:, [2, 1, 0, 3]])
+    psi = run.psi(np.asarray(run.configuration["r"])[:, [2, 1, 0, 3]])
     assert np.abs(np.asarray(psi.log) - np.asarray(run.after["psi"].log)).max() > 1e-2
 
 
@@ -127,7 +127,7 @@ def test_the_local_energy_is_that_of_a_hessian_in_double_precision(run: Run) -> 
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         model = parts(run.workload, x64=True)
         params = jax.tree.map(lambda x: x.astype(jnp.float64), run.params)
-        r = jnp.asarray(np.asarray(run.configuration.r)[walker], jnp.float64)
+        r = jnp.asarray(np.asarray(run.configuration["r"])[walker], jnp.float64)
 
         def log_psi(flat: Any) -> Any:
             return model.ansatz.apply(params, model.sampler.phys_conf(model.nuclei, flat.reshape(-1, 3))).log

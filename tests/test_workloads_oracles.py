@@ -52,7 +52,7 @@ def potential(r: np.ndarray) -> np.ndarray:
 def test_the_local_energy_of_a_gaussian_is_its_closed_form(laplacian: str) -> None:
     """-(lap log psi + |grad log psi|^2) / 2 = (3 N a - a^2 r^2) / 2, plus the Coulomb energy."""
     parts, r = gaussian(laplacian=laplacian), electrons(0)
-    configuration = parts.sampler.phys_conf(parts.nuclei, jnp.asarray(r))
+    configuration = vars(parts.sampler.phys_conf(parts.nuclei, jnp.asarray(r)))
     with numerics("highest", x64=False):
         energies = jax.jit(local_energy(parts))(jnp.float32(EXPONENT), configuration)
     r = r.astype(np.float64)
@@ -66,7 +66,7 @@ def walk(parts: System, steps: int) -> tuple[np.ndarray, np.ndarray]:
     state, squares, acceptance = parts.sampler.init(jax.random.PRNGKey(1), a, WALKERS, parts.nuclei), [], []
     for key in jax.random.split(jax.random.PRNGKey(2), steps):
         state, configuration, statistics = sample(a, state, parts.nuclei, key)
-        squares.append(np.asarray(configuration.r) ** 2)
+        squares.append(np.asarray(configuration["r"]) ** 2)
         acceptance.append(float(statistics["sampling/acceptance"]))
     return np.array(squares), np.array(acceptance)
 

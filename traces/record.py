@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import json
 import logging
+import os
 import shlex
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.errors import CaptureError, CodesignError, nearest
+from traces.files import load, save
 from traces.recordings import FOLDER, SUFFIX
 
 WORKLOADS = ("ferminet", "default")
@@ -73,7 +75,8 @@ def is_current(recording: Recording) -> bool:
     if manifest is None:
         return False
     captured = manifest.get("captured") or {}
-    same_packages = all(_installed(name) == made_with for name, made_with in (manifest.get("versions") or {}).items())
+    packages = {name: made_with for name, made_with in (manifest.get("versions") or {}).items() if name != "python"}
+    same_packages = all(_installed(name) == made_with for name, made_with in packages.items())
     return captured.get("command") == recording.command and captured.get("sources") == sources_hash() and same_packages
 
 
@@ -111,9 +114,14 @@ def _sources(package: Path) -> Iterator[Path]:
 def record(recording: Recording) -> None:
     """Capture one trace. Raises CaptureError with the command's own message if it fails."""
     FOLDER.mkdir(exist_ok=True)
-    done = subprocess.run([sys.executable, "-m", "codesign", *recording.arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "codesign", *recording.arguments]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}  # JAX would look for a GPU first, and complain
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CaptureError(f"`{recording.command}` failed: {done.stderr.strip()[-2000:]}")
+    trace = load(recording.path)
+    trace.manifest["captured"] |= {"sources": sources_hash()}
+    save(trace, recording.path)
 
 
 def main(arguments: list[str] | None = None) -> int:

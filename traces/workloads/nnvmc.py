@@ -23,14 +23,16 @@ PRECISION = "highest"
 def sampling(system: "System") -> Callable[..., Any]:
     """Return the Markov chain's program: the sampler's transitions of all walkers, in the scope phase_sampling.
 
-    It maps (parameters, sampler state, nuclei [n_nuclei, 3] in bohr, key) to (sampler state, configuration, statistics).
+    It maps (parameters, sampler state, nuclei [n_nuclei, 3] in bohr, key) to (sampler state, configuration, statistics);
+    the configuration holds electrons r [batch, n_electrons, 3] and, repeated for every walker, nuclei R, both in bohr.
     """
 
     def sample(params: Any, state: Any, nuclei: Any, key: Any) -> Any:
         import jax
 
         with jax.named_scope("phase_sampling"):
-            return system.sampler.sample(key, state, params, nuclei)
+            state, configuration, statistics = system.sampler.sample(key, state, params, nuclei)
+            return state, _fields(configuration), statistics
 
     return sample
 
@@ -44,10 +46,11 @@ def local_energy(system: "System") -> Callable[..., Any]:
 
     def energy(params: Any, configuration: Any) -> Any:
         import jax
+        from deepqmc.types import PhysicalConfiguration
 
         with jax.named_scope("phase_laplacian"):
             one_walker = system.hamiltonian.local_energy(system.ansatz.apply)
-            energies, _ = jax.vmap(one_walker, (None, None, 0))(None, params, configuration)
+            energies, _ = jax.vmap(one_walker, (None, None, 0))(None, params, PhysicalConfiguration(**configuration))
             return energies
 
     return energy
@@ -66,7 +69,12 @@ def _initial_sampling(system: "System", batch: int, seed: int) -> tuple[Any, ...
 def _initial_energy(system: "System", batch: int, seed: int) -> tuple[Any, ...]:
     """Return parameters and the configuration of all walkers, equal to those that sampling starts from."""
     params, state, nuclei, _ = _initial_sampling(system, batch, seed)
-    return params, system.sampler.phys_conf(nuclei, state["r"])
+    return params, _fields(system.sampler.phys_conf(nuclei, state["r"]))
+
+
+def _fields(configuration: Any) -> dict[str, Any]:
+    """Return deepqmc's configuration as a plain dictionary, whose entries have names in a trace."""
+    return {name: getattr(configuration, name) for name in ("R", "r", "mol_idx")}
 
 
 def _deepqmc_programs(ansatz: str, settings: Mapping[str, Value]) -> list[Program]:
@@ -78,12 +86,32 @@ def _deepqmc_programs(ansatz: str, settings: Mapping[str, Value]) -> list[Progra
     import_deepqmc()
     with numerics(PRECISION, x64=False):
         parts = system(ansatz, molecule, sampler, steps, laplacian)
-    make = partial(Program, precision=PRECISION, x64=False, stage_rules=DEEPQMC_STAGES)
     return [
-        make("sampling", "sampling", sampling(parts), partial(_initial_sampling, parts, batch), doc=f"{steps} {sampler} steps"),
-        make("local-energy", "laplacian", local_energy(parts), partial(_initial_energy, parts, batch), doc=f"{laplacian} Laplacian"),
+        Program(
+            name="sampling",
+            phase="sampling",
+            function=sampling(parts),
+            initial=partial(_initial_sampling, parts, batch),
+            precision=PRECISION,
+            x64=False,
+            stage_rules=DEEPQMC_STAGES,
+            doc=f"{steps} {sampler} steps",
+        ),
+        Program(
+            name="local_energy",
+            phase="laplacian",
+            function=local_energy(parts),
+            initial=partial(_initial_energy, parts, batch),
+            precision=PRECISION,
+            x64=False,
+            stage_rules=DEEPQMC_STAGES,
+            feeds={"configuration['r']": "output[1]['r']", "configuration['R']": "output[1]['R']"},
+            doc=f"{laplacian} Laplacian",
+        ),
     ]
 
+
+PACKAGES = ("deepqmc", "dm-haiku", "folx")
 
 OPTIONS = (
     Option("molecule", "CH4", "the molecule, at a fixed geometry", choices=("LiH", "CH4", "C2H6", "C4H4")),
@@ -107,6 +135,7 @@ FERMINET = Workload(
     source="deepqmc 1.2.0, ansatz/ferminet",
     options=OPTIONS,
     build=partial(_deepqmc_programs, "ferminet"),
+    packages=PACKAGES,
 )
 
 DEFAULT = Workload(
@@ -116,4 +145,5 @@ DEFAULT = Workload(
     source="deepqmc 1.2.0, ansatz/default",
     options=OPTIONS,
     build=partial(_deepqmc_programs, "default"),
+    packages=PACKAGES,
 )

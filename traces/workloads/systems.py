@@ -17,8 +17,10 @@ from traces.workloads.numerics import contained
 SAMPLERS = {"metropolis": "decorr_metropolis_ferminet", "langevin": "decorr_langevin"}
 """deepqmc's configuration of each sampler (conf/task/sampler_factory), both of ten steps by default."""
 
-_MODULES = ("deepqmc", "deepqmc.app", "deepqmc.hamil", "deepqmc.molecule", "deepqmc.sampling", "deepqmc.gnn", "deepqmc.hkext")
-_MODULES += ("deepqmc.wf.cusp", "deepqmc.wf.env", "deepqmc.wf.nn_wave_function", "deepqmc.wf.omni", "folx", "kfac_jax")
+_MODULES = (
+    *("deepqmc", "deepqmc.app", "deepqmc.hamil", "deepqmc.molecule", "deepqmc.sampling", "deepqmc.gnn", "deepqmc.hkext"),
+    *("deepqmc.wf.cusp", "deepqmc.wf.env", "deepqmc.wf.nn_wave_function", "deepqmc.wf.omni", "folx", "kfac_jax"),
+)
 """What the configuration files name, imported before they are read, where an import's side effects are undone."""
 
 

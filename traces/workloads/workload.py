@@ -77,6 +77,8 @@ class Program:
     precision: str
     x64: bool
     stage_rules: StageRules
+    feeds: Mapping[str, str] = field(default_factory=dict)
+    """From a parameter of this program to the output of an earlier one that it is (names as in a trace's tensors)."""
     doc: str = ""
 
     def shapes(self) -> tuple[Any, ...]:
@@ -119,7 +121,9 @@ class Workload:
     source: str
     options: tuple[Option, ...]
     build: Callable[[Mapping[str, Value]], list[Program]]
-    conflicts: tuple[Conflict, ...] = field(default=())
+    conflicts: tuple[Conflict, ...] = ()
+    packages: tuple[str, ...] = ()
+    """Distributions that decide what the programs are: their versions go into the manifest."""
 
     def settings(self, **given: Value) -> dict[str, Value]:
         """Return the value of every option: those given, checked, and defaults. Raises CaptureError."""
@@ -147,7 +151,12 @@ class Workload:
 
         settings = self.settings(**given)
         programs = self.build(settings)
-        return merge([self._captured(program, target, settings) for program in programs], names=[p.phase for p in programs])
+        captured = [self._captured(program, target, settings) for program in programs]
+        feeds = {parameter: output for program in programs for parameter, output in program.feeds.items()}
+        trace = merge(captured, names=[program.name for program in programs], feeds=feeds)
+        trace.manifest |= {"program": self.name, "batch": settings.get("batch"), "captured": captured[0].manifest["captured"]}
+        trace.manifest["versions"] = {**trace.manifest["versions"], **_versions(self.packages)}
+        return trace
 
     def _captured(self, program: Program, target: "CompileTarget", settings: Mapping[str, Value]) -> "Trace":
         from traces.capture import capture
@@ -164,6 +173,12 @@ class Workload:
             options=dict(settings),
             stage_rules=program.stage_rules,
         )
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {package: version(package) for package in packages}
 
 
 def _among(name: str, choices: tuple[str, ...]) -> str:
