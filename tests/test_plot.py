@@ -142,9 +142,24 @@ def test_the_roofline_says_how_much_time_has_no_place_in_it() -> None:
         np.array([0.5, 0.2, 0.3]),
         np.array(["reduce", "copy", "gemm"], dtype=object),
     )
-    texts = drawn_texts(roofline.roofline(points, [roofline.Roof("roof", 2e13, 7e11)]))
-    assert texts[0] == "roof"
-    assert "20 % of the time is in kernels without FLOP" in texts[-1]
+    figure = roofline.roofline(points, [roofline.Roof("roof", 2e13, 7e11)])
+    assert drawn_texts(figure) == ["roof"]
+    assert "not shown: 20 % of the time in kernels without FLOP" in figure.legends[0].get_title().get_text()
+
+
+def test_kernels_of_next_to_no_time_do_not_widen_the_roofline() -> None:
+    share = np.array([0.995, 0.004, 0.001])
+    points = roofline.Points(np.array([1.0, 1.0, 1e-6]), np.array([1e11, 1e10, 1.0]), share, np.array(["gemm"] * 3, dtype=object))
+    assert points.important().share.tolist() == [0.995]
+    assert "2 kernels with together 1 %" in roofline.roofline(points, []).legends[0].get_title().get_text()
+
+
+def test_families_that_nobody_could_see_are_other() -> None:
+    bar = breakdown.bar_of("x", {("a", "gemm"): 0.99, ("a", "lu"): 0.004, ("b", "sort"): 0.004, ("b", "gemm"): 0.002})
+    assert [(s.phase, s.families, s.share) for s in bar.segments if s.families != ("gemm",)] == [
+        ("a", ("other",), 0.004),
+        ("b", ("other",), 0.004),
+    ]
 
 
 def test_the_roofline_draws_a_point_a_kernel_below_the_roof() -> None:

@@ -1,5 +1,6 @@
 """``codesign capture``: compile a workload for a GPU that need not be there, and write its trace."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ def capture(
     as_json: Json = False,
 ) -> None:
     """Capture a workload as a trace of GPU kernels, compiled for a GPU that need not be there."""
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # this process is ours: no GPU is looked for, none is needed
     from arch.build import machine
     from traces import registry
 

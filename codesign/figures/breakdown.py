@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SMALLEST_LABEL = 0.03
 """Segments below this fraction carry no number: it would not fit."""
+SMALLEST_FAMILY = 0.005
+"""Families below this fraction of the whole are drawn as 'other'."""
 SMALLEST_PHASE = 0.005
 """Phases below this fraction are not named above the bar."""
 CHARACTER = 1.05
@@ -39,15 +41,29 @@ class Bar:
 def bar_of(label: str, shares: Mapping[tuple[str, str], float], published: bool = False) -> Bar:
     """Return the bar of {(phase, family): fraction}: phases in the order given, families in the order of a stack.
 
-    A family may be two that are not told apart, joined by '+', or '' for what is not broken down.
+    A family may be two that are not told apart, joined by '+', or '' for what is not broken down. Families that nobody could see in
+    the bar are drawn as 'other'.
     """
+    seen = shares if published else _merged(shares)
     segments = [
-        Segment(phase, tuple(family.split("+")) if family else (), shares[phase, family])
-        for phase in dict.fromkeys(phase for phase, _ in shares)
-        for family in sorted((f for p, f in shares if p == phase), key=_rank)
-        if shares[phase, family] > 0
+        Segment(phase, tuple(family.split("+")) if family else (), seen[phase, family])
+        for phase in dict.fromkeys(phase for phase, _ in seen)
+        for family in sorted((f for p, f in seen if p == phase), key=_rank)
+        if seen[phase, family] > 0
     ]
     return Bar(label, tuple(segments), published)
+
+
+def _merged(shares: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    """Return the shares with families below ``SMALLEST_FAMILY`` of the whole put together as 'other'."""
+    total: dict[str, float] = {}
+    for (_, family), share in shares.items():
+        total[family] = total.get(family, 0.0) + share
+    merged: dict[tuple[str, str], float] = {}
+    for (phase, family), share in shares.items():
+        key = (phase, family if total[family] >= SMALLEST_FAMILY or not family else "other")
+        merged[key] = merged.get(key, 0.0) + share
+    return merged
 
 
 def _rank(family: str) -> int:

@@ -38,14 +38,24 @@ class Points:
     def known(self) -> "Points":
         """Return the points that have a place on logarithmic axes: kernels that only move data have none."""
         keep = (self.intensity > 0) & (self.rate > 0) & np.isfinite(self.intensity) & np.isfinite(self.rate)
-        return Points(self.intensity[keep], self.rate[keep], self.share[keep], self.family[keep])
+        return self._at(keep)
+
+    def important(self) -> "Points":
+        """Return the points with the most time, together all but 1 %: the others would only widen the axes."""
+        order = np.argsort(-self.share, kind="stable")
+        before = np.cumsum(self.share[order]) - self.share[order]
+        return self._at(np.sort(order[before < 0.99 * self.share.sum()]))
+
+    def _at(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Points":
+        return Points(self.intensity[rows], self.rate[rows], self.share[rows], self.family[rows])
 
 
 @style.styled
 def roofline(points: Points, roofs: Sequence[Roof], title: str = "") -> "Figure":
     """Draw kernels by family, the area of a point proportional to its share of the time, under the given roofs."""
-    figure, (axes,) = style.canvas(5.0)
-    shown = points.known()
+    figure, (axes,) = style.canvas(5.3)
+    known = points.known()
+    shown = known.important()
     axes.set_xscale("log")
     axes.set_yscale("log")
     _limits(axes, shown, roofs)
@@ -57,8 +67,7 @@ def roofline(points: Points, roofs: Sequence[Roof], title: str = "") -> "Figure"
     axes.set_ylabel("FLOP/s")
     axes.yaxis.set_major_formatter(_si_flops)
     axes.set_title(title or "Roofline", pad=8)
-    _legend(figure, shown)
-    _note_hidden(axes, points, shown)
+    _legend(figure, shown, _note(points, known, shown))
     return figure
 
 
@@ -110,7 +119,7 @@ def _draw_points(axes: "Axes", points: Points) -> None:
         )
 
 
-def _legend(figure: "Figure", points: Points) -> None:
+def _legend(figure: "Figure", points: Points, note: str) -> None:
     from matplotlib.lines import Line2D
 
     handles = []
@@ -119,16 +128,25 @@ def _legend(figure: "Figure", points: Points) -> None:
         handles.append(
             Line2D(
                 [], [], linestyle="", marker=style.MARKERS.get(family, "o"), markersize=8, markerfacecolor=style.colour(family),
-                markeredgecolor=style.INK, markeredgewidth=0.5, label=f"{style.family_name(family)} {100 * share:.0f} %",
+                markeredgecolor=style.INK, markeredgewidth=0.5, label=f"{style.family_name(family)} {_percent(share)}",
             )
         )  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.4, handletextpad=0.3)
+    made = figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.4, handletextpad=0.3)
+    made.set_title(note, prop={"size": 8.5})
+    made.get_title().set(color=style.MUTED, multialignment="center")
 
 
-def _note_hidden(axes: "Axes", points: Points, shown: Points) -> None:
-    """Say how much of the time has no place in the figure, because its kernels compute nothing or their work is unknown."""
-    hidden = float(points.share.sum() - shown.share.sum())
-    text = "area of a point: share of kernel time"
-    if hidden > 0.005:
-        text += f"\n{100 * hidden:.0f} % of the time is in kernels without FLOP or DRAM traffic"
-    axes.text(0.015, 0.98, text, transform=axes.transAxes, ha="left", va="top", fontsize=8.5, color=style.MUTED)
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.005 else "< 1 %"
+
+
+def _note(points: Points, known: Points, shown: Points) -> str:
+    """Say what is not in the figure: kernels without work or traffic, and those whose time is too short to matter."""
+    parts = []
+    placeless = float(points.share.sum() - known.share.sum())
+    if placeless > 0.005:
+        parts.append(f"{_percent(placeless)} of the time in kernels without FLOP or DRAM traffic")
+    if len(known.share) > len(shown.share):
+        parts.append(f"{len(known.share) - len(shown.share)} kernels with together 1 % of the time")
+    hidden = f"\nnot shown: {'; '.join(parts)}" if parts else ""
+    return f"area of a point: share of kernel time; FLOP counted from the HLO{hidden}"

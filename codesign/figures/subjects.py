@@ -53,7 +53,9 @@ def _roofline(request: "Request") -> "Figure":
 def _trace_breakdown(request: "Request") -> "Figure":
     trace, machine = request.subject, _machine(request)
     bars = [bar_of(trace.program, views.shares(trace, machine))]
-    return breakdown(bars + _published(request), request.title or f"{trace.program} on {machine.devices[0].id}: kernel time by phase and family")
+    return breakdown(
+        bars + _published(request), request.title or f"{trace.program} on {machine.devices[0].id}: kernel time by phase and family"
+    )
 
 
 def _published(request: "Request") -> list[Bar]:
@@ -70,9 +72,13 @@ def _pareto(request: "Request") -> "Figure":
     first = results[0]
     if any(result.objectives != first.objectives for result in results) or len(first.objectives) < 2:
         given = " and ".join(sorted({", ".join(result.objectives) for result in results}))
-        raise CodesignError(f"a Pareto front needs the same two or more objectives of every result, but got {given}; explore time,energy or draw 'progress'")
+        raise CodesignError(
+            f"a Pareto front needs the same two or more objectives of every result, but got {given}; explore time,energy or draw 'progress'"
+        )
     clouds = [views.cloud(result) for result in results]
-    return pareto(clouds, views.objectives(first)[:2], marks=views.single_device(results), title=request.title or f"{first.program}: designs tried")
+    return pareto(
+        clouds, views.objectives(first)[:2], marks=views.single_device(results), title=request.title or f"{first.program}: designs tried"
+    )
 
 
 def _progress(request: "Request") -> "Figure":
