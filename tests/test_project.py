@@ -91,6 +91,6 @@ def test_a_wheel_works_in_a_fresh_environment_outside_the_clone(tmp_path: Path) 
     done = subprocess.run([command, "machines", "a5000+aim", "--json"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert '"a5000+aim"' in done.stdout
-    recorded = "import traces.recorded_traces as r; t = r.recorded('ferminet-lih-a5000'); print(t.launches > 0)"
+    recorded = "from traces.recordings import load_recorded; print(load_recorded('ferminet-lih-a5000').launches > 0)"
     done = subprocess.run([python, "-c", recorded], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "True", done.stderr
