@@ -17,6 +17,7 @@ from arch.cost import cost_table
 from arch.machine import Machine
 from codesign.search import Result, Space, explore
 from codesign.search.designs import Designer
+from codesign.search.result import Border
 from schedulers.scheduler import Mapping
 from schedulers.serial_model import serial_cost
 from tests.fixed_prices import adjustable_machine, toy_machine
@@ -59,7 +60,12 @@ def test_an_optimum_on_a_border_of_the_space_is_reported_with_its_side() -> None
     space = Space(machine={"units": (1, 8)}, policies=("cut-points",))
     result = search(space=space)
     assert result.best.machine == {"units": 8}
-    assert [(b.parameter, b.value, b.side, b.low, b.high) for b in result.on_border] == [("units", 8, "high", 1, 8)]
+    assert result.on_border == (Border("units", 8, "high", 1, 8, matters=True),)
+
+
+def test_a_parameter_on_a_border_that_changes_nothing_is_said_not_to_matter() -> None:
+    space = Space(machine={"units": (1, 4)}, policies=("single-device",))
+    assert search(space=space, trials=3).on_border == (Border("units", 4, "high", 1, 4, matters=False),)
 
 
 def test_a_search_over_mappings_leaves_the_machine_as_it_is() -> None:

@@ -120,3 +120,11 @@ def test_the_fastest_device_of_a_group_counts_what_it_refuses_on_the_first() -> 
     groups, machine = Groups.of(two_phases(), ("phase",)), toy_machine(1)
     assert groups.fastest(machine, costs, np.ones(4, np.int64)) == {"forward": "far0", "gradient": "far0"}
     assert groups.fastest(machine, costs, np.array([1, 1, 1, 0])) == {"forward": "far0", "gradient": "gpu"}
+
+
+def test_a_step_inward_stays_in_the_range_and_leaves_the_border() -> None:
+    assert Range(1, 6, whole=True).inward(6) == 5
+    assert Range(1, 6, whole=True).inward(1) == 2
+    assert Range(0, 100).inward(99.5) == pytest.approx(89.5)
+    assert Range(1, 16, choices=(1, 4, 16)).inward(16) == 4
+    assert Range(1, 2, choices=(1, 2)).inward(2) == 1

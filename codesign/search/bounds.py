@@ -26,7 +26,7 @@ Float = npt.NDArray[np.float64]
 
 MOST_CORNERS = 1 << 12
 MOST_LAUNCHES = 2_000_000
-"""Launches that the critical path walks at most; beyond, it counts fewer iterations of the longest loops, which can only lower it."""
+"""Launches that the critical path walks at most, from the start."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def _parts(trace: Trace, corners: list[Machine], least: Float) -> dict[str, floa
         return dict.fromkeys(METHODS, 0.0)
     latency, interval = (min(getattr(m.host, name) for m in corners) for name in ("launch_latency_s", "launch_interval_s"))
     each = least.min(axis=0)
-    found = (critical_path(trace, each), load(least * trace.executions), issue(trace, each, interval))
+    one_memory = len({device.memory for device in corners[0].devices}) == 1
+    found = (critical_path(trace, each, one_memory=one_memory), load(least * trace.executions), issue(trace, each, interval))
     return {name: latency + seconds for name, seconds in zip(METHODS, found, strict=True)}
 
 
@@ -124,47 +125,43 @@ def cheapest(trace: Trace, machines: list[Machine]) -> Float:
     return whole
 
 
-def critical_path(trace: Trace, duration: Float) -> float:
-    """Return the seconds of the longest chain of dependent launches; ``duration`` is that of each row, float64[K]."""
+def critical_path(trace: Trace, duration: Float, *, one_memory: bool) -> float:
+    """Return the seconds of the longest chain of dependent launches; ``duration`` is that of each row, float64[K].
+
+    Devices with memories of their own hold copies, so that a write need not wait for readers of another copy; only in ``one_memory``
+    it must.
+    """
     from codesign.search.critical_path import longest_chain
 
     sets = int(trace.alias_index.max(initial=-1)) + 1
-    return float(longest_chain(_walk(trace), trace.access_offsets, trace.access_alias, trace.access_writes, sets, duration))
+    walk = first_launches(trace, MOST_LAUNCHES)
+    return float(longest_chain(walk, trace.access_offsets, trace.access_alias, trace.access_writes, sets, one_memory, duration))
 
 
-def _walk(trace: Trace) -> npt.NDArray[np.int32]:
-    """Return the rows of all launches in order, with fewer iterations of the longest loops beyond ``MOST_LAUNCHES``."""
+def first_launches(trace: Trace, most: int) -> npt.NDArray[np.int32]:
+    """Return the rows of the first ``most`` launches in the order in which they run, or of all if they are fewer."""
     regions = trace.regions
-    trips = [int(n) for n in regions["trip_count"]]
-    while len(trace.kernels) and _length(trace, trips) > MOST_LAUNCHES and max(trips) > 1:
-        longest = trips.index(max(trips))
-        trips[longest] //= 2
-    body: list[list[npt.NDArray[np.int32]]] = [[] for _ in trips]
-    reached = [int(first) for first in regions["first_kernel"]]
-    walks: list[npt.NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * len(trips)
-    for region in _by_end(trace):
-        parent, first, end = int(regions["parent"][region]), int(regions["first_kernel"][region]), int(regions["end_kernel"][region])
-        body[region].append(np.arange(reached[region], end, dtype=np.int32))
-        walks[region] = np.tile(np.concatenate(body[region]), trips[region])
+    first, end = regions["first_kernel"].astype(np.int64), regions["end_kernel"]
+    reached = first.copy()
+    body: list[list[npt.NDArray[np.int32]]] = [[] for _ in first]
+    walk = np.zeros(0, dtype=np.int32)
+    for region in _inner_first(trace):
+        rows = np.concatenate([*body[region], np.arange(reached[region], end[region], dtype=np.int32)])
+        trips = min(int(regions["trip_count"][region]), -(-most // max(len(rows), 1)))
+        walk = np.tile(rows, trips)[:most]  # a part that is cut short is so long that nothing after it is reached
+        parent = int(regions["parent"][region])
         if parent >= 0:
-            body[parent] += [np.arange(reached[parent], first, dtype=np.int32), walks[region]]
-            reached[parent] = end
-    return walks[0]
+            body[parent] += [np.arange(reached[parent], first[region], dtype=np.int32), walk]
+            reached[parent] = end[region]
+    return walk
 
 
-def _by_end(trace: Trace) -> list[int]:
+def _inner_first(trace: Trace) -> list[int]:
     """Return the regions, children before their parents, siblings in order."""
     depth = {-1: -1}
     for region, parent in enumerate(trace.regions["parent"].tolist()):
         depth[region] = depth[parent] + 1
-    return sorted(range(len(trace.regions)), key=lambda r: (-depth[r], r))
-
-
-def _length(trace: Trace, trips: list[int]) -> int:
-    times: list[int] = []
-    for region, parent in enumerate(trace.regions["parent"].tolist()):
-        times.append(trips[region] * (times[parent] if parent >= 0 else 1))
-    return sum(times[region] for region in trace.kernels["region"].tolist())
+    return sorted(depth.keys() - {-1}, key=lambda region: (-depth[region], region))
 
 
 def load(work: Float) -> float:

@@ -17,12 +17,13 @@ def longest_chain(
     alias: npt.NDArray[np.int32],
     writes: npt.NDArray[np.bool_],
     sets: int,
+    one_memory: bool,
     duration: Float,
 ) -> float:
     """Return the seconds of the longest chain of launches each of which needs the one before it.
 
     ``walk`` lists kernel rows in the order in which they run, ``duration`` is each row's, float64[K]. A launch waits for the last write
-    of what it reads, and for the last write and all earlier reads of what it writes.
+    of what it reads; in ``one_memory`` also for the last write and all earlier reads of what it writes.
     """
     written = np.zeros(sets)
     read = np.zeros(sets)
@@ -30,8 +31,9 @@ def longest_chain(
     for row in walk:
         start = 0.0
         for a in range(offsets[row], offsets[row + 1]):
-            start = max(start, written[alias[a]])
-            if writes[a]:
+            if one_memory or not writes[a]:
+                start = max(start, written[alias[a]])
+            if one_memory and writes[a]:
                 start = max(start, read[alias[a]])
         end = start + duration[row]
         for a in range(offsets[row], offsets[row + 1]):

@@ -146,13 +146,16 @@ class Designer:
 
     def design(self, point: Point, trial: int) -> Design:
         """Return the design of a point, replayed. Raises CapacityError or MappingError where it cannot run."""
+        policy = {"name": point[POLICY], **self._parameters(point)}
+        return self.evaluate(self.overrides(point), self.mapping(point), policy, trial)
+
+    def evaluate(self, overrides: dict[str, float], mapping: Mapping, policy: dict[str, Any], trial: int) -> Design:
+        """Return the design of these parameters and this mapping, replayed. Raises CapacityError where it cannot run."""
         from codesign.engine import replay
 
-        machine, _ = self.priced(self.overrides(point))
-        mapping = self.mapping(point)
+        machine, _ = self.priced(overrides)
         timeline = replay(self.trace, machine, mapping, record=False)
-        policy = {"name": point[POLICY], **self._parameters(point)}
-        return Design(trial, timeline.time_s, timeline.energy_j, machine.area_mm2, self.overrides(point), policy, mapping)
+        return Design(trial, timeline.time_s, timeline.energy_j, machine.area_mm2, overrides, policy, mapping)
 
 
 CANNOT_RUN = (CapacityError, MappingError, MachineError)

@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from codesign.search.bounds import Bound, lower_bound
 from codesign.search.designs import CANNOT_RUN, MACHINE, Design, Designer
-from codesign.search.space import Range
 from schedulers.serial_model import SEMANTICS
 from traces import html
 from traces.errors import SearchError
@@ -30,13 +29,17 @@ KIND, SCHEMA_VERSION = "result", 1
 
 @dataclass(frozen=True)
 class Border:
-    """A parameter of the best design that lies on a border of the space: the optimum may be beyond it."""
+    """A parameter of the best design that lies on a border of the space: the optimum may be beyond it.
+
+    ``matters`` says whether a step inward, the mapping kept, changes an objective; if not, the parameter lies there by chance.
+    """
 
     parameter: str
     value: float
     side: str
     low: float
     high: float
+    matters: bool
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,7 @@ def summarize(study: optuna.Study, designer: Designer, *, measures: list[str], b
         partition_gap=gap,
         semantics=SEMANTICS,
         cannot_run=dict(Counter(t.user_attrs["error"] for t in done if "error" in t.user_attrs)),
-        on_border=borders(best, designer.space.ranges, designer.space.threshold),
+        on_border=_borders(designer, best, measures),
         space=designer.space.to_dict(),
     )
 
@@ -287,13 +290,26 @@ def _partition(designer: Designer, best: Design) -> tuple[float, float]:
     machine, costs = designer.priced(best.machine)
     exact = partition(designer.trace, machine, costs).serial_s
     own = mapping_cost(designer.trace, machine, costs, best.mapping)
-    return exact, max(own / exact - 1, 0.0) if exact else 0.0  # never below zero but by rounding
+    same = math.isclose(own, exact, rel_tol=1e-12)
+    return exact, 0.0 if same else own / exact - 1
 
 
-def borders(best: Design, ranges: dict[str, Range], threshold: Range) -> tuple[Border, ...]:
+def _borders(designer: Designer, best: Design, measures: list[str]) -> tuple[Border, ...]:
     """Return where the best design lies on a border of the space."""
-    values = [(name, best.machine[name], limits) for name, limits in ranges.items()]
-    if "threshold" in best.policy:
-        values.append(("threshold", best.policy["threshold"], threshold))
-    found = [(name, value, limits.side(value) if limits.open else None, limits) for name, value, limits in values]
-    return tuple(Border(name, value, side, limits.low, limits.high) for name, value, side, limits in found if side)
+    found = []
+    for name, limits in designer.space.ranges.items():
+        value = best.machine[name]
+        side = limits.side(value) if limits.open else None
+        if side:
+            matters = _differs(designer, best, {**best.machine, name: limits.inward(value)}, measures)
+            found.append(Border(name, value, side, limits.low, limits.high, matters))
+    return tuple(found)
+
+
+def _differs(designer: Designer, best: Design, machine: dict[str, float], measures: list[str]) -> bool:
+    """Return whether the best design's mapping does better or worse on another machine of the space."""
+    try:
+        other = designer.evaluate(machine, best.mapping, best.policy, best.trial)
+    except CANNOT_RUN:
+        return True
+    return any(other.value(measure) != best.value(measure) for measure in measures)

@@ -53,6 +53,16 @@ class Range:
             return min(self.choices, key=lambda choice: abs(choice - value))
         return round(inside) if self.whole else inside
 
+    def inward(self, value: float) -> float:
+        """Return a number a step (the next choice or whole number, else a tenth of the span) nearer to the middle than ``value``."""
+        step = 0.1 * (self.high - self.low)
+        if self.choices:
+            inside = sorted(self.choices)[1:-1] or [self.low if value == self.high else self.high]
+            return min(inside, key=lambda choice: abs(choice - value))
+        if self.whole:
+            step = 1
+        return self.clip(value + step if value < (self.low + self.high) / 2 else value - step)
+
     def side(self, value: float) -> str | None:
         """Return 'low' or 'high' if ``value`` lies on that border (within ``BORDER`` of the span), else None."""
         low, high, at = (math.log(x) for x in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
