@@ -40,7 +40,6 @@ def once(work: Work, key: object, make: Callable[[], T]) -> T:
 class Facts:
     """Arrays of shape [kernels], and below them of shape [accesses]; unknown amounts are NaN, unknown counts -1."""
 
-    name: Table
     family: NDArray[np.object_]
     library: Bool
     triton: Bool
@@ -60,6 +59,7 @@ class Facts:
     flops_vector: Float
     flops_transcendental: Float
     instructions: Float
+    """NaN for concatenations: their count is of straight-line code, of which a thread runs one branch."""
     bytes_unique: Float
     measured: Float
     has_accesses: Bool
@@ -94,8 +94,8 @@ def _make(work: Work) -> Facts:
     fields = {name: kernels[name] for name in ("flops_matrix", "flops_vector", "flops_transcendental", "instructions", "bytes_unique")}
     has = np.bincount(owner, minlength=len(kernels)) > 0
     bad = np.bincount(owner, weights=np.isnan(unique), minlength=len(kernels)) > 0
+    fields["instructions"] = np.where(family == "slice_concat", np.nan, fields["instructions"])
     return Facts(
-        name=kernels,
         family=family,
         library=np.asarray(kind == "library", dtype=np.bool_),
         triton=np.asarray(kind == "triton", dtype=np.bool_),
@@ -133,8 +133,9 @@ def _unknown(family: NDArray[np.object_], fields: dict[str, Float], count: dict[
     """Elementwise kernels and reductions need vector FLOP, products matrix FLOP, solvers a size, all of them bytes."""
     vector = is_one_of(family, NEED_VECTOR) & np.isnan(fields["flops_vector"])
     matrix = is_one_of(family, NEED_MATRIX) & np.isnan(fields["flops_matrix"])
-    solver = is_one_of(family, SOLVERS) & ((count["m"] < 0) | (count["batch"] < 0))
-    return bytes_unknown | vector | matrix | solver
+    no_size = (count["m"] < 0) | (count["batch"] < 0)  # helpers of solvers (pivots to permutations) have none, and no FLOP
+    solver = is_one_of(family, SOLVERS) & no_size & (fields["flops_matrix"] != 0)
+    return np.asarray(bytes_unknown | vector | matrix | solver, dtype=np.bool_)
 
 
 def is_one_of(values: NDArray[np.object_], chosen: frozenset[str]) -> Bool:

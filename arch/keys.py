@@ -83,6 +83,7 @@ PIM: dict[str, Key] = {
     "banks_per_channel": Key(_COUNT, "banks"),
     "banks_per_unit": Key(_COUNT, "banks that share a unit"),
     "lanes_per_unit": Key(_COUNT, "multiply-adders of a unit"),
+    "outputs_per_unit": Key(_COUNT, "outputs of a product that a unit accumulates at once"),
     "registers_per_unit": Key(_COUNT, "vector registers for each bank of a unit"),
     "elementwise_share": Key(_COUNT, "share of the units that deliver a result in an elementwise command"),
     "unit_clock": Key("Hz", "clock of the units"),

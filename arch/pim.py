@@ -3,11 +3,15 @@
 All units of all channels execute one command at a time on a column (``access_bytes``) of their bank: the time is the number
 of columns that the fullest unit handles times the column interval (the longer of the DRAM's and the units' own), plus
 
-- rows: operands of one bank lie in different rows. A unit works on as many columns of an operand as it has registers, then
-  goes on in another operand's row (``read_switch``, ``write_switch``); with one operand it stays until the page ends;
+- rows, where elementwise work goes through registers: operands of one bank lie in different rows. A unit works on as many
+  columns of an operand as it has registers, then goes on in another operand's row (``read_switch``, ``write_switch``); with
+  one operand it stays until the page ends;
+- rows, where it goes through a bank group: a command reads two banks and writes a third, whose rows stay open until the page
+  ends; more operands than banks take turns as above;
 - operations beyond one a column read take a command each;
-- products: the larger operand stays in the banks, its rows spread over the units, the smaller one is broadcast column by
-  column; every vector streams the whole operand (no reuse between vectors), tiles of outputs are read out one by one;
+- products: the larger operand stays in the banks, its rows spread over the units (``outputs_per_unit`` at a time), the smaller
+  one is broadcast column by column; every vector streams the whole operand (no reuse between vectors), tiles of outputs are
+  read out one by one;
 - ``program`` once a kernel, and refresh as a whole number of ``refresh_time`` in every ``refresh_interval``.
 
 Operands are taken to lie in the layout that the units want; the machine's hand-over charges for getting there.
@@ -23,6 +27,8 @@ from arch.device import Bool, Device, Float, Prices, Refusals, Work
 from arch.facts import Facts, facts, itemsize, once, total
 from arch.opcodes import Demand, demand
 
+_BANKS_AT_ONCE = 3
+"""Banks of a bank group that an elementwise command uses: two sources and a destination."""
 _SCALAR_BYTES = 8
 """An operand of one element travels with the command."""
 
@@ -121,8 +127,9 @@ def _make_abilities(table: Opcodes, work: Work) -> _Abilities:
     reasons = _Reasons(len(kernels))
     reasons.add(known.unknown, "work unknown")
     calls = known.library & ~product
-    for family in sorted(set(known.family[calls])):
-        reasons.add(calls & np.asarray(known.family == family), f"library call {family}")
+    routine = np.where(kernels["library"] == "", known.family, kernels["library"])
+    for name in sorted(set(routine[calls])):
+        reasons.add(calls & np.asarray(routine == name), f"library call {name}")
     reasons.add(known.triton, "triton kernel")
     for dtype in sorted(set(known.dtype) - set(table.commands)):
         reasons.add(np.asarray(known.dtype == dtype), f"dtype {dtype or 'unknown'}")
@@ -234,12 +241,12 @@ def _choose(where: Bool, one: _Commands, other: _Commands) -> _Commands:
 
 
 def _refresh(pim: PIM, seconds: Float) -> Float:
-    """Refreshes that fall into a kernel, each of which lengthens it and may let in another."""
+    """Whole refreshes that fall into a kernel; the first is due after half an interval, on average over when it starts."""
     entry = pim.entry
     if not pim.refresh:
         return np.zeros_like(seconds)
     free = entry["refresh_interval"] - entry["refresh_time"]
-    return np.asarray(np.floor(np.nan_to_num(seconds) / free) * entry["refresh_time"], dtype=np.float64)
+    return np.asarray(np.floor(np.nan_to_num(seconds) / free + 0.5) * entry["refresh_time"], dtype=np.float64)
 
 
 def _elementwise(pim: PIM, known: Facts, able: _Abilities) -> _Commands:
@@ -254,8 +261,8 @@ def _elementwise(pim: PIM, known: Facts, able: _Abilities) -> _Commands:
     further = np.maximum(np.ceil(asked / lanes) - reads, 0.0)
     moved = (reads + writes) * width * entry["elementwise_share"]
     if entry.text["elementwise"] == "bank-group":
-        together = _largest(known, columns)
-        rows = np.ceil(together * entry["access_bytes"] / entry["page_bytes"]) * entry["write_switch"]
+        together = np.maximum(_largest(known, columns), np.ceil((reads + writes) / _BANKS_AT_ONCE))
+        rows = _group_switches(pim, known, reads + writes) * entry["write_switch"]
         return _Commands(together, np.maximum(np.ceil(asked / lanes) - together, 0.0), rows, moved)
     rows = _switches(pim, known, reads) * entry["read_switch"] + _switches(pim, known, writes) * entry["write_switch"]
     return _Commands(reads + writes, further, rows, moved)
@@ -277,20 +284,45 @@ def _switches(pim: PIM, known: Facts, columns: Float) -> Float:
     return np.asarray(np.ceil(columns / group), dtype=np.float64)
 
 
+def _group_switches(pim: PIM, known: Facts, columns: Float) -> Float:
+    """Row changes where each operand has a bank of its group: at the end of pages; more operands than banks take turns."""
+    entry = pim.entry
+    page = entry["page_bytes"] / entry["access_bytes"]
+    operands = np.maximum(np.bincount(known.owner, minlength=len(columns)), 1)
+    banks = 1 / entry["elementwise_share"]
+    crowded = np.ceil(columns / banks / np.minimum(entry["registers_per_unit"], page))
+    switches = np.where(operands > banks, crowded, np.ceil(columns / operands / page))
+    return np.asarray(np.maximum(switches - 1, 0.0), dtype=np.float64)  # the first row is in `program`
+
+
 def _products(pim: PIM, known: Facts) -> _Commands:
-    """Matrix products: every vector of the smaller operand streams the larger one past the units."""
+    """Matrix products: every vector of the smaller operand streams the larger one past the units, tile by tile."""
     entry = pim.entry
     element = min(_width(entry.opcodes))
     batch, m, n, k = (np.maximum(values, 1.0) for values in (known.batch, known.m, known.n, known.k))
-    kept, vectors = np.maximum(m, n), np.minimum(m, n)
+    kept, vectors, outputs = np.maximum(m, n), np.minimum(m, n), entry["outputs_per_unit"]
     inner = np.ceil(k * element / entry["access_bytes"])
-    tiles = np.ceil(batch * kept / pim.units)
-    columns = vectors * tiles * inner
-    channels = pim.stacks * entry["channels_per_stack"]
-    broadcast = np.ceil(vectors * inner * np.maximum(batch / channels, 1.0))  # all channels listen, or each has products of its own
-    pages = np.ceil(columns * entry["access_bytes"] / entry["page_bytes"])
-    rows = pages * entry["row_open"] + vectors * tiles * entry["readout"]
-    return _Commands(columns + broadcast, np.zeros_like(columns), rows, columns * pim.units * entry["access_bytes"])
+    tiles = vectors * np.ceil(batch * kept / (pim.units * outputs))
+    columns = tiles * outputs * inner
+    pages = tiles * np.ceil(outputs * inner * entry["access_bytes"] / entry["page_bytes"])
+    inputs, between = _broadcast(pim, batch, vectors, tiles, inner)
+    readouts = pages if outputs == 1 else tiles  # one accumulator is read before the next chunk of the input; several are kept
+    rows = pages * entry["row_open"] + readouts * entry["readout"] + between
+    return _Commands(columns + inputs, np.zeros_like(columns), rows, columns * pim.units * entry["access_bytes"])
+
+
+def _broadcast(pim: PIM, batch: Float, vectors: Float, tiles: Float, inner: Float) -> tuple[Float, Float]:
+    """Columns of input sent to the units, and the time lost around them.
+
+    A global buffer holds a chunk of a vector for all tiles of outputs; registers are loaded again for every tile, each load
+    turning the bus around. All channels listen to one vector; where there are more products than channels each has its own.
+    """
+    entry = pim.entry
+    more = np.maximum(batch / (pim.stacks * entry["channels_per_stack"]), 1.0)
+    if entry.text["elementwise"] == "bank-group":
+        return np.ceil(vectors * inner * more), np.zeros_like(inner)
+    sent = tiles * inner
+    return sent, np.ceil(sent / entry["registers_per_unit"]) * entry["write_switch"]
 
 
 def _energy(pim: PIM, known: Facts, moved: Float) -> Float:

@@ -29,7 +29,7 @@ class Traffic:
     """DRAM bytes of kernels whose operands are not listed."""
     l2_bytes: Float
     read_bytes: Float
-    """Asked for by loads, sectors and broadcasts as above."""
+    """Asked for by loads; of broadcast operands what L1 does not serve."""
 
 
 def traffic(facts: Facts, sector: float, l2_bytes: float, sms: float, threads: Float) -> Traffic:
@@ -42,7 +42,7 @@ def traffic(facts: Facts, sector: float, l2_bytes: float, sms: float, threads: F
         resident=resident_share(facts.unique, facts.reuse, l2_bytes),
         extra_dram=extra,
         l2_bytes=total(facts.owner, l2, kernels) + extra + facts.spill * threads,
-        read_bytes=total(facts.owner, np.where(facts.writes, 0.0, l2), kernels) + extra / 2,
+        read_bytes=total(facts.owner, np.where(facts.writes, 0.0, np.minimum(l2, np.nan_to_num(facts.requested))), kernels) + extra / 2,
     )
 
 
