@@ -3,8 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -67,8 +65,7 @@ def assemble(dump: Dump, naming: Naming, trip_counts: TripCounts = None, manifes
     CaptureError
         For a loop of unknown trip count, or text of another compiler version.
     """
-    with TemporaryDirectory(prefix="codesign-ptx-") as folder:
-        assembly = ptx.Assembly(list(dump.ptx), architecture(dump.ptx), Path(folder))
+    with ptx.Assembly(list(dump.ptx), architecture(dump.ptx)) as assembly:
         parts = _analyse(dump, naming, trip_counts)
         entries = {entry.name: entry for text in dump.ptx for entry in ptx.parse(text)}
         assembly.results(entries)

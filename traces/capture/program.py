@@ -155,7 +155,7 @@ def _explained(function: Callable[..., Any]) -> Iterator[None]:
             f"JAX says: {error}"
         ) from error
     except TypeError as error:
-        if "JAX type" not in str(error) and "JAX array" not in str(error):
+        if not any(part in str(error) for part in ("valid JAX type", "non-array argument", "JAX array")):
             raise
         raise CaptureError(
             f"arguments and results of a captured function must be arrays (or pytrees of them), but {_name_of(function)!r} has others: "

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 log = logging.getLogger("traces")
 
@@ -79,23 +80,33 @@ def ptxas_path() -> str | None:
 
 
 class Assembly:
-    """A run of ptxas in the background."""
+    """A run of ptxas in the background; a context that ends it."""
 
-    def __init__(self, texts: list[str], architecture: str, folder: Path) -> None:
+    def __init__(self, texts: list[str], architecture: str) -> None:
         self._process: subprocess.Popen[str] | None = None
-        self._texts, self._architecture, self._folder = texts, architecture, folder
+        self._texts, self._architecture = texts, architecture
+        self._temporary = TemporaryDirectory(prefix="codesign-ptx-")
+        self._folder = Path(self._temporary.name)
+
+    def __enter__(self) -> "Assembly":
         tool = ptxas_path()
-        if tool is None or not any(_ENTRY.search(text) for text in texts):
-            return
-        source = folder / "kernels.ptx"
-        source.write_text(joined(texts))
-        self._process = _start(tool, architecture, source)
+        if tool is not None and any(_ENTRY.search(text) for text in self._texts):
+            source = self._folder / "kernels.ptx"
+            source.write_text(joined(self._texts))
+            self._process = _start(tool, self._architecture, source)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process is not None and self._process.returncode is None:  # an error came before its results were read
+            self._process.kill()
+            self._process.communicate()
+        self._temporary.cleanup()
 
     def results(self, entries: dict[str, Entry]) -> None:
         """Wait for ptxas and write registers, spills and shared memory into the entries."""
         if self._process is None:
             return
-        output, _ = self._process.communicate()
+        output = self._process.communicate()[0]
         if self._process.returncode:
             log.info("ptxas could not assemble all kernels at once, trying one by one: %s", output[-300:])
             output = self._one_by_one()
