@@ -171,7 +171,7 @@ def _refuse_operands(reasons: _Reasons, table: Opcodes, known: Facts) -> None:
     """Operands of another type, and ones whose layout would have to change on the way."""
     kernels = len(reasons.code)
     masks = any("select" in commands for commands in table.commands.values())
-    allowed = set(table.commands) | ({"pred"} if masks else set())
+    allowed = {"", *table.commands} | ({"pred"} if masks else set())  # of unknown type: the kernel's
     large = known.unique > _SCALAR_BYTES
     for dtype in sorted(set(known.tensor_dtype) - allowed):
         reasons.add(_any(known, large & np.asarray(known.tensor_dtype == dtype), kernels), f"operand dtype {dtype or 'unknown'}")

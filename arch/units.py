@@ -71,7 +71,8 @@ def factor(unit: str, dimension: str, where: str) -> float:
     if unit in _AMBIGUOUS:
         raise MachineError(f"{where}: the unit {unit!r} is ambiguous or missing; write {_AMBIGUOUS[unit]}")
     if unit not in _FACTORS:
-        raise MachineError(f"{where}: there is no unit {unit!r}; {nearest(unit, _FACTORS)}")
+        fitting = [u for u, (_, base) in _FACTORS.items() if base == dimension]
+        raise MachineError(f"{where}: there is no unit {unit!r}; {nearest(unit, fitting)}")
     scale, base = _FACTORS[unit]
     if base != dimension:
         known = ", ".join(u for u, (_, b) in _FACTORS.items() if b == dimension)

@@ -130,7 +130,8 @@ class DeviceConformance(ABC):
         device = self.device()
         assert device.id, "a device must have an id"
         assert device.id == device.id.lower(), f"the id {device.id!r} must be lower case"
-        assert device.kind and device.memory, "kind and memory must not be empty"
+        assert device.kind, "kind must not be empty"
+        assert device.memory, "memory must be the id of a memory"
         for value in (device.static_watts, device.area_mm2):
             assert value is None or value >= 0, f"power and area must be None or not negative, but got {value}"
 
