@@ -60,6 +60,8 @@ def compile_program(program: ExportedProgram, target: CompileTarget, precision: 
     ------
     NoTopology
         If the CUDA plugin cannot come up in this process.
+    CaptureError
+        If XLA cannot compile the program for this target.
     """
     import jax
     from jax import export
@@ -70,8 +72,11 @@ def compile_program(program: ExportedProgram, target: CompileTarget, precision: 
         function, shapes = _callable(exported, program.kept)
         donated = tuple(i for i, n in enumerate(program.kept) if n in program.donated)
         jitted = jax.jit(function, in_shardings=sharding, out_shardings=sharding, donate_argnums=donated, keep_unused=True)
-        lowered = jitted.trace(*shapes).lower(lowering_platforms=("cuda",))
-        lowered.compile(compiler_options={**OPTIONS, "xla_dump_to": folder, "xla_dump_hlo_as_text": True})
+        try:
+            lowered = jitted.trace(*shapes).lower(lowering_platforms=("cuda",))
+            lowered.compile(compiler_options={**OPTIONS, "xla_dump_to": folder, "xla_dump_hlo_as_text": True})
+        except jax.errors.JaxRuntimeError as error:
+            raise CaptureError(f"XLA must be able to compile the program for {target.description}, but says: {error}") from error
         return read_dump(Path(folder))
 
 

@@ -123,7 +123,10 @@ def _exported(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -
     donated = tuple(i for i, (_, info) in enumerate(infos) if info.donated)
     name = _name_of(function)
     anything = export.DisabledSafetyCheck.custom_call("ALL")
-    exported = export.export(jax.jit(_flat(traced.jaxpr, name)), platforms=["cuda"], disabled_checks=[anything])(*traced.jaxpr.in_avals)
+    try:
+        exported = export.export(jax.jit(_flat(traced.jaxpr, name)), platforms=["cuda"], disabled_checks=[anything])(*traced.jaxpr.in_avals)
+    except NotImplementedError as error:
+        raise CaptureError(f"every operation of a captured function must exist for CUDA, but JAX says of {name!r}: {error}") from error
     kept = tuple(exported.module_kept_var_idx)
     return ExportedProgram(bytes(exported.serialize()), names, _output_names(traced.out_info), kept, donated, name)
 
