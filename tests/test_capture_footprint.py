@@ -1,6 +1,9 @@
 """Which elements does a fused computation touch, how often, and with what stride?"""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from traces.capture.footprint import footprint
 from traces.capture.hlo import parse
@@ -210,3 +213,69 @@ def test_bitcasts_follow_slices_into_the_parameter():
         "ROOT %s = f32[2,10,8]{2,1,0} slice(%b), slice={[0:2], [0:10], [0:8]}",
     )
     assert read(print_) == (160, 160, "contiguous")
+
+
+# A property: whatever chain of index maps, the touched elements are those that numpy finds
+
+
+class Chain:
+    """Grows a fused computation and, beside it, the parameter's element number behind each element of the result."""
+
+    def __init__(self, dims):
+        self.lines = [f"%v0 = f32[{','.join(map(str, dims))}] parameter(0)", "%zero = f32[] constant(0)"]
+        self.elements = np.arange(np.prod(dims)).reshape(dims)
+
+    def grow(self, text, elements):
+        self.elements = elements
+        shape = f"f32[{','.join(map(str, elements.shape))}]"
+        self.lines.append(f"%v{len(self.lines) - 1} = {shape} {text.replace('%v', f'%v{len(self.lines) - 2}')}")
+
+    def footprint(self):
+        return of(*self.lines[:-1], "ROOT " + self.lines[-1])
+
+
+def grow(chain, data):
+    """Apply one random index map."""
+    kind = data.draw(st.sampled_from(["slice", "transpose", "broadcast", "pad", "reverse", "bitcast", "concatenate", "negate"]))
+    old, rank = chain.elements, chain.elements.ndim
+    dim = data.draw(st.integers(0, rank - 1))
+    if kind == "slice":
+        start = data.draw(st.integers(0, old.shape[dim] - 1))
+        step = data.draw(st.integers(1, 3))
+        cut = [(0, n, 1) if d != dim else (start, n, step) for d, n in enumerate(old.shape)]
+        text = ", ".join(f"[{a}:{b}:{c}]" for a, b, c in cut)
+        chain.grow(f"slice(%v), slice={{{text}}}", old[tuple(slice(*c) for c in cut)])
+    elif kind == "transpose":
+        order = data.draw(st.permutations(range(rank)))
+        chain.grow(f"transpose(%v), dimensions={{{','.join(map(str, order))}}}", old.transpose(order))
+    elif kind == "broadcast" and old.size < 200:
+        dims = ",".join(str(d + (d >= dim)) for d in range(rank))
+        new = np.broadcast_to(np.expand_dims(old, dim), (*old.shape[:dim], 3, *old.shape[dim:]))
+        chain.grow(f"broadcast(%v), dimensions={{{dims}}}", new)
+    elif kind == "pad":
+        width = [(0, 0) if d != dim else (2, 1) for d in range(rank)]
+        text = "x".join(f"{a}_{b}" for a, b in width)
+        chain.grow(f"pad(%v, %zero), padding={text}", np.pad(old, width, constant_values=-1))
+    elif kind == "reverse":
+        chain.grow(f"reverse(%v), dimensions={{{dim}}}", np.flip(old, dim))
+    elif kind == "bitcast":
+        new = old.reshape(-1) if data.draw(st.booleans()) else old.reshape(-1, old.shape[-1])
+        chain.grow("bitcast(%v)", new)
+    elif kind == "concatenate" and old.size < 200:
+        chain.grow(f"concatenate(%v, %v), dimensions={{{dim}}}", np.concatenate([old, old], dim))
+    else:
+        chain.grow("negate(%v)", old)
+
+
+@given(st.data())
+def test_the_elements_touched_are_those_that_numpy_finds(data):
+    chain = Chain(data.draw(st.sampled_from([(4, 6), (2, 3, 4), (24,), (6, 1, 4)])))
+    for _ in range(data.draw(st.integers(1, 6))):
+        grow(chain, data)
+    print_ = chain.footprint()
+    real = chain.elements[chain.elements >= 0]
+    if not any(opcode in line for line in chain.lines for opcode in ("bitcast", "concatenate")):
+        assert print_.reads[0].requested == pytest.approx(real.size)
+        assert print_.reads[0].unique == np.unique(real).size
+    assert np.unique(real).size <= print_.reads[0].unique + 1e-9
+    assert print_.reads[0].unique <= 24
