@@ -1,0 +1,346 @@
+"""Is a GPU price what the arithmetic of its terms says, term by term, on both sides of every edge?"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import arch
+from arch import gemm, solvers
+from arch.device import Prices, Work
+from arch.gpu import GPU, matrix_unit
+from arch.occupancy import Limits, blocks_per_sm, shape
+from arch.traffic import resident_share
+from tests.toys import Toy
+from traces.errors import MachineError
+
+MIB = 2**20
+FLOOR = 1.2e-6
+
+
+def gpu(name: str = "a5000") -> GPU:
+    return arch.machine(name).gpu
+
+
+def price(toy: Toy, name: str = "a5000", **manifest: Any) -> Prices:
+    return gpu(name).price(Work.of(toy.build(**manifest)))
+
+
+def elementwise(size: int, grid: int = 2048, **columns: Any) -> Toy:
+    """One kernel that adds two tensors of ``size`` bytes into a third, none of which anything touched before."""
+    toy = Toy()
+    for name in "xyz":
+        toy.tensor(name, size)
+    toy.kernel("add", ["x", "y"], ["z"], flops_vector=size / 4, grid_x=grid, **columns)
+    return toy
+
+
+def product(m: int, n: int, k: int, precision: str = "highest", batch: int = 1, dtype: str = "f32") -> Toy:
+    """One library call that multiplies ``batch`` matrices."""
+    size = 4 if dtype == "f32" else 2
+    toy = Toy()
+    for name, elements in (("a", m * k), ("b", k * n), ("c", m * n)):
+        toy.tensor(name, batch * elements * size)
+    toy.kernel(
+        "gemm", ["a", "b"], ["c"], family="gemm", launch_kind="library", library="gemm", precision=precision, dtype=dtype,
+        batch=batch, m=m, n=n, k=k, flops_matrix=2.0 * batch * m * n * k, flops_vector=0.0,
+        grid_x=-1, grid_y=-1, grid_z=-1, block_x=-1, block_y=-1, block_z=-1, registers=-1,
+    )  # fmt: skip
+    return toy
+
+
+@pytest.mark.parametrize(("name", "bandwidth", "efficiency"), [("a5000", 768e9, 0.88), ("a100", 1555e9, 0.84), ("h200", 4.8e12, 0.73)])
+def test_a_cold_elementwise_kernel_takes_its_bytes_over_the_achieved_bandwidth(name: str, bandwidth: float, efficiency: float) -> None:
+    size = 64 * MIB
+    seconds = price(elementwise(size, grid=size // 4 // 512), name).duration_s[0]
+    assert seconds == pytest.approx(FLOOR + 3 * size / (bandwidth * efficiency), rel=1e-9)
+
+
+def test_a_megapixel_addition_on_the_a5000_takes_19_8_us() -> None:
+    prices = price(elementwise(4 * MIB))
+    assert prices.duration_s[0] == pytest.approx(FLOOR + 12 * MIB / (768e9 * 0.88), rel=1e-9)
+    assert prices.duration_s[0] * 1e6 == pytest.approx(19.82, abs=0.01)
+    assert prices.dram_bytes[0] == 12 * MIB
+
+
+def test_a_large_fp32_product_runs_at_the_share_of_the_peak_that_libraries_reach() -> None:
+    seconds = price(product(8192, 8192, 4096), "a100").terms["compute_matrix_s"][0]
+    assert 2 * 8192 * 8192 * 4096 / seconds == pytest.approx(0.87 * 19.5e12, rel=0.03)
+
+
+ONE_TILE = gemm.Library((256.0,), (128.0,), (1.0,), (1.0,), 16.0, 3.0, 108.0, 4e12, 1.85e-7)
+
+
+@pytest.mark.parametrize(("columns", "turns"), [(11, 1), (12, 1), (13, 2), (24, 2), (25, 3)])
+def test_the_last_turn_of_tiles_costs_as_much_as_a_full_one(columns: int, turns: int) -> None:
+    """108 SMs: 9 x 12 tiles of 256 x 128 are one turn, one more column of tiles makes it two."""
+    sizes = [np.array([float(v)]) for v in (1, 9 * 256, columns * 128, 1024, 4, 17e12)]
+    assert gemm.plan(ONE_TILE, *sizes).compute_s[0] == pytest.approx(turns * 2 * 256 * 128 * 1024 / (17e12 / 108))
+
+
+def test_tiny_products_pay_for_the_tile_that_they_do_not_fill() -> None:
+    prices = price(product(4, 4, 64, batch=8192))
+    ideal = 8192 * 2 * 4 * 4 * 64 / (0.87 * 27.8e12)
+    assert prices.terms["compute_matrix_s"][0] > 20 * ideal
+
+
+def test_a_long_inner_dimension_is_split_when_there_are_too_few_tiles() -> None:
+    library = replace(ONE_TILE, tile_m=(128.0,), sms=64.0)
+    sizes = [np.array([float(v)]) for v in (1, 128, 128, 65536, 4, 24e12)]
+    whole, split = gemm.plan(library, *sizes), gemm.plan(replace(library, split_k=(1.0, 16.0)), *sizes)
+    assert split.compute_s[0] == pytest.approx(whole.compute_s[0] / 16)
+    assert split.total_s[0] < whole.total_s[0] / 5
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "unit"),
+    [
+        ("f32", "highest", ("f32", 19.5e12, False)),
+        ("f32", "default", ("tf32", 156e12, True)),
+        ("f32", "high", ("tf32", 156e12, True)),
+        ("f32", "", ("tf32", 156e12, True)),
+        ("bf16", "", ("bf16", 312e12, True)),
+        ("f16", "highest", ("f16", 312e12, True)),
+        ("f64", "highest", ("f64", 19.5e12, True)),
+    ],
+)
+def test_which_unit_serves_a_product(dtype: str, precision: str, unit: tuple[str, float, bool]) -> None:
+    assert matrix_unit(gpu("a100").entry, dtype, precision, True) == unit
+
+
+def test_a_product_that_the_compiler_fused_into_a_loop_runs_on_the_vector_pipes() -> None:
+    assert matrix_unit(gpu("a100").entry, "f32", "default", False) == ("f32", 19.5e12, False)
+
+
+def test_double_precision_on_the_a5000_runs_at_a_64th() -> None:
+    slow, fast = (price(elementwise(4096, flops_transcendental=0.0, dtype=d)).terms["compute_vector_s"][0] for d in ("f64", "f32"))
+    assert slow / fast == pytest.approx(27.8 / 0.434)
+
+
+@pytest.mark.parametrize(("distance", "share"), [(0.0, 1.0), (5 * MIB, 1.0), (5.5 * MIB, 0.5), (6 * MIB, 0.0), (np.inf, 0.0)])
+def test_how_much_of_an_operand_l2_still_holds(distance: float, share: float) -> None:
+    assert resident_share(np.array([1.0 * MIB]), np.array([distance]), 6.0 * MIB)[0] == share
+
+
+def chain(size: int) -> Toy:
+    toy = Toy()
+    for name in "xyz":
+        toy.tensor(name, size)
+    toy.kernel("first", ["x"], ["y"])
+    toy.kernel("second", ["y"], ["z"])
+    return toy
+
+
+def test_what_was_just_written_is_read_from_l2_unless_another_device_wrote_it() -> None:
+    work = Work.of(chain(MIB).build())
+    warm = gpu().price(work)
+    cold = gpu().price(replace(work, cold=np.array([False, False, True, False])))
+    assert list(warm.dram_bytes) == [2 * MIB, MIB]
+    assert list(cold.dram_bytes) == [2 * MIB, 2 * MIB]
+    assert cold.duration_s[1] > warm.duration_s[1]
+    assert cold.duration_s[0] == warm.duration_s[0]
+
+
+def test_an_operand_larger_than_l2_comes_partly_from_dram() -> None:
+    assert price(chain(8 * MIB)).dram_bytes[1] == 8 * MIB + 2 * MIB
+
+
+@pytest.mark.parametrize(
+    ("threads", "registers", "shared", "expected"),
+    [
+        (128, 32, 0, 12),  # warps: 48 / 4
+        (64, 32, 0, 16),  # blocks
+        (1024, 32, 0, 1),  # warps: 48 / 32
+        (256, 64, 0, 4),  # registers: 65,536 / (64 x 32) = 32 warps
+        (256, 65, 0, 3),  # 65 x 32 is rounded up to 2,304: 28 warps
+        (128, -1, 0, 12),  # unknown registers do not limit
+        (128, 32, 49 * 1024, 2),  # (49 + 1) KiB of 100
+        (128, 32, 49 * 1024 + 1, 1),
+        (96, 168, 0, 3),  # a block of three warps is given four
+    ],
+)
+def test_blocks_on_an_sm_are_what_the_occupancy_calculator_says(threads: int, registers: int, shared: int, expected: int) -> None:
+    ampere = Limits(32, 48, 16, 65536, 256, 4, 100 * 1024, 128, 1024)
+    assert blocks_per_sm(ampere, np.array([float(threads)]), np.array([registers]), np.array([shared]))[0] == expected
+
+
+@pytest.mark.parametrize(("blocks", "busiest", "waves"), [(1, 1, 1), (64, 1, 1), (65, 2, 1), (768, 12, 1), (769, 13, 2)])
+def test_blocks_fall_onto_sms_in_whole_turns(blocks: int, busiest: int, waves: int) -> None:
+    grid = shape(np.array([float(blocks)]), np.array([12.0]), np.array([128.0]), 64, 32)
+    assert (grid.busiest[0], grid.waves[0]) == (busiest, waves)
+
+
+def test_one_block_too_many_takes_a_second_turn() -> None:
+    """Compute-bound, 1,024 threads a block: 64 blocks are one for each SM, 65 make one SM run two."""
+    times = [
+        price(elementwise(4096, grid=g, block_x=1024, **{"flops_transcendental": g * 1e6})).terms["transcendental_s"][0] for g in (64, 65)
+    ]
+    assert times[1] / times[0] == pytest.approx(2.0)
+
+
+def test_few_warps_do_not_fill_the_vector_pipes() -> None:
+    """16 warps hide four cycles of latency on 128 lanes: a block of 4 warps reaches a quarter of one of 16."""
+    slow, fast = (price(elementwise(4096, grid=64, block_x=threads)).terms["compute_vector_s"][0] for threads in (128, 512))
+    assert slow / fast == pytest.approx(4.0)
+
+
+def test_a_grid_of_one_block_waits_for_its_loads() -> None:
+    """128 threads with 32 bytes in flight: 8 MiB take 2,048 rounds of 336 ns."""
+    prices = price(elementwise(4 * MIB, grid=1))
+    assert prices.terms["latency_s"][0] == pytest.approx(8 * MIB / 128 / 32 * 336e-9)
+    assert prices.duration_s[0] == pytest.approx(FLOOR + prices.terms["latency_s"][0])
+
+
+def test_instructions_bound_a_kernel_where_they_are_known() -> None:
+    prices = price(elementwise(4096, instructions=1e9))
+    assert prices.terms["issue_s"][0] == pytest.approx(1e9 / (128 * 64 * 1.695e9))
+
+
+def strided(stride: str, **columns: Any) -> Prices:
+    toy = elementwise(MIB, **columns)
+    work = Work.of(toy.build())
+    columns = {**work.accesses.decoded(), "stride": [stride, "contiguous", "contiguous"], "bytes_unique": [2.0**17, 2.0**20, 2.0**20]}
+    return gpu().price(replace(work, accesses=type(work.accesses).build("accesses", columns)))
+
+
+@pytest.mark.parametrize(("stride", "dram"), [("contiguous", 2**17), ("transposed", 2**17), ("strided", 2**20), ("gather", 2**20)])
+def test_dram_moves_whole_sectors_but_not_more_than_the_tensor(stride: str, dram: int) -> None:
+    assert strided(stride).dram_bytes[0] == dram + 2 * MIB
+
+
+def test_a_transposed_operand_costs_l2_a_sector_an_element_unless_it_goes_through_shared_memory() -> None:
+    contiguous, across, tiled = (
+        strided(s, shared_bytes=b).terms["l2_s"][0] for s, b in (("contiguous", 0), ("transposed", 0), ("transposed", 4224))
+    )
+    assert tiled == contiguous
+    assert across / contiguous == pytest.approx((8 + 2) / 3)
+
+
+def test_a_kernel_whose_work_is_unknown_is_named() -> None:
+    toy = elementwise(4096)
+    toy.kernel("riddle", ["z"], ["w"], flops_vector=float("nan"))
+    with pytest.raises(MachineError, match="kernel 1 .'riddle', elementwise.*measured_s"):
+        price(toy)
+
+
+def test_a_product_or_a_factorisation_without_its_size_is_unknown() -> None:
+    toy = Toy()
+    toy.kernel("getrf", ["a"], ["a"], family="lu", launch_kind="library", flops_matrix=1e6)
+    with pytest.raises(MachineError, match="'getrf', lu"):
+        price(toy)
+
+
+@pytest.mark.parametrize(("target", "use", "expected"), [("a5000", True, 7e-6), ("a5000", False, None), ("a100-sxm-40gb", True, None)])
+def test_a_kernel_measured_on_this_device_costs_what_was_measured(target: str, use: bool, expected: float | None) -> None:
+    toy = elementwise(4 * MIB, measured_s=7e-6)
+    seconds = replace(gpu(), use_measured=use).price(Work.of(toy.build(target=target))).duration_s[0]
+    assert seconds == pytest.approx(expected or FLOOR + 12 * MIB / (768e9 * 0.88))
+
+
+def test_a_measured_kernel_needs_no_work() -> None:
+    toy = elementwise(4096, measured_s=7e-6)
+    toy.kernels[0]["flops_vector"] = float("nan")
+    assert price(toy).duration_s[0] == 7e-6
+
+
+def test_a_dtype_that_the_gpu_lacks_is_refused_with_its_name() -> None:
+    toy = elementwise(4096, dtype="f8e4m3fn")
+    refused = gpu().refuse(Work.of(toy.build()))
+    assert refused.reason(0) == "dtype f8e4m3fn"
+
+
+def test_energy_is_flops_and_bytes_times_their_constants() -> None:
+    prices = price(elementwise(4 * MIB))
+    flops, moved = MIB * 7e-12, 12 * MIB * (59.1e-12 + 2.4e-12)
+    assert prices.energy_j[0] == pytest.approx(flops + moved)
+
+
+def test_a_dense_product_stays_below_the_power_cap() -> None:
+    for name in ("a5000", "a100", "h200"):
+        device = gpu(name)
+        prices = price(product(16384, 16384, 8192, "default", dtype="bf16"), name)
+        watts = prices.energy_j[0] / prices.duration_s[0] + (device.static_watts or 0)
+        assert 0.5 * device.entry["board_power"] < watts <= 1.05 * device.entry["board_power"], name
+
+
+LATENCIES = solvers.Latencies(4, 29, 23, 40, 32, 1.695e9, 1024)
+
+
+def one(value: float) -> Any:
+    return np.array([float(value)])
+
+
+def test_a_factorisation_takes_its_columns_one_after_another() -> None:
+    """Five shuffles with compare and select, a row a lane, a load, a division; then the updates."""
+    cycles = 10 * (5 * (23 + 8) + 4 + 29 + 40) + 45
+    assert solvers.lu_s(LATENCIES, one(2), one(1024), one(10))[0] == pytest.approx(cycles / 1.695e9)
+    assert solvers.lu_s(LATENCIES, one(2), one(1025), one(10))[0] == pytest.approx(2 * cycles / 1.695e9)
+
+
+def test_matrices_that_are_launched_one_by_one_wait_for_each_other() -> None:
+    together, apart = (solvers.lu_s(LATENCIES, one(launches), one(50), one(200))[0] for launches in (2, 300))
+    assert apart == pytest.approx(50 * together)
+
+
+@given(st.integers(1, 200), st.integers(1, 5000), st.integers(1, 200))
+def test_solvers_take_longer_for_larger_matrices_and_batches(n: int, batch: int, columns: int) -> None:
+    base = (
+        solvers.lu_s(LATENCIES, one(2), one(batch), one(n))[0],
+        solvers.triangular_s(LATENCIES, one(3), one(batch), one(n), one(columns))[0],
+    )
+    larger = (
+        solvers.lu_s(LATENCIES, one(2), one(batch), one(n + 1))[0],
+        solvers.triangular_s(LATENCIES, one(3), one(2 * batch), one(n), one(columns + 1))[0],
+    )
+    assert 0 < base[0] < larger[0]
+    assert 0 < base[1] <= larger[1]
+
+
+@given(
+    st.integers(64, 2**22),
+    st.integers(1, 5000),
+    st.sampled_from([64, 128, 256, 1024]),
+    st.integers(16, 255),
+    st.floats(1, 50),
+    st.floats(1, 50),
+)
+def test_more_bytes_or_flops_never_take_less_time_at_the_same_grid(
+    size: int, grid: int, threads: int, registers: int, bytes_factor: float, flops_factor: float
+) -> None:
+    launch = {"grid": grid, "block_x": threads, "registers": min(registers, 65536 // threads)}
+    base = price(elementwise(4 * size, **launch)).duration_s[0]
+    more = price(elementwise(4 * round(size * bytes_factor), **launch)).duration_s[0]
+    toy = elementwise(4 * size, **launch)
+    toy.kernels[0]["flops_vector"] *= flops_factor
+    assert np.isfinite(base)
+    assert FLOOR < base <= more
+    assert base <= price(toy).duration_s[0]
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 64), st.sampled_from(["highest", "default"]))
+def test_a_product_is_never_faster_than_its_roofline(m: int, n: int, k: int, batch: int, precision: str) -> None:
+    peak = {"highest": 27.8e12, "default": 55.6e12}[precision]
+    prices = price(product(m, n, k, precision, batch))
+    moved = 4 * batch * (m * k + k * n + m * n)
+    assert prices.duration_s[0] > max(2 * batch * m * n * k / peak, moved / 768e9)
+    assert not np.isnan(prices.energy_j[0])
+
+
+def test_a_kernel_whose_launch_is_not_known_gets_blocks_for_what_it_writes() -> None:
+    toy = elementwise(4 * MIB, grid=-1)
+    toy.kernels[0] |= {"grid_y": -1, "grid_z": -1, "block_x": -1, "block_y": -1, "block_z": -1}
+    assert price(toy).duration_s[0] == pytest.approx(FLOOR + 12 * MIB / (768e9 * 0.88), rel=0.01)
+
+
+def test_the_a100_gains_from_its_l2_what_bandwidth_alone_does_not_explain() -> None:
+    """A chain of 4 MiB tensors stays in 40 MiB of L2, not in 6."""
+    toy = Toy()
+    for i in range(6):
+        toy.tensor(f"t{i}", 4 * MIB)
+    for i in range(40):
+        toy.kernel(f"k{i}", [f"t{i % 5}"], [f"t{(i + 1) % 5}"], grid_x=2048)
+    a5000, a100 = (price(toy, name).duration_s[10:].sum() for name in ("a5000", "a100"))
+    assert a5000 / a100 > 1555 * 0.84 / (768 * 0.88)
