@@ -123,17 +123,15 @@ def random_traces(draw: st.DrawFn, kernels: int = 5, depth: int = 2, trips: int 
         alias = names[i - 1] if i and draw(st.integers(0, 4)) == 0 else None
         toy.tensor(name, draw(st.sampled_from([0, 1000, 40_000])), kind, alias)
     some = st.lists(st.sampled_from(names), max_size=2, unique=True)
-    left = draw(st.integers(1, kernels))
-
-    def fill(level: int) -> None:
-        nonlocal left
-        while left and draw(st.integers(0, 3)):
-            if level < depth and draw(st.integers(0, 2)) == 0:
-                with toy.loop(draw(st.integers(1, trips))):
-                    fill(level + 1)
-            else:
-                toy.kernel(f"k{left}", draw(some), draw(some))
-                left -= 1
-
-    fill(0)
+    nested = 0
+    for number in range(draw(st.integers(1, kernels))):
+        for _ in range(min(draw(st.integers(0, 2)), depth - nested)):
+            toy.loop(draw(st.integers(1, trips)))
+            nested += 1
+        toy.kernel(f"k{number}", draw(some), draw(some))
+        for _ in range(draw(st.integers(0, nested))):
+            toy.__exit__()
+            nested -= 1
+    for _ in range(nested):
+        toy.__exit__()
     return toy.build()

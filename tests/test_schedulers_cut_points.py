@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schedulers.cut_points import CutPoints, mapping_cost, partition
+from schedulers.cut_points import CutPoints, mapping_cost, partition, program_events
+from schedulers.least_cost import least_cost
 from schedulers.live_cuts import live_cuts
 from schedulers.scheduler import Mapping
 from schedulers.serial_model import live_bytes, serial_cost, unrolled
@@ -169,3 +170,23 @@ def test_charging_for_fewer_bytes_switches_sooner() -> None:
 def test_the_share_of_bytes_must_be_a_share() -> None:
     with pytest.raises(MappingError, match=r"0 <= bytes_weight <= 1.*bytes_weight=1.5"):
         CutPoints(1.5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(random_traces(), st.integers(2, 3), st.integers(0, 2**32 - 1))
+def test_the_dynamic_programme_is_exact_for_moves_that_cost_differently_in_each_direction(trace: Trace, devices: int, seed: int) -> None:
+    (op, row, entry, back), depth = program_events(trace)
+    random = np.random.default_rng(seed)
+    run_s = random.integers(0, 20, (devices, len(trace.kernels))).astype(float)
+    move_s = random.integers(0, 20, (len(trace.kernels) + len(trace.regions), devices, devices)).astype(float)
+    seconds, found = least_cost(op, row, entry, back, depth, run_s, move_s)
+
+    def cost(device: Any) -> float:
+        total = run_s[device, np.arange(len(device))].sum()
+        total += sum(move_s[k, device[k - 1] if k else 0, device[k]] for k in range(len(device)))
+        first, end = trace.regions["first_kernel"], trace.regions["end_kernel"]
+        loops = [r for r in range(len(trace.regions)) if trace.regions["trip_count"][r] > 1 and first[r] < end[r]]
+        return float(total + sum(move_s[len(device) + r, device[end[r] - 1], device[first[r]]] for r in loops))
+
+    assert seconds == min(cost(mapping.device) for mapping in all_mappings(devices, len(trace.kernels)))
+    assert cost(found) == seconds

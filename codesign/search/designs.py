@@ -110,7 +110,7 @@ class Designer:
         if policy == "intensity-threshold":
             return [{POLICY: policy, "threshold": self.space.threshold.clip(1.0)}]
         if policy == "cut-points":
-            return [{POLICY: policy, "bytes_weight": self.space.bytes_weight.clip(share)} for share in (1.0, 0.1)]
+            return [{POLICY: policy, "bytes_weight": self.space.bytes_weight.clip(share)} for share in (1.0, 0.1, 0.01)]
         if policy == GROUPS:
             fastest = self.groups.fastest(self.machine, self.priced({})[1], self.trace.executions)
             return [{POLICY: policy} | {GROUP + name: fastest[name] for name in self.choices}]
@@ -151,11 +151,11 @@ class Designer:
 
     def evaluate(self, overrides: dict[str, float], mapping: Mapping, policy: dict[str, Any], trial: int) -> Design:
         """Return the design of these parameters and this mapping, replayed. Raises CapacityError where it cannot run."""
-        from codesign.engine import replay
+        from codesign.engine import Evaluator
 
         machine, _ = self.priced(overrides)
-        timeline = replay(self.trace, machine, mapping, record=False)
-        return Design(trial, timeline.time_s, timeline.energy_j, machine.area_mm2, overrides, policy, mapping)
+        found = Evaluator(self.trace, machine).evaluate(mapping)
+        return Design(trial, found.time_s, found.energy_j, machine.area_mm2, overrides, policy, mapping)
 
 
 CANNOT_RUN = (CapacityError, MappingError, MachineError)
