@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codesign.cli.options import Json, Output, deliver
-from codesign.cli.terminal import quiet_output, table
+from codesign.cli.terminal import quiet_output, table, tables
+from codesign.rows import machine_tables
 
 if TYPE_CHECKING:
-    from rich.console import Group
     from rich.table import Table
 
     from arch.machine import Machine
@@ -103,7 +103,7 @@ def machines(
         else:
             listed = {found.id: _overview(found) for found in map(machine, _names())}
     if name:
-        deliver(ctx, "machine", described, lambda: _machine_tables(described), as_json=as_json, output=output)
+        deliver(ctx, "machine", described, lambda: tables(machine_tables(described)), as_json=as_json, output=output)
     else:
         deliver(ctx, "machines", {"machines": listed}, lambda: _machines_table(listed), as_json=as_json, output=output)
 
@@ -135,39 +135,3 @@ def _machines_table(listed: dict[str, dict[str, Any]]) -> "Table":
         for name, m in listed.items()
     ]
     return table("Machines (GPU+PIM@link attaches the PIM instead)", ("name", "", "what it is", "assumptions"), rows)
-
-
-def _machine_tables(machine: dict[str, Any]) -> "Group":
-    from rich.console import Group
-
-    title = (
-        f"{machine['id']}{' (hypothetical)' if machine['hypothetical'] else ''}: {machine['assumptions']} of its numbers are assumptions"
-    )
-    parts = [(d["id"], d["kind"], d["memory"], _amount(d["area_mm2"]), _amount(d["static_watts"])) for d in machine["devices"]]
-    changes = [
-        (n, _amount(p["value"]), p["unit"], _amount(p["low"]), _amount(p["high"]), p["doc"]) for n, p in machine["parameters"].items()
-    ]
-    sources = {source: f"[{place}]" for place, source in enumerate(dict.fromkeys(_sources(machine)), start=1)}
-    numbers = [
-        (f"{entry['id']}.{key}", _value(q["value"]), q["unit"], q["source_kind"], sources[q["source"]], q["note"])
-        for entry in machine["catalogue"]
-        for key, q in entry["numbers"].items()
-    ]
-    return Group(
-        table(title, ("device", "kind", "memory", "area, mm²", "static, W"), parts),
-        table("Parameters to change with --set NAME=VALUE", ("name", "value", "unit", "low", "high", "meaning"), changes),
-        table("Numbers", ("number", "value", "unit", "kind of source", "source", "note"), numbers),
-        table("Sources", ("", ""), [(place, source) for source, place in sources.items()]),
-    )
-
-
-def _sources(machine: dict[str, Any]) -> list[str]:
-    return [q["source"] for entry in machine["catalogue"] for q in entry["numbers"].values()]
-
-
-def _amount(value: float | None) -> str:
-    return "—" if value is None else f"{value:.4g}"
-
-
-def _value(value: float | list[float]) -> str:
-    return ", ".join(f"{v:g}" for v in value) if isinstance(value, list) else f"{value:g}"

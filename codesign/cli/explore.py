@@ -1,18 +1,15 @@
 """``codesign explore``: search the mapping and the machine."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from codesign import files
 from codesign.cli.inputs import build_machine, load_trace
 from codesign.cli.options import Json, MachineName, Output, Seed, Settings, TraceFile, deliver, parse_settings
-from codesign.cli.terminal import progress_bar, quiet_output, table
-from codesign.units import percent, show
+from codesign.cli.terminal import progress_bar, quiet_output, tables
+from codesign.rows import result_tables
 from traces.errors import CodesignError
-
-if TYPE_CHECKING:
-    from rich.console import Group
 
 
 def explore(
@@ -53,7 +50,7 @@ def explore(
             progress=progress,
         )
     payload = result.to_dict()
-    deliver(ctx, "result", payload, lambda: _tables(payload), as_json=as_json, output=output, seed=seed)
+    deliver(ctx, "result", payload, lambda: tables(result_tables(payload)), as_json=as_json, output=output, seed=seed)
 
 
 def _limits(given: list[str] | None) -> dict[str, float] | None:
@@ -61,40 +58,3 @@ def _limits(given: list[str] | None) -> dict[str, float] | None:
         return {name: float(value) for name, value in parse_settings(given, "--budget").items()} or None
     except ValueError as error:
         raise CodesignError(f"--budget takes NAME=NUMBER, but got {given}: {error}") from error
-
-
-def _tables(result: dict[str, Any]) -> "Group":
-    from rich.console import Group
-
-    best = result["best"]
-    title = f"{result['program']} on {result['machine']}{' (hypothetical)' if result['hypothetical'] else ''}: {result['trials']} trials"
-    facts = [
-        ("best time", show(best["time_s"], "s"), _policy(best)),
-        ("best on a single device", show(result["best_single_device_s"], "s"), result["best_single_device"]),
-        ("lower bound", show(result["lower_bound_s"], "s"), result["lower_bound_method"]),
-        ("gap to the bound, %", percent(result["bound_gap"]), ""),
-        ("exact partition", show(result["exact_partition_s"], "s"), result["semantics"]),
-        ("gap to it, %", percent(result["partition_gap"]), "of the best mapping, under the same model"),
-        ("on a border of the space", ", ".join(f"{b['parameter']} ({b['side']})" for b in result["on_border"]) or "none", ""),
-    ]
-    return Group(table(title, ("", "", ""), facts), _front(result))
-
-
-def _front(result: dict[str, Any]) -> Any:
-    rows = [
-        (
-            str(d["trial"]),
-            show(d["time_s"], "s"),
-            show(d["energy_j"], "J"),
-            "—" if d["area_mm2"] is None else f"{d['area_mm2']:.0f}",
-            _policy(d),
-        )
-        for d in result["pareto"]
-    ]
-    return table("Designs that no other beats", ("trial", "time", "energy", "area, mm²", "how"), rows)
-
-
-def _policy(design: dict[str, Any]) -> str:
-    parts = {**design["policy"], **design["machine"]}
-    name = parts.pop("name", "")
-    return ", ".join([str(name), *(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in parts.items())])

@@ -1,18 +1,15 @@
 """``codesign replay``: run a trace on a machine under a scheduler."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from codesign import files
 from codesign.cli.inputs import build_machine, load_trace
 from codesign.cli.options import Json, MachineName, Output, Settings, TraceFile, deliver
-from codesign.cli.terminal import quiet_output, table
-from codesign.units import percent, show
-
-if TYPE_CHECKING:
-    from rich.console import Group
+from codesign.cli.terminal import quiet_output, tables
+from codesign.rows import timeline_tables
 
 
 class Engine(StrEnum):
@@ -40,8 +37,4 @@ def replay(
     with quiet_output():
         timeline = run(load_trace(trace), build_machine(machine, settings), scheduler, engine=engine.value)
         payload = timeline.to_dict()
-    deliver(ctx, "timeline", payload, lambda: _tables(payload), as_json=as_json, output=output)
-
-
-def _tables(timeline: dict[str, Any]) -> "Group":
-    raise NotImplementedError
+    deliver(ctx, "timeline", payload, lambda: tables(timeline_tables(payload)), as_json=as_json, output=output)

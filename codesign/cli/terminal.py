@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from codesign.units import is_number
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.table import Table
+
+    from codesign.rows import Rows
 
 
 def out() -> "Console":
@@ -46,6 +48,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     for row in cells:
         made.add_row(*map(escape, row))
     return made
+
+
+def tables(parts: "Sequence[Rows]") -> "Group":
+    """Return several tables below each other."""
+    from rich.console import Group
+
+    return Group(*(table(*part) for part in parts))
 
 
 @contextmanager

@@ -104,8 +104,8 @@ def default_kind(subject: Any) -> str:
 
 def _figures_of(subject: Any) -> dict[str, Callable[[Request], "Figure"]]:
     """Return the figures that there are of a subject, by kind, the default first."""
-    from codesign.figures import subjects
     from codesign.engine.timeline import Timeline
+    from codesign.figures import subjects
     from codesign.search.result import Result
     from traces.trace import Trace
 

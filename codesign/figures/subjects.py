@@ -1,6 +1,7 @@
 """Which figures there are of a trace, of timelines and of results, and how each is drawn."""
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from codesign.figures import views
@@ -10,6 +11,7 @@ from codesign.figures.memory import memory
 from codesign.figures.queues import timeline
 from codesign.figures.roofline import roofline
 from codesign.figures.style import hypothetical_label
+from codesign.units import show
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:
@@ -94,6 +96,35 @@ def _progress(request: "Request") -> "Figure":
     )
 
 
+def _timeline(request: "Request") -> "Figure":
+    replayed = _one(request, "timeline")
+    name = hypothetical_label(replayed.machine, replayed.hypothetical)
+    title = request.title or f"{replayed.program} on {name}, {replayed.scheduler}: {show(replayed.time_s, 's')}"
+    return timeline(views.operations(replayed), request.window, title)
+
+
+def _breakdown(request: "Request") -> "Figure":
+    """Draw a bar a timeline, each followed by the published bar of the same place."""
+    published = _published(request)
+    several = _several(request)
+    ours = [bar_of(_label(replayed, several), views.timeline_shares(replayed)) for replayed in several]
+    bars = [bar for pair in zip_longest(ours, published) for bar in pair if bar is not None]
+    return breakdown(bars, request.title or "Kernel time by phase and family")
+
+
+def _label(timeline: Any, several: list[Any]) -> str:
+    """Return what tells a timeline from the others: its program, its machine, or both."""
+    programs, machines = ({getattr(one, name) for one in several} for name in ("program", "machine"))
+    machine = hypothetical_label(timeline.machine, timeline.hypothetical)
+    return timeline.program if len(machines) == 1 else machine if len(programs) == 1 else f"{timeline.program}\n{machine}"
+
+
+def _memory(request: "Request") -> "Figure":
+    replayed = _one(request, "memory")
+    name = hypothetical_label(replayed.machine, replayed.hypothetical)
+    return memory(views.fillings(replayed), title=request.title or f"{replayed.program} on {name}: memory in use")
+
+
 OF_TRACE: dict[str, Draw] = {"roofline": _roofline, "breakdown": _trace_breakdown, "memory": _trace_memory}
-OF_TIMELINES: dict[str, Draw] = {}
+OF_TIMELINES: dict[str, Draw] = {"timeline": _timeline, "breakdown": _breakdown, "memory": _memory}
 OF_RESULTS: dict[str, Draw] = {"pareto": _pareto, "progress": _progress}

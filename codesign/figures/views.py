@@ -1,22 +1,27 @@
 """From what codesign computes to what a figure draws: plain arrays."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codesign.figures.designs import Cloud, Mark, Objective
 from codesign.figures.memory import Filling
+from codesign.figures.queues import Operations
 from codesign.figures.roofline import Points, Roof
 from codesign.figures.style import hypothetical_label
 from codesign.units import show
+from traces.errors import CodesignError
 
 if TYPE_CHECKING:
     from arch.device import Device
     from arch.machine import Machine
+    from codesign.engine.timeline import Timeline
     from codesign.search.result import Result
     from traces.trace import Trace
+
+Texts = NDArray[np.object_]
 
 OBJECTIVES = {
     "time_s": Objective("time of a step", "s"),
@@ -62,17 +67,49 @@ def shares(trace: "Trace", machine: "Machine") -> dict[tuple[str, str], float]:
     from arch.device import Work
 
     prices = machine.devices[0].price(Work.of(trace))
-    return grouped(trace, prices.duration_s * trace.executions)
+    return _grouped(trace.kernels["phase"], trace.kernels["family"], prices.duration_s * trace.executions)
 
 
-def grouped(trace: "Trace", spent: Any) -> dict[tuple[str, str], float]:
-    """Return fractions of ``spent`` (seconds a kernel row) by (phase, family), phases in the order in which they begin."""
-    found: dict[tuple[str, str], float] = {}
-    total = float(spent.sum()) or 1.0
-    for phase, family, seconds in zip(trace.kernels["phase"], trace.kernels["family"], spent, strict=True):
-        key = (str(phase or "none"), str(family))
-        found[key] = found.get(key, 0.0) + float(seconds) / total
-    return found
+def timeline_shares(timeline: "Timeline") -> dict[tuple[str, str], float]:
+    """Return the fractions of a replay's kernel time by (phase, family), on whatever device; raises TraceError without record."""
+    spans = timeline.spans()
+    kernels = spans.kind == "kernel"
+    return _grouped(spans.phase[kernels], spans.family[kernels], (spans.end_s - spans.start_s)[kernels])
+
+
+def _grouped(phases: Texts, families: Texts, seconds: NDArray[np.float64]) -> dict[tuple[str, str], float]:
+    """Return fractions of the whole by (phase, family), phases in the order in which they begin."""
+    phase_names, phase = np.unique(phases.astype(str), return_inverse=True)
+    family_names, family = np.unique(families.astype(str), return_inverse=True)
+    total = np.zeros((len(phase_names), len(family_names)))
+    np.add.at(total, (phase, family), seconds / (seconds.sum() or 1.0))
+    begins = [int(np.argmax(phase == i)) for i in range(len(phase_names))]
+    return {
+        (str(phase_names[i]) or "none", str(family_names[j])): float(total[i, j])
+        for i in np.argsort(begins)
+        for j in range(len(family_names))
+        if total[i, j] > 0
+    }
+
+
+def operations(timeline: "Timeline", labels: dict[str, str] | None = None) -> Operations:
+    """Return what ran on each queue of a timeline; hand-overs and transfers are a family of their own. Raises TraceError without record."""
+    spans = timeline.spans()
+    assert timeline.entries is not None
+    shown = spans.queue >= 0
+    moving = np.where(spans.kind == "hand_over", "hand-over", spans.kind)
+    family = np.where(spans.kind == "kernel", spans.family, moving).astype(object)[shown]
+    order = np.argsort(spans.start_s[shown], kind="stable")
+    used, queue = np.unique(spans.queue[shown], return_inverse=True)
+    names = tuple((labels or {}).get(timeline.entries.queues[i], timeline.entries.queues[i]) for i in used)
+    return Operations(names, queue[order].astype(np.int64), spans.start_s[shown][order], spans.end_s[shown][order], family[order])
+
+
+def fillings(timeline: "Timeline") -> list[Filling]:
+    """Return each memory of a timeline over time; iterations that repeat are there a few times only. Raises CodesignError if not kept."""
+    if not timeline.memory:
+        raise CodesignError("memory over time is kept by replay(..., record=True) but not in files; replay the trace to draw it")
+    return [Filling(name, used.time_s, used.bytes.astype(np.float64)) for name, used in timeline.memory.items()]
 
 
 def live_bytes(trace: "Trace") -> Filling:

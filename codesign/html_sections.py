@@ -1,0 +1,80 @@
+"""What a report page says about a trace, a timeline, a result and a machine."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from codesign import rows
+from codesign.figures import default_kind, plot
+from codesign.html_report import figure_html, table_html
+from codesign.units import show
+
+if TYPE_CHECKING:
+    from arch.machine import Machine
+    from codesign.engine.timeline import Timeline
+    from codesign.search.result import Result
+    from traces.trace import Trace
+
+
+def section(item: Any) -> str | None:
+    """Return the HTML of an item; of anything else what it shows in a notebook, None if that is nothing."""
+    from arch.machine import Machine
+    from codesign.engine.timeline import Timeline
+    from codesign.search.result import Result
+    from traces.trace import Trace
+
+    for kind, make in ((Trace, _trace), (Timeline, _timeline), (Result, _result), (Machine, _machine)):
+        if isinstance(item, kind):
+            return make(item)
+    return str(item._repr_html_()) if hasattr(item, "_repr_html_") else None
+
+
+def _trace(trace: "Trace") -> str:
+    groups = [
+        (by, r.name, f"{r.kernels:,}", f"{r.launches:,}", show(r.flops, "FLOP"), show(r.bytes_unique, "B"))
+        for by in ("phase", "family")
+        for r in trace.summary(by).rows
+    ]
+    work = table_html(("by", "name", "kernels", "launches", "work (HLO)", "bytes touched"), groups)
+    figures = figure_html(plot(trace, "roofline")) if trace.target else ""
+    return _heading(f"{trace.program}: the trace") + table_html(("", ""), _facts(trace)) + work + figures
+
+
+def _facts(trace: "Trace") -> list[tuple[str, str]]:
+    versions = ", ".join(f"{name} {version}" for name, version in sorted((trace.manifest["versions"] or {}).items()))
+    captured = trace.manifest["captured"] or {}
+    return [
+        ("captured for", trace.target or "unknown"),
+        ("by", str(captured.get("command") or captured.get("how") or "unknown")),
+        ("kernels, launches", f"{len(trace.kernels):,}, {trace.launches:,}"),
+        ("precision", str(trace.manifest["precision"] or "unknown")),
+        ("versions", versions or "unknown"),
+        ("content", trace.content_hash),
+    ]
+
+
+def _timeline(timeline: "Timeline") -> str:
+    data = timeline.to_dict()
+    kinds = [] if timeline.entries is None else ["timeline", "breakdown", *(["memory"] if timeline.memory else [])]
+    figures = "".join(figure_html(plot(timeline, kind)) for kind in kinds)
+    return _heading(rows.timeline_title(data)) + _tables(rows.timeline_tables(data)) + figures
+
+
+def _result(result: "Result") -> str:
+    name = rows.marked(result.machine, result.hypothetical)
+    figure = figure_html(plot(result, default_kind(result)))
+    return _heading(f"{result.program} on {name}: the search") + _tables(rows.result_tables(result.to_dict())) + figure
+
+
+def _machine(machine: "Machine") -> str:
+    devices, parameters, numbers, sources = rows.machine_tables(machine.to_dict())
+    folded = f"<details><summary>{len(numbers.rows)} numbers with their sources</summary>{_tables([numbers, sources])}</details>"
+    return _heading(rows.marked(machine.id, machine.hypothetical)) + _tables([devices, parameters]) + folded
+
+
+def _tables(parts: "Sequence[rows.Rows]") -> str:
+    return "".join(table_html(part.columns, part.rows, part.caption) for part in parts)
+
+
+def _heading(text: str) -> str:
+    return f"<h3>{escape(text)}</h3>"

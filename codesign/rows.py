@@ -1,0 +1,136 @@
+"""The rows of the tables that the command line and the report page both show, from what ``to_dict`` of each result gives."""
+
+from typing import Any, NamedTuple
+
+from codesign.units import percent, show
+
+
+class Rows(NamedTuple):
+    """A table as text: a caption, column heads, rows of cells."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def timeline_tables(timeline: dict[str, Any]) -> list[Rows]:
+    """Return the tables of a replay: totals, devices, shares, and what devices refuse, where they refuse anything."""
+    devices = [(name, *(show(d[key], "s") for key in ("busy_s", "hand_over_s", "idle_s"))) for name, d in timeline["devices"].items()]
+    links = [(name, show(link["busy_s"], "s"), "—", show(link["idle_s"], "s")) for name, link in timeline["links"].items()]
+    tables = [
+        Rows(timeline_title(timeline), ("", ""), _totals(timeline)),
+        Rows("Queues", ("device or link", "busy", "hand-over", "idle"), devices + links),
+        Rows("Share of kernel time", ("by", "name", "%"), _shares(timeline)),
+        Rows("What a device cannot run, as a share of the kernel time on the first", ("device", "reason", "%"), _refused(timeline)),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def timeline_title(timeline: dict[str, Any]) -> str:
+    """Return what was replayed, where and under which scheduler."""
+    return f"{timeline['program']} on {marked(timeline['machine'], timeline['hypothetical'])}, {timeline['scheduler']}"
+
+
+def marked(machine: str, hypothetical: bool) -> str:
+    """Return a machine's name, marked if it does not exist."""
+    return f"{machine} (hypothetical)" if hypothetical else machine
+
+
+def _totals(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
+    peaks = [(f"peak of {name}", show(peak, "B")) for name, peak in timeline["peak_memory_bytes"].items()]
+    return [
+        ("time", show(timeline["time_s"], "s")),
+        ("kernel time", show(timeline["kernel_time_s"], "s")),
+        ("waiting for the host", show(timeline["host_bound_s"], "s")),
+        ("energy", show(timeline["energy_j"], "J")),
+        ("launches", f"{timeline['launches']:,}"),
+        *peaks,
+        ("captured for", timeline["captured_for"] or "unknown"),
+    ]
+
+
+def _shares(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [(by, name, percent(share)) for by, group in timeline["shares"].items() for name, share in group.items()]
+
+
+def _refused(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
+    ordered = {device: sorted(reasons.items(), key=lambda item: -item[1]) for device, reasons in timeline["ineligible"].items()}
+    return [(device, reason, percent(share)) for device, reasons in ordered.items() for reason, share in reasons]
+
+
+def result_tables(result: dict[str, Any]) -> list[Rows]:
+    """Return the tables of a search: what was found beside what bounds it, and the designs that no other beats."""
+    title = f"{result['program']} on {marked(result['machine'], result['hypothetical'])}: {result['trials']} designs tried, seed {result['seed']}"
+    return [Rows(title, ("", "", ""), _found(result)), _front(result)]
+
+
+def _found(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    best = result["best"]
+    borders = ", ".join(f"{b['parameter']} = {b['value']:.4g} ({b['side']} end)" for b in result["on_border"])
+    return [
+        ("best time", show(best["time_s"], "s"), _how(best)),
+        ("best on a single device", show(result["best_single_device_s"], "s"), result["best_single_device"]),
+        ("lower bound", show(result["lower_bound_s"], "s"), result["lower_bound_method"]),
+        ("best above the bound, %", percent(result["bound_gap"]), ""),
+        ("exact partition", show(result["exact_partition_s"], "s"), result["semantics"]),
+        ("best mapping above it, %", percent(result["partition_gap"]), "both under that model"),
+        ("on a border of the space", borders or "none", ""),
+    ]
+
+
+def _front(result: dict[str, Any]) -> Rows:
+    rows = [(str(d["trial"]), show(d["time_s"], "s"), show(d["energy_j"], "J"), _area(d["area_mm2"]), _how(d)) for d in result["pareto"]]
+    return Rows("Designs that no other beats", ("trial", "time", "energy", "area", "how"), rows)
+
+
+def _area(value: float | None) -> str:
+    return "—" if value is None else f"{value:,.0f} mm²"
+
+
+def _how(design: dict[str, Any]) -> str:
+    """Return the policy of a design, its parameters, and the machine's parameters that the search set."""
+    parts = {**design["policy"], **design["machine"]}
+    name = parts.pop("name", "")
+    return ", ".join([str(name), *(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in parts.items())])
+
+
+def machine_tables(machine: dict[str, Any]) -> list[Rows]:
+    """Return the tables of a machine: devices, parameters, numbers with their sources, sources."""
+    title = f"{marked(machine['id'], machine['hypothetical'])}: {machine['assumptions']} of {machine['numbers']} numbers are assumptions"
+    places = {source: f"[{place}]" for place, source in enumerate(dict.fromkeys(_sources(machine)), start=1)}
+    return [
+        Rows(title, ("device", "kind", "memory", "area, mm²", "static, W"), _devices(machine)),
+        Rows("Parameters that can be changed", ("name", "value", "unit", "low", "high", "meaning"), _parameters(machine)),
+        Rows("Numbers", ("number", "value", "unit", "kind of source", "source", "note"), _numbers(machine, places)),
+        Rows("Sources", ("", ""), [(place, source) for source, place in places.items()]),
+    ]
+
+
+def _devices(machine: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [(d["id"], d["kind"], d["memory"], _amount(d["area_mm2"]), _amount(d["static_watts"])) for d in machine["devices"]]
+
+
+def _parameters(machine: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (name, _amount(p["value"]), p["unit"], _amount(p["low"]), _amount(p["high"]), p["doc"]) for name, p in machine["parameters"].items()
+    ]
+
+
+def _numbers(machine: dict[str, Any], places: dict[str, str]) -> list[tuple[str, ...]]:
+    return [
+        (f"{entry['id']}.{key}", _value(q["value"]), q["unit"], q["source_kind"], places[q["source"]], q["note"])
+        for entry in machine["catalogue"]
+        for key, q in entry["numbers"].items()
+    ]
+
+
+def _sources(machine: dict[str, Any]) -> list[str]:
+    return [q["source"] for entry in machine["catalogue"] for q in entry["numbers"].values()]
+
+
+def _amount(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4g}"
+
+
+def _value(value: float | list[float]) -> str:
+    return ", ".join(f"{v:g}" for v in value) if isinstance(value, list) else f"{value:g}"
