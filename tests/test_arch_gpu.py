@@ -222,7 +222,7 @@ def test_a_transposed_operand_costs_l2_a_sector_an_element_unless_it_goes_throug
 def test_a_kernel_whose_work_is_unknown_is_named() -> None:
     toy = elementwise(4096)
     toy.kernel("riddle", ["z"], ["w"], flops_vector=float("nan"))
-    with pytest.raises(MachineError, match="kernel 1 .'riddle', elementwise.*measured_s"):
+    with pytest.raises(MachineError, match=r"kernel 1 .'riddle', elementwise.*measured_s"):
         price(toy)
 
 
