@@ -20,7 +20,7 @@ from codesign.engine.program import WAITS, Codes, Hardware, Indices, Ints, Loops
 from traces.compiled import compiled
 
 LONGEST_PERIOD = 8
-WORTH_WATCHING = 64
+WORTH_WATCHING = 16
 """Loops that execute fewer operations than this are simply run."""
 
 NOW, ANCHOR, BOUND, NUMBER, LAUNCHED_BY, ISSUED_BY, RECORD, LOWEST, PAST = range(9)

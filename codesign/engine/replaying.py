@@ -1,0 +1,98 @@
+"""The one call that runs a trace on a machine."""
+
+from typing import TYPE_CHECKING
+
+from codesign.engine import fast
+from codesign.engine.plan import Plan, make_plan
+from codesign.engine.program import Run
+from codesign.engine.timeline import Timeline, timeline_of
+from codesign.engine.usage import Usage, check_capacity, too_much, usage
+from schedulers.scheduler import Mapping, Scheduler
+from traces.errors import CodesignError, nearest
+
+if TYPE_CHECKING:
+    from arch.machine import Machine
+    from traces.trace import Trace
+
+ENGINES = ("fast", "reference")
+
+
+def replay(
+    trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping" = "single-device", *, engine: str = "fast", record: bool = True
+) -> Timeline:
+    """Run ``trace`` on ``machine``.
+
+    Parameters
+    ----------
+    scheduler
+        Who maps kernels to devices: a policy, its name, or a mapping made before.
+    engine
+        'fast' (compiled, steps over iterations that repeat) or 'reference' (SimPy, runs every launch); both give the same numbers.
+    record
+        Keep the operations over time and follow memory over time. Without, the peak of each memory is that of the launches one
+        after another.
+
+    Raises
+    ------
+    MappingError
+        If there is no such scheduler, or the mapping does not fit.
+    MachineError
+        If a tensor has to go where no link leads.
+    CapacityError
+        If a memory cannot hold what the mapping puts there.
+    """
+    from arch.cost import cost_table
+
+    if engine not in ENGINES:
+        raise CodesignError(f"there is no engine {engine!r}: {nearest(engine, ENGINES)}")
+    warm = cost_table(trace, machine)
+    mapping = map_kernels(trace, machine, scheduler)
+    costs = warm if len(set(mapping.device.tolist())) < 2 else cost_table(trace, machine, mapping.device)
+    made = make_plan(trace, machine, mapping, costs)
+    if engine == "reference":
+        from codesign.engine import reference
+
+        run = reference.run(made.program)
+    else:
+        run = fast.run(made.program, record=record)
+    memory, peaks = _memory(made, run, trace, record)
+    return timeline_of(trace, machine, mapping, warm, made.program, run, engine, memory, peaks)
+
+
+def map_kernels(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> Mapping:
+    """Return the mapping that a scheduler, its name, or a mapping itself stands for."""
+    from arch.cost import cost_table
+    from traces import registry
+
+    if isinstance(scheduler, Mapping):
+        return scheduler
+    if isinstance(scheduler, str):
+        scheduler = registry.get("schedulers", scheduler)()
+    assert isinstance(scheduler, Scheduler)
+    costs = cost_table(trace, machine)
+    return scheduler.schedule(trace, machine, costs).check(trace, machine, costs)
+
+
+def _memory(made: Plan, run: Run, trace: "Trace", record: bool) -> tuple[dict[str, Usage], dict[str, int]]:
+    """Return each memory over time (nothing without records) and its peak; raise CapacityError if it is too much."""
+    program = made.program
+    if run.records is None or not record:
+        check_in_order(made, trace)
+        return {}, dict(zip(program.memories, made.peak_in_order.tolist(), strict=True))
+    used = usage(program, run.records)
+    check_capacity(program, used, trace)
+    return used, {name: of_memory.peak for name, of_memory in used.items()}
+
+
+def check_in_order(made: Plan, trace: "Trace") -> None:
+    """Raise CapacityError if a memory is too small even for the launches one after another."""
+    program = made.program
+    for memory, name in enumerate(program.memories):
+        if made.peak_in_order[memory] > program.memory_capacity[memory]:
+            raise too_much(name, int(program.memory_capacity[memory]), int(made.peak_in_order[memory]), _largest(made, memory), None, trace)
+
+
+def _largest(made: Plan, memory: int) -> int:
+    changes = made.program.changes
+    here = changes.memory == memory
+    return int(changes.tensor[here][changes.bytes[here].argmax()]) if here.any() else -1

@@ -1,0 +1,235 @@
+"""What a replay finds: totals, shares, energy, memory, and the operations over time."""
+
+import json
+import os
+from collections.abc import Mapping as Dictionary
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codesign.engine.entries import Entries, Spans, entries_of
+from codesign.engine.program import HAND_OVER, KERNEL, PS, TRANSFER, Floats, Program, Run
+from codesign.engine.usage import Usage
+from traces import html
+from traces.errors import TraceError
+from traces.summary import label_of
+
+if TYPE_CHECKING:
+    from arch.cost import CostTable
+    from arch.machine import Machine
+    from schedulers.scheduler import Mapping
+    from traces.trace import Trace
+
+KIND, SCHEMA_VERSION = "timeline", 1
+GROUPS = ("family", "phase", "stage", "device")
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """A trace replayed on a machine. Times in seconds, energy in joules, memory in bytes.
+
+    Parameters
+    ----------
+    time_s, kernel_time_s, host_bound_s
+        The makespan; the sum of all kernels' durations; time in which all that was issued has ended because the next launch has
+        not been issued.
+    energy_j
+        Dynamic energy of kernels, transfers and hand-overs, and static power over the makespan; None if any of it is unknown.
+    launches, launches_run, launches_stepped
+        Kernels launched; of these, how many the engine ran, and how many it stepped over because they repeat.
+    peak_memory_bytes
+        The most each memory held.
+    by_group
+        Fractions of the kernel time by 'family', 'phase', 'stage', 'device'.
+    devices, links
+        Of each device busy_s, hand_over_s, idle_s; of each direction of a link busy_s, idle_s.
+    captured_for
+        The device that the trace was captured for, whatever the machine is.
+    ineligible
+        Of each device but the first, the share of kernel time on the first device that it refuses, by reason.
+    entries
+        Every operation that was run; None if the replay did not record.
+    """
+
+    program: str
+    trace: str
+    machine: str
+    hypothetical: bool
+    scheduler: str
+    mapping: dict[str, Any]
+    engine: str
+    time_s: float
+    kernel_time_s: float
+    host_bound_s: float
+    transfer_s: float
+    hand_over_s: float
+    energy_j: float | None
+    launches: int
+    launches_run: int
+    launches_stepped: int
+    peak_memory_bytes: dict[str, int]
+    by_group: dict[str, dict[str, float]]
+    devices: dict[str, dict[str, float]]
+    links: dict[str, dict[str, float]]
+    captured_for: str
+    ineligible: dict[str, dict[str, float]]
+    entries: Entries | None = None
+    memory: dict[str, Usage] = field(default_factory=dict)
+    """Each memory over time, where the replay recorded; not saved."""
+
+    def shares(self, by: str = "family") -> dict[str, float]:
+        """Return fractions of the kernel time by 'family', 'phase', 'stage' or 'device', the largest first."""
+        if by not in self.by_group:
+            raise TraceError(f"shares are by {', '.join(GROUPS)}, but got {by!r}")
+        return self.by_group[by]
+
+    def spans(self, *, repeats: int | None = None) -> Spans:
+        """Return the operations over time; ``repeats`` limits how often each repeated stretch appears. Raises TraceError without record."""
+        if self.entries is None:
+            raise TraceError("a timeline has its operations only if the replay recorded them: replay(..., record=True)")
+        return self.entries.spans(repeats=repeats)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the timeline for JSON."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("by_group", "entries", "memory")}
+        entries = None if self.entries is None else self.entries.to_dict()
+        return {"kind": KIND, **plain, "shares": self.by_group, "entries": entries}
+
+    @classmethod
+    def from_dict(cls, data: Dictionary[str, Any]) -> "Timeline":
+        """Return the timeline that ``to_dict`` wrote; other keys are ignored. Raises TraceError if it is none."""
+        names = [f.name for f in fields(cls) if f.name not in ("by_group", "entries", "memory")]
+        missing = [name for name in [*names, "shares"] if name not in data]
+        if missing:
+            raise TraceError(f"a timeline must have the keys that `Timeline.to_dict` writes, but {', '.join(missing)} are missing")
+        entries = data.get("entries")
+        return cls(
+            **{name: data[name] for name in names}, by_group=data["shares"], entries=None if entries is None else Entries.from_dict(entries)
+        )
+
+    def save(self, path: "str | os.PathLike[str]") -> None:
+        """Write the timeline as one JSON document, whole or not at all."""
+        from importlib.metadata import version
+
+        from codesign.files import write
+
+        head = {"kind": KIND, "schema_version": SCHEMA_VERSION, "codesign_version": version("codesign"), "command": [], "seed": None}
+        write(Path(path), json.dumps(head | self.to_dict(), allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path: "str | os.PathLike[str]") -> "Timeline":
+        """Read what ``save`` or ``codesign replay -o`` wrote. Raises TraceError if it is no timeline or a newer one."""
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TraceError(f"a timeline must be a JSON document, but {path} cannot be read as one: {error}") from error
+        if not isinstance(document, dict) or document.get("kind") != KIND:
+            raise TraceError(f"a document of kind {KIND!r} is needed, but {path} is none; make one with `codesign replay -o`")
+        if document.get("schema_version", 0) > SCHEMA_VERSION:
+            raise TraceError(f"schema_version must be at most {SCHEMA_VERSION}, but {path} has {document['schema_version']}: upgrade codesign")
+        return cls.from_dict(document)
+
+    def __repr__(self) -> str:
+        return f"<Timeline {self.program} on {self.machine}: {self.time_s:.4g} s, {self.launches:,} launches>"
+
+    def _repr_html_(self) -> str:
+        energy = "unknown" if self.energy_j is None else f"{self.energy_j:.4g} J"
+        mark = " (hypothetical)" if self.hypothetical else ""
+        title = f"<b>{self.program}</b> on {self.machine}{mark}, {self.scheduler}: {self.time_s:.4g} s, energy {energy}, {self.launches:,} launches"
+        rows = [(name, *(row[key] for key in ("busy_s", "hand_over_s", "idle_s"))) for name, row in self.devices.items()]
+        parts = [title, html.table(["device", "busy s", "hand-over s", "idle s"], rows)]
+        parts += [html.table([by, "share of kernel time"], list(self.by_group[by].items())) for by in GROUPS]
+        return "".join(parts)
+
+
+def timeline_of(
+    trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "CostTable", program: Program, run: Run, engine: str, memory: dict[str, Usage],
+    peaks: dict[str, int],
+) -> Timeline:  # fmt: skip
+    """Put together what a run of a program found."""
+    elapsed = run.elapsed_ps / PS
+    by_kind = np.bincount(program.kind, elapsed, minlength=4)
+    time = run.time_ps / PS
+    return Timeline(
+        program=trace.program,
+        trace=trace.content_hash,
+        machine=machine.id,
+        hypothetical=machine.hypothetical,
+        scheduler=mapping.scheduler,
+        mapping=mapping.to_dict(),
+        engine=engine,
+        time_s=time,
+        kernel_time_s=float(by_kind[KERNEL]),
+        host_bound_s=run.host_bound_ps / PS,
+        transfer_s=float(by_kind[TRANSFER]),
+        hand_over_s=float(by_kind[HAND_OVER]),
+        energy_j=energy(program, machine, time),
+        launches=run.launches_run + run.launches_stepped,
+        launches_run=run.launches_run,
+        launches_stepped=run.launches_stepped,
+        peak_memory_bytes=peaks,
+        by_group=_shares(trace, machine, program, elapsed),
+        devices=_devices(machine, program, elapsed, time),
+        links=_links(machine, program, elapsed, time),
+        captured_for=trace.target,
+        ineligible=ineligible(trace, machine, costs),
+        entries=None if run.records is None else entries_of(program, run.records, trace),
+        memory=memory,
+    )
+
+
+def energy(program: Program, machine: "Machine", time_s: float) -> float | None:
+    """Return dynamic energy plus static power over the makespan in joules; None if any of it is unknown."""
+    if machine.static_watts is None or program.energy_j is None:
+        return None
+    dynamic = float((program.executions * program.energy_j).sum())
+    return None if np.isnan(dynamic) else dynamic + machine.static_watts * time_s
+
+
+def ineligible(trace: "Trace", machine: "Machine", costs: "CostTable") -> dict[str, dict[str, float]]:
+    """Return by device and reason the share of kernel time on the first device that other devices refuse."""
+    weight = costs.duration_s[0] * trace.executions
+    total = float(weight.sum()) or 1.0
+    result = {}
+    for number, device in enumerate(machine.devices[1:], 1):
+        share = np.bincount(costs.refusal[number], weight, minlength=len(costs.reasons[number])) / total
+        result[device.id] = {reason: float(share[code]) for code, reason in enumerate(costs.reasons[number]) if code and share[code] > 0}
+    return result
+
+
+def _shares(trace: "Trace", machine: "Machine", program: Program, elapsed: Floats) -> dict[str, dict[str, float]]:
+    mine = program.kind == KERNEL
+    weight, kernel = elapsed[mine], program.kernel[mine]
+    groups = {}
+    for by in GROUPS[:3]:
+        names = [label_of(by, name) for name in trace.kernels.categories(by)]
+        groups[by] = _fractions(names, trace.kernels.codes(by)[kernel], weight)
+    groups["device"] = _fractions([d.id for d in machine.devices], program.device[mine], weight)
+    return groups
+
+
+def _fractions(names: list[str], codes: np.ndarray, weight: Floats) -> dict[str, float]:
+    """Return the fraction of each name that has any, the largest first."""
+    sums = np.bincount(codes, weight, minlength=len(names))
+    total = sums.sum() or 1.0
+    return {names[i]: float(sums[i] / total) for i in np.argsort(-sums, kind="stable") if sums[i] > 0}
+
+
+def _devices(machine: "Machine", program: Program, elapsed: Floats, time_s: float) -> dict[str, dict[str, float]]:
+    rows = {}
+    for number, device in enumerate(machine.devices):
+        here = program.ops.queue == number
+        busy = float(elapsed[here & (program.kind == KERNEL)].sum())
+        handing = float(elapsed[here & (program.kind == HAND_OVER)].sum())
+        rows[device.id] = {"busy_s": busy, "hand_over_s": handing, "idle_s": max(0.0, time_s - busy - handing)}
+    return rows
+
+
+def _links(machine: "Machine", program: Program, elapsed: Floats, time_s: float) -> dict[str, dict[str, float]]:
+    rows = {}
+    for queue in range(len(machine.devices), len(program.queues)):
+        busy = float(elapsed[program.ops.queue == queue].sum())
+        rows[program.queues[queue]] = {"busy_s": busy, "idle_s": max(0.0, time_s - busy)}
+    return rows

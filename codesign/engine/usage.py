@@ -1,0 +1,97 @@
+"""How much of each memory is taken over time."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from codesign.engine.expand import Instances, expand
+from codesign.engine.program import PS, Changes, Floats, Indices, Ints, Program, Records
+from traces.errors import CapacityError
+
+if TYPE_CHECKING:
+    from traces.trace import Trace
+
+COPIES = 8
+"""How often a stretch that was stepped over is written out: its operations reach into fewer later iterations than this."""
+
+
+@dataclass(frozen=True, eq=False)
+class Usage:
+    """One memory over time: from ``time_s[i]`` on, ``bytes[i]`` are taken; ``tensor[i]`` changed that (-1: the start)."""
+
+    time_s: Floats
+    bytes: Ints
+    tensor: Indices
+
+    @property
+    def peak(self) -> int:
+        """Most bytes ever taken."""
+        return int(self.bytes.max())
+
+
+def usage(program: Program, records: Records) -> dict[str, Usage]:
+    """Return the use of each memory over time, releases before takes at one moment; repeated stretches a few times each."""
+    instances = expand(records, COPIES)
+    change, time = _moments(program.changes, instances, len(program))
+    return {name: _of_memory(memory, program, change, time) for memory, name in enumerate(program.memories)}
+
+
+def check_capacity(program: Program, used: dict[str, Usage], trace: "Trace") -> None:
+    """Raise CapacityError naming tensor, memory, time and excess if a memory ever holds more than it can."""
+    for memory, (name, of_memory) in enumerate(used.items()):
+        capacity = int(program.memory_capacity[memory])
+        over = np.flatnonzero(of_memory.bytes > capacity)
+        if len(over):
+            row = int(over[0])
+            tensor = int(of_memory.tensor[row])
+            raise too_much(name, capacity, int(of_memory.bytes[row]), tensor, float(of_memory.time_s[row]), trace)
+
+
+def too_much(memory: str, capacity: int, needed: int, tensor: int, time_s: float | None, trace: "Trace") -> CapacityError:
+    """Return the error about ``tensor`` (a row; -1: the tensors that exist before the trace)."""
+    what = f"the tensor {trace.tensors['name'][tensor]!r} ({trace.tensors['bytes'][tensor]:,} bytes)" if tensor >= 0 else "what exists before the trace"
+    when = "" if time_s is None else f" at {time_s:.6g} s"
+    return CapacityError(
+        f"the memory {memory!r} holds {capacity:,} bytes, but with {what} it would need {needed:,}{when}, {needed - capacity:,} too many: "
+        "use a larger memory, a smaller batch, or a mapping that puts less there"
+    )
+
+
+def _moments(changes: Changes, instances: Instances, ops: int) -> tuple[Ints, Ints]:
+    """Return which change happens at which time (ps), in no order."""
+    order = np.argsort(instances.op, kind="stable")
+    first = np.searchsorted(instances.op[order], np.arange(ops + 1))
+    counts = np.diff(first)[changes.op] if len(changes.op) else np.zeros(0, np.int64)
+    change = np.repeat(np.arange(len(changes.op)), counts)
+    within = np.arange(len(change)) - np.repeat(np.cumsum(counts) - counts, counts)
+    instance = order[first[changes.op[change]] + within]
+    happens = np.ones(len(change), bool)
+    for row in np.flatnonzero(changes.every > 1):
+        mine = change == row
+        happens[mine] = _every(changes, row, instances)[instance[mine]]
+    at_end = changes.at_end[change] != 0
+    time = np.where(at_end, instances.end_ps[instance], instances.start_ps[instance])
+    return change[happens], time[happens]
+
+
+def _every(changes: Changes, row: int, instances: Instances) -> np.ndarray:
+    """Say at which instances a change happens that does not happen at each."""
+    weight = np.where(instances.op == changes.op[row], 1, 0) + np.where(instances.skipped_op == changes.op[row], instances.skipped, 0)
+    number = np.cumsum(weight) - weight
+    wanted = changes.every[row] - 1 if changes.at_end[row] else 0
+    return np.asarray(number % changes.every[row] == wanted)
+
+
+def _of_memory(memory: int, program: Program, change: Ints, time: Ints) -> Usage:
+    changes = program.changes
+    mine = changes.memory[change] == memory
+    change, time = change[mine], time[mine]
+    taken = changes.bytes[change]
+    order = np.lexsort((taken > 0, time))
+    level = program.memory_initial[memory] + np.concatenate([[0], np.cumsum(taken[order])])
+    return Usage(
+        np.concatenate([[0.0], time[order] / PS]),
+        level.astype(np.int64),
+        np.concatenate([[-1], changes.tensor[change[order]]]).astype(np.int32),
+    )
