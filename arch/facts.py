@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 from arch.device import Bool, Float, Int, Work
+from arch.text import Text
 from traces.table import Table
 
 T = TypeVar("T")
@@ -40,11 +40,11 @@ def once(work: Work, key: object, make: Callable[[], T]) -> T:
 class Facts:
     """Arrays of shape [kernels], and below them of shape [accesses]; unknown amounts are NaN, unknown counts -1."""
 
-    family: NDArray[np.object_]
+    family: Text
     library: Bool
     triton: Bool
-    dtype: NDArray[np.object_]
-    precision: NDArray[np.object_]
+    dtype: Text
+    precision: Text
     launches: Float
     grid: Float
     threads: Float
@@ -70,10 +70,10 @@ class Facts:
     unique: Float
     requested: Float
     writes: Bool
-    stride: NDArray[np.object_]
+    stride: Text
     itemsize: Float
     tensor_bytes: Float
-    tensor_dtype: NDArray[np.object_]
+    tensor_dtype: Text
     reuse: Float
 
 
@@ -85,22 +85,22 @@ def facts(work: Work) -> Facts:
 def _make(work: Work) -> Facts:
     kernels, accesses, tensors = work.kernels, work.accesses, work.tensors
     count = {name: kernels[name].astype(np.float64) for name in ("batch", "m", "n", "k", "launches")}
-    kind, family = kernels["launch_kind"], kernels["family"]
+    kind, family = Text.of(kernels, "launch_kind"), Text.of(kernels, "family")
     owner = accesses["kernel"].astype(np.int64)
     unique = accesses["bytes_unique"]
     requested = np.fmax(accesses["bytes_requested"], unique)
     tensor = accesses["tensor"]
-    dtype = tensors["dtype"][tensor]
+    dtype = Text.of(tensors, "dtype").at(tensor)
     fields = {name: kernels[name] for name in ("flops_matrix", "flops_vector", "flops_transcendental", "instructions", "bytes_unique")}
     has = np.bincount(owner, minlength=len(kernels)) > 0
     bad = np.bincount(owner, weights=np.isnan(unique), minlength=len(kernels)) > 0
-    fields["instructions"] = np.where(family == "slice_concat", np.nan, fields["instructions"])
+    fields["instructions"] = np.where(family.is_("slice_concat"), np.nan, fields["instructions"])
     return Facts(
         family=family,
-        library=np.asarray(kind == "library", dtype=np.bool_),
-        triton=np.asarray(kind == "triton", dtype=np.bool_),
-        dtype=kernels["dtype"],
-        precision=kernels["precision"],
+        library=kind.is_("library"),
+        triton=kind.is_("triton"),
+        dtype=Text.of(kernels, "dtype"),
+        precision=Text.of(kernels, "precision"),
         grid=_product(kernels, "grid"),
         threads=_product(kernels, "block"),
         shared=np.maximum(kernels["shared_bytes"], 0),
@@ -112,9 +112,9 @@ def _make(work: Work) -> Facts:
         owner=owner,
         unique=unique,
         requested=requested,
-        writes=np.asarray(accesses["mode"] == "write", dtype=np.bool_),
-        stride=accesses["stride"],
-        itemsize=_itemsizes(dtype),
+        writes=Text.of(accesses, "mode").is_("write"),
+        stride=Text.of(accesses, "stride"),
+        itemsize=dtype.number(itemsize),
         tensor_bytes=np.fmax(tensors["bytes"][tensor].astype(np.float64), unique),
         tensor_dtype=dtype,
         reuse=work.reuse_distance,
@@ -129,26 +129,13 @@ def _product(kernels: Table, name: str) -> Float:
     return np.where(x > 0, x * np.maximum(y, 1) * np.maximum(z, 1), np.nan)
 
 
-def _unknown(family: NDArray[np.object_], fields: dict[str, Float], count: dict[str, Float], bytes_unknown: Bool) -> Bool:
+def _unknown(family: Text, fields: dict[str, Float], count: dict[str, Float], bytes_unknown: Bool) -> Bool:
     """Elementwise kernels and reductions need vector FLOP, products matrix FLOP, solvers a size, all of them bytes."""
-    vector = is_one_of(family, NEED_VECTOR) & np.isnan(fields["flops_vector"])
-    matrix = is_one_of(family, NEED_MATRIX) & np.isnan(fields["flops_matrix"])
+    vector = family.isin(NEED_VECTOR) & np.isnan(fields["flops_vector"])
+    matrix = family.isin(NEED_MATRIX) & np.isnan(fields["flops_matrix"])
     no_size = (count["m"] < 0) | (count["batch"] < 0)  # helpers of solvers (pivots to permutations) have none, and no FLOP
-    solver = is_one_of(family, SOLVERS) & no_size & (fields["flops_matrix"] != 0)
+    solver = family.isin(SOLVERS) & no_size & (fields["flops_matrix"] != 0)
     return np.asarray(bytes_unknown | vector | matrix | solver, dtype=np.bool_)
-
-
-def is_one_of(values: NDArray[np.object_], chosen: frozenset[str]) -> Bool:
-    """Return where a text column holds one of ``chosen``."""
-    found = np.zeros(len(values), dtype=np.bool_)
-    for value in chosen:
-        found |= np.asarray(values == value, dtype=np.bool_)
-    return found
-
-
-def _itemsizes(dtypes: NDArray[np.object_]) -> Float:
-    sizes = {name: itemsize(name) for name in set(dtypes)}
-    return np.array([sizes[name] for name in dtypes], dtype=np.float64)
 
 
 def itemsize(dtype: str) -> float:

@@ -17,6 +17,7 @@ hide the arithmetic latency. Everything but the DRAM terms is worked out once a 
 wrote last is cold and comes from DRAM.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from arch import gemm, solvers
 from arch.catalog import Entry
 from arch.device import Bool, Device, Float, Prices, Refusals, Work
-from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, is_one_of, once, total
+from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.occupancy import Limits, Shape, blocks_per_sm, shape
 from arch.traffic import Traffic, traffic
 from traces.errors import MachineError
@@ -105,10 +106,10 @@ class GPU(Device):
 def _refuse(gpu: GPU, work: Work) -> Refusals:
     known = facts(work)
     peaks, matrix = gpu.entry.group("vector_flops"), gpu.entry.group("matrix_flops")
-    missing = sorted({d for d in set(known.dtype) if pipe_of(d) not in peaks and d not in matrix})
+    missing = sorted({d for d in set(known.dtype.values) if pipe_of(d) not in peaks and d not in matrix})
     code = np.zeros(len(work), dtype=np.int8)
     for number, dtype in enumerate(missing[:126], start=1):
-        code[np.asarray(known.dtype == dtype)] = number
+        code[known.dtype.is_(dtype)] = number
     return Refusals(code, ("", *(f"dtype {d}" for d in missing[:126])))
 
 
@@ -135,12 +136,13 @@ def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
 
 def _prepare(gpu: GPU, work: Work) -> _Prepared:
     known, entry = facts(work), gpu.entry
-    product = is_one_of(known.family, NEED_MATRIX) | (np.nan_to_num(known.flops_matrix) > 0)
+    product = known.family.isin(NEED_MATRIX) | (np.nan_to_num(known.flops_matrix) > 0)
     tiled = product & known.library & np.isnan(known.grid) & (known.k > 0)
     threads, blocks = _launch(entry, known)
     grid = _grid(entry, known, threads, blocks)
     moved = traffic(known, entry["sector_bytes"], entry["l2"], entry["sm_count"], threads * blocks)
-    terms, l2_bytes, waits = _products(entry, known, grid, product, tiled, moved)
+    units = _units(entry, known)
+    terms, l2_bytes, waits = _products(entry, known, units, grid, product, tiled, moved)
     terms |= _vector_terms(entry, known, grid, product)
     terms["solver_s"] = _solvers(entry, known)
     terms["l2_s"] = l2_bytes / (entry["l2_bandwidth"] * entry["l2_efficiency"])
@@ -151,7 +153,7 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
         floor=terms["floor_s"],
         static=static,
         rounds=np.where(tiled, waits, _rounds(entry, grid, moved, threads * blocks)),
-        energy=_energy(entry, known, product, l2_bytes),
+        energy=_energy(entry, known, units, product, l2_bytes),
         measured=measured,
         terms=terms,
         unknown=known.unknown & np.isnan(measured),
@@ -205,8 +207,8 @@ def _hidden(entry: Entry, grid: Shape) -> Float:
 
 def _vector_terms(entry: Entry, known: Facts, grid: Shape, product: Bool) -> dict[str, Float]:
     hidden = _hidden(entry, grid)
-    lanes = _peaks(entry.group("vector_flops"), [pipe_of(d) for d in known.dtype]) / 2  # one operation, not a multiply-add
-    wide = np.asarray((known.dtype == "f64") | (known.dtype == "c128"), dtype=np.bool_)
+    lanes = known.dtype.number(_peak(entry.group("vector_flops"))) / 2  # one operation, not a multiply-add
+    wide = known.dtype.is_("f64", "c128")
     special = entry["sfu_lanes_per_sm"] * entry["sm_count"] * entry["clock"]
     special_rate = np.where(wide, 2 * lanes / entry["f64_transcendental_flops"], special)
     issue = entry["schedulers_per_sm"] * entry["warp_threads"] * entry["sm_count"] * entry["clock"]
@@ -217,9 +219,9 @@ def _vector_terms(entry: Entry, known: Facts, grid: Shape, product: Bool) -> dic
     }
 
 
-def _peaks(group: dict[str, float], names: list[str]) -> Float:
-    """Peaks by name, infinite where there is none: such kernels are refused or use another unit."""
-    return np.array([group.get(name, np.inf) for name in names], dtype=np.float64)
+def _peak(group: dict[str, float]) -> Callable[[str], float]:
+    """Peak of an XLA type on the vector pipes, infinite where there is none: such kernels are refused or use another unit."""
+    return lambda dtype: group.get(pipe_of(dtype), np.inf)
 
 
 def matrix_unit(entry: Entry, dtype: str, precision: str, tensor_cores: bool) -> tuple[str, float, bool]:
@@ -238,25 +240,41 @@ def matrix_unit(entry: Entry, dtype: str, precision: str, tensor_cores: bool) ->
     return vector, entry.group("vector_flops").get(vector, np.inf), False
 
 
-def _units(entry: Entry, known: Facts) -> tuple[list[str], Float, Bool]:
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """Which unit serves the product of each kernel; shape [kernels]."""
+
+    peak: Float
+    tensor: Bool
+    energy: Float
+    """Joules a FLOP, NaN if unknown."""
+
+
+def _units(entry: Entry, known: Facts) -> _Units:
     """``matrix_unit`` of every kernel, worked out once for each distinct combination."""
-    tensor_cores = (known.library | known.triton) & ~is_one_of(known.family, SOLVERS)
-    keys = list(zip(known.dtype, known.precision, tensor_cores, strict=True))
-    table = {key: matrix_unit(entry, *key) for key in set(keys)}
-    names = [table[key][0] for key in keys]
-    return names, np.array([table[key][1] for key in keys]), np.array([table[key][2] for key in keys], dtype=np.bool_)
+    row, pairs = known.dtype.pairs(known.precision)
+    tensor_cores = (known.library | known.triton) & ~known.family.isin(SOLVERS)
+    table = [[matrix_unit(entry, *pair, allowed) for pair in pairs] for allowed in (False, True)]
+    groups = entry.group("vector_energy_per_flop"), entry.group("matrix_energy_per_flop")
+    which = (tensor_cores.astype(np.int64), row)
+    return _Units(
+        np.array([[peak for _, peak, _ in line] for line in table])[which],
+        np.array([[tensor for _, _, tensor in line] for line in table], dtype=np.bool_)[which],
+        np.array([[groups[tensor].get(name, np.nan) for name, _, tensor in line] for line in table])[which],
+    )
 
 
-def _products(entry: Entry, known: Facts, grid: Shape, product: Bool, tiled: Bool, moved: Traffic) -> tuple[dict[str, Float], Float, Float]:
+def _products(
+    entry: Entry, known: Facts, units: _Units, grid: Shape, product: Bool, tiled: Bool, moved: Traffic
+) -> tuple[dict[str, Float], Float, Float]:
     """The matrix term, the bytes through L2 and the rounds of waits, with tiled library calls in their own way."""
-    _, peak, tensor = _units(entry, known)
-    reached = peak * np.where(tensor, entry["gemm_efficiency_matrix"], entry["gemm_efficiency_vector"])
-    fill = np.where(tensor, 1.0, _hidden(entry, grid))
+    reached = units.peak * np.where(units.tensor, entry["gemm_efficiency_matrix"], entry["gemm_efficiency_vector"])
+    fill = np.where(units.tensor, 1.0, _hidden(entry, grid))
     matrix = np.where(product, _on_busiest(entry, grid, known.flops_matrix, reached * fill), 0.0)
-    l2_bytes, waits = moved.l2_bytes.copy(), np.zeros(len(peak))
+    l2_bytes, waits = moved.l2_bytes.copy(), np.zeros(len(units.peak))
     rows = np.flatnonzero(tiled)
     if len(rows):
-        size = np.array([{"f64": 8.0, "f16": 2.0, "bf16": 2.0}.get(d, 4.0) for d in known.dtype[rows]])
+        size = known.dtype.number(itemsize)[rows]
         batch, launches = np.maximum(known.batch[rows], 1.0), known.launches[rows]
         chosen = gemm.plan(_library(entry), batch, known.m[rows], known.n[rows], known.k[rows], size, reached[rows])
         matrix[rows] = np.maximum(chosen.compute_s, known.flops_matrix[rows] / reached[rows])
@@ -290,8 +308,8 @@ def _solvers(entry: Entry, known: Facts) -> Float:
         slots=entry["sm_count"] * entry["max_blocks_per_sm"],
     )
     batch, m = np.maximum(known.batch, 1.0), np.maximum(known.m, 0.0)
-    lu = np.asarray(known.family == "lu", dtype=np.bool_)
-    solve = np.asarray(known.family == "triangular_solve", dtype=np.bool_)
+    lu = known.family.is_("lu")
+    solve = known.family.is_("triangular_solve")
     seconds = np.where(lu, solvers.lu_s(latency, known.launches, batch, m), 0.0)
     return np.where(solve, solvers.triangular_s(latency, known.launches, batch, m, known.n), seconds)
 
@@ -303,17 +321,15 @@ def _rounds(entry: Entry, grid: Shape, moved: Traffic, threads: Float) -> Float:
     return waits
 
 
-def _energy(entry: Entry, known: Facts, product: Bool, l2_bytes: Float) -> Float:
+def _energy(entry: Entry, known: Facts, units: _Units, product: Bool, l2_bytes: Float) -> Float:
     """Dynamic joules without DRAM; NaN where the catalogue lacks a constant."""
     vector, matrix = entry.group("vector_energy_per_flop"), entry.group("matrix_energy_per_flop")
     l2, special = entry.get("l2_energy_per_byte"), entry.get("transcendental_energy_flops")
     if not vector or not matrix or l2 is None or special is None:
         return np.full(len(known.launches), np.nan)
-    per_op = np.array([vector.get(pipe_of(d), np.nan) for d in known.dtype])
-    names, _, tensor = _units(entry, known)
-    per_product = np.array([(matrix if t else vector).get(name, np.nan) for name, t in zip(names, tensor, strict=True)])
+    per_op = known.dtype.number(lambda d: vector.get(pipe_of(d), np.nan))
     joules = (np.nan_to_num(known.flops_vector) + special * np.nan_to_num(known.flops_transcendental)) * per_op + l2 * l2_bytes
-    joules = joules + np.where(product, np.nan_to_num(known.flops_matrix) * per_product, 0.0)
+    joules = joules + np.where(product, np.nan_to_num(known.flops_matrix) * units.energy, 0.0)
     return np.asarray(joules, dtype=np.float64)
 
 

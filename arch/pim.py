@@ -20,12 +20,12 @@ Operands are taken to lie in the layout that the units want; the machine's hand-
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from arch.catalog import Entry, Opcodes
-from arch.device import Bool, Device, Float, Prices, Refusals, Work
+from arch.device import Bool, Device, Float, Int, Prices, Refusals, Work
 from arch.facts import Facts, facts, itemsize, once, total
 from arch.opcodes import Demand, demand
+from arch.text import Text
 
 _BANKS_AT_ONCE = 3
 """Banks of a bank group that an elementwise command uses: two sources and a destination."""
@@ -122,28 +122,26 @@ def _abilities(entry: Entry, work: Work) -> _Abilities:
 
 def _make_abilities(table: Opcodes, work: Work) -> _Abilities:
     known, kernels = facts(work), work.kernels
-    asked = _demands(table, work)
-    product = np.asarray(known.family == "gemm", dtype=np.bool_)
+    asked, which = _demands(table, work)
+    product = known.family.is_("gemm")
     reasons = _Reasons(len(kernels))
     reasons.add(known.unknown, "work unknown")
     calls = known.library & ~product
-    routine = np.where(kernels["library"] == "", known.family, kernels["library"])
-    for name in sorted(set(routine[calls])):
-        reasons.add(calls & np.asarray(routine == name), f"library call {name}")
+    _refuse_calls(reasons, calls, Text.of(kernels, "library"), known.family)
     reasons.add(known.triton, "triton kernel")
-    for dtype in sorted(set(known.dtype) - set(table.commands)):
-        reasons.add(np.asarray(known.dtype == dtype), f"dtype {dtype or 'unknown'}")
+    for dtype in sorted(set(known.dtype.values) - set(table.commands)):
+        reasons.add(known.dtype.is_(dtype), f"dtype {dtype or 'unknown'}")
     _refuse_operands(reasons, table, known)
-    _refuse_opcodes(reasons, table, known, kernels["opcodes"], kernels["launch_kind"], asked)
-    vector = np.array([d.per_vector for d in asked], dtype=np.float64)
-    special = np.array([d.per_transcendental for d in asked], dtype=np.float64)
+    _refuse_opcodes(reasons, table, work, asked, which)
+    vector = np.array([d.per_vector for d in asked], dtype=np.float64)[which]
+    special = np.array([d.per_transcendental for d in asked], dtype=np.float64)[which]
     return _Abilities(reasons.done(), vector, special)
 
 
-def _demands(table: Opcodes, work: Work) -> list[Demand]:
-    pairs = list(zip(work.kernels["opcodes"], work.kernels["dtype"], strict=True))
-    found = {pair: demand(pair[0], table, pair[1]) for pair in set(pairs)}
-    return [found[pair] for pair in pairs]
+def _demands(table: Opcodes, work: Work) -> tuple[list[Demand], Int]:
+    """The demands of all distinct computations, and which of them each kernel has."""
+    which, pairs = Text.of(work.kernels, "opcodes").pairs(Text.of(work.kernels, "dtype"))
+    return [demand(opcodes, table, dtype) for opcodes, dtype in pairs], which
 
 
 class _Reasons:
@@ -167,17 +165,25 @@ class _Reasons:
         return Refusals(self.code, tuple(self.reasons))
 
 
+def _refuse_calls(reasons: _Reasons, calls: Bool, library: Text, family: Text) -> None:
+    """Calls of closed routines, by the routine's name, or the family where that is not known."""
+    for name in sorted({library.values[c] for c in set(library.code[calls].tolist())} - {""}):
+        reasons.add(calls & library.is_(name), f"library call {name}")
+    for name in sorted({family.values[c] for c in set(family.code[calls].tolist())}):
+        reasons.add(calls & family.is_(name), f"library call {name}")
+
+
 def _refuse_operands(reasons: _Reasons, table: Opcodes, known: Facts) -> None:
     """Operands of another type, and ones whose layout would have to change on the way."""
     kernels = len(reasons.code)
     masks = any("select" in commands for commands in table.commands.values())
     allowed = {"", *table.commands} | ({"pred"} if masks else set())  # of unknown type: the kernel's
     large = known.unique > _SCALAR_BYTES
-    for dtype in sorted(set(known.tensor_dtype) - allowed):
-        reasons.add(_any(known, large & np.asarray(known.tensor_dtype == dtype), kernels), f"operand dtype {dtype or 'unknown'}")
-    other = np.asarray(known.family != "gemm", dtype=np.bool_)
+    for dtype in sorted(set(known.tensor_dtype.values) - allowed):
+        reasons.add(_any(known, large & known.tensor_dtype.is_(dtype), kernels), f"operand dtype {dtype or 'unknown'}")
+    other = ~known.family.is_("gemm")
     for stride in ("gather", "transposed"):
-        reasons.add(other & _any(known, np.asarray(known.stride == stride), kernels), f"{stride} operand")
+        reasons.add(other & _any(known, known.stride.is_(stride), kernels), f"{stride} operand")
 
 
 def _any(known: Facts, chosen: Bool, kernels: int) -> Bool:
@@ -185,17 +191,15 @@ def _any(known: Facts, chosen: Bool, kernels: int) -> Bool:
     return np.bincount(known.owner, weights=chosen, minlength=kernels) > 0
 
 
-def _refuse_opcodes(
-    reasons: _Reasons, table: Opcodes, known: Facts, opcodes: NDArray[np.object_], kind: NDArray[np.object_], asked: list[Demand]
-) -> None:
+def _refuse_opcodes(reasons: _Reasons, table: Opcodes, work: Work, asked: list[Demand], which: Int) -> None:
+    known, opcodes = facts(work), Text.of(work.kernels, "opcodes")
     dots = {dtype for dtype, commands in table.commands.items() if "dot" in commands}
-    product = np.asarray(known.family == "gemm", dtype=np.bool_)
-    reasons.add(product & ~np.isin(known.dtype.astype(str), sorted(dots)), "opcode dot")
-    moves = np.asarray((kind == "copy") | (kind == "memset"), dtype=np.bool_)
-    checked = ~(product & known.library) & ~moves
+    product = known.family.is_("gemm")
+    reasons.add(product & ~known.dtype.isin(dots), "opcode dot")
+    checked = ~(product & known.library) & ~Text.of(work.kernels, "launch_kind").is_("copy", "memset")
     for missing in sorted({d.missing for d in asked} - {""}):
-        reasons.add(checked & np.array([d.missing == missing for d in asked], dtype=np.bool_), f"opcode {missing}")
-    reasons.add(checked & np.asarray(opcodes == "", dtype=np.bool_), "opcodes unknown")
+        reasons.add(checked & np.array([d.missing == missing for d in asked], dtype=np.bool_)[which], f"opcode {missing}")
+    reasons.add(checked & opcodes.is_(""), "opcodes unknown")
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +214,7 @@ class _Commands:
 
 def _price(pim: PIM, work: Work) -> Prices:
     known, able = facts(work), _abilities(pim.entry, work)
-    chosen = _choose(np.asarray(known.family == "gemm", dtype=np.bool_), _products(pim, known), _elementwise(pim, known, able))
+    chosen = _choose(known.family.is_("gemm"), _products(pim, known), _elementwise(pim, known, able))
     busy = (chosen.columns + chosen.operations) * pim.interval_s
     refresh = _refresh(pim, busy + chosen.rows_s + pim.entry["program"])
     duration = busy + chosen.rows_s + pim.entry["program"] + refresh

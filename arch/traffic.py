@@ -60,10 +60,9 @@ def resident_share(size: Float, distance: Float, l2_bytes: float) -> Float:
 def _bytes(facts: Facts, sector: float, sms: float) -> tuple[Float, Float]:
     unique, requested = np.nan_to_num(facts.unique), np.nan_to_num(facts.requested)
     scatter = np.maximum(sector / facts.itemsize, 1.0)
-    stride = facts.stride
-    sparse = np.asarray((stride == "strided") | (stride == "gather"), dtype=np.bool_)
-    across = np.asarray(stride == "transposed", dtype=np.bool_) & ~(facts.shared > 0)[facts.owner]
+    sparse = facts.stride.is_("strided", "gather")
+    across = facts.stride.is_("transposed") & ~(facts.shared > 0)[facts.owner]
     dram = np.where(sparse, np.minimum(unique * scatter, facts.tensor_bytes), unique)
     l2 = np.where(sparse | across, requested * scatter, requested)
-    l2 = np.where(stride == "broadcast", np.minimum(requested, unique * sms), l2)
+    l2 = np.where(facts.stride.is_("broadcast"), np.minimum(requested, unique * sms), l2)
     return dram, np.maximum(l2, unique)
