@@ -150,6 +150,11 @@ def test_a_transpose_is_a_transpose():
     assert kernel["flops_vector"] == 0
 
 
+def test_a_softmax_is_a_reduction_that_loads_its_tile_once():
+    kernel = row(captured(lambda x: jax.nn.softmax(x), shape(1024, 512)), family="reduce")
+    assert kernel["bytes_unique"] == kernel["bytes_requested"] == 2 * 4 * 1024 * 512
+
+
 # Loops, regions, command buffers
 
 
@@ -261,6 +266,9 @@ PROGRAMS = {
     "gradient": (jax.grad(lambda w, x: chain(x, w).sum()), (shape(512, 512), shape(4096, 512))),
     "solve": (jnp.linalg.solve, (shape(1024, 32, 32), shape(1024, 32, 32))),
     "sort": (lambda x: jnp.sort(x, axis=0) * 2, (shape(4096, 128),)),
+    "softmax": (lambda x: jax.nn.softmax(x @ x.T), (shape(512, 64),)),
+    "branch": (lambda i, x: jax.lax.switch(i, [jnp.sin, lambda x: x @ x, lambda x: x + 1], x), (shape(dtype=jnp.int32), shape(64, 64))),
+    "many results": (lambda x: (jnp.zeros((100, 64, 64)).at[3].set(x @ x), jnp.sort(x), x + 1), (shape(64, 64),)),
 }
 
 
@@ -349,6 +357,20 @@ def test_a_function_that_is_not_jittable_is_an_error_with_a_remedy(function):
 def test_an_argument_that_is_no_array_is_an_error_with_a_remedy():
     with pytest.raises(CaptureError, match="static_argnames"):
         captured(lambda name, x: x, "text", shape(3))
+
+
+def test_a_host_callback_is_an_error_with_a_remedy():
+    def f(x):
+        jax.debug.print("x is {}", x)
+        return x + 1
+
+    with pytest.raises(CaptureError, match=r"without host callbacks such as jax\.debug\.print"):
+        captured(f, shape(3))
+
+
+def test_a_program_that_computes_nothing_is_an_error():
+    with pytest.raises(CaptureError, match="must compute at least one array"):
+        captured(lambda x: None, shape(3))
 
 
 def test_an_error_of_the_functions_own_is_left_alone():

@@ -41,7 +41,7 @@ class Accesses:
             found = [self._write(instruction, index, None) for index, _ in instruction.shape.leaves()]
         elif instruction.opcode == "fusion" and not _holds_sort(instruction):
             found = self._fusion(instruction)
-            if kind == "kDynamicSliceFusion":  # the offset is read once, not by each thread
+            if kind == "kDynamicSliceFusion" or is_triton(instruction):  # a copy reads the offset once; a tile is loaded once
                 found = [replace(access, requested=access.unique) for access in found]
         else:
             found = self._whole(instruction)
@@ -119,8 +119,14 @@ class Accesses:
 
 
 def is_tiled(instruction: Instruction) -> bool:
-    """Tell whether a fusion's threads follow its operand's layout (XLA's input fusions)."""
-    return instruction.attributes.get("kind") == "kInput"
+    """Tell whether a fusion's threads follow its operand's layout (XLA's input fusions, and those it hands to Triton)."""
+    return instruction.attributes.get("kind") == "kInput" or is_triton(instruction)
+
+
+def is_triton(instruction: Instruction) -> bool:
+    """Tell whether XLA hands a fusion to Triton (softmax and the like), which loads tiles."""
+    config = instruction.backend_config.get("fusion_backend_config", {}) if "__triton" in instruction.text else {}
+    return str(config.get("kind", "")).startswith("__triton")
 
 
 def _holds_sort(fusion: Instruction) -> bool:

@@ -14,7 +14,7 @@ from traces.capture.buffers import Buffers
 from traces.capture.hlo import Instruction, Module
 from traces.capture.kernels import kernel_row
 from traces.capture.library import workspaces
-from traces.capture.lifetimes import AliasSets, alias_sets, lifetimes
+from traces.capture.lifetimes import AliasSets, alias_sets, lifetimes, reserved
 from traces.capture.schedule import Schedule, TripCounts, schedule
 from traces.capture.scopes import StageRules, phase_of, scope_of, stage_of
 from traces.capture.values import Value, Values
@@ -185,12 +185,23 @@ def _lifetimes(parts: _Parts, sets: AliasSets, number_of: dict[Value, int], kind
             pairs = [pair for pair in parts.values.carried(region.loop) if pair[0] != pair[1]]
             carried[row] = {by_root[root] for before, _ in pairs if (root := sets.find(before)) in by_root}
     first, last = lifetimes(set_of, launch, carried, parts.schedule.regions, max(number_of.values(), default=-1) + 1)
+    outputs = {number for value, number in number_of.items() if kinds[value] == "output"}
+    first = reserved(first, last, _allocations(parts, number_of), outputs)
     for value, number in number_of.items():
         if kinds[value] in ("parameter", "constant"):
             first[number] = -1
         if kinds[value] in ("parameter", "constant", "output"):
             last[number] = -1
     return [int(n) for n in first], [int(n) for n in last]
+
+
+def _allocations(parts: _Parts, number_of: dict[Value, int]) -> dict[int, set[int]]:
+    """Return which alias sets live in each of the compiler's allocations."""
+    inside: dict[int, set[int]] = {}
+    for value, number in number_of.items():
+        if value in parts.buffers.place:
+            inside.setdefault(parts.buffers.place[value][0], set()).add(number)
+    return inside
 
 
 def _accesses(parts: _Parts, rows: dict[Value, int]) -> Table:

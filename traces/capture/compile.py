@@ -130,4 +130,6 @@ def _only(folder: Path, *patterns: str) -> str:
         found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_size)
         if found:
             return found[-1].read_text()
-    raise CaptureError(f"XLA must dump {patterns[-1]}, but did not: the supported jax is 0.10.2")
+    raise CaptureError(
+        f"XLA must dump {patterns[-1]}, but did not: the program must compute at least one array (and the supported jax is 0.10.2)"
+    )

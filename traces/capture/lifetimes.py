@@ -3,7 +3,8 @@
 Values share an allocation (one alias set) if a loop carries one into the other, if the program donates a parameter to an
 output, or if a launch writes one over the other: its operand, which ends there, and its result have the same bytes in XLA's
 buffer assignment. A set lives from the first launch that touches it to the last; through the whole of a loop if it
-exists before the loop and is touched in it, or is carried around it.
+exists before the loop and is touched in it, or is carried around it. Results are reserved earlier: XLA allocates them before the
+first launch, and may keep other values there until they are written.
 """
 
 from collections.abc import Iterable
@@ -99,3 +100,24 @@ def lifetimes(set_of: Ints, launch: Ints, carried: dict[int, set[int]], regions:
         first[around] = np.minimum(first[around], region.first)
     first[last < 0] = -1
     return first, last
+
+
+def reserved(first: Ints, last: Ints, allocations: dict[int, set[int]], outputs: set[int]) -> Ints:
+    """Return first launches in which a result's memory is taken as soon as nothing else is there.
+
+    Parameters
+    ----------
+    first, last
+        First and last launch of each alias set that touch it; -1 for a set that no launch touches.
+    allocations
+        Which alias sets live in each of the compiler's allocations.
+    outputs
+        The alias sets of the program's results.
+    """
+    earlier = first.copy()
+    for inside in allocations.values():
+        for number in sorted(inside & outputs):
+            others = [other for other in inside if other != number]
+            if first[number] >= 0 and all(last[other] < first[number] for other in others):
+                earlier[number] = max((last[other] + 1 for other in others), default=0)
+    return earlier

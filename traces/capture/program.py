@@ -125,8 +125,11 @@ def _exported(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -
     anything = export.DisabledSafetyCheck.custom_call("ALL")
     try:
         exported = export.export(jax.jit(_flat(traced.jaxpr, name)), platforms=["cuda"], disabled_checks=[anything])(*traced.jaxpr.in_avals)
-    except NotImplementedError as error:
-        raise CaptureError(f"every operation of a captured function must exist for CUDA, but JAX says of {name!r}: {error}") from error
+    except (NotImplementedError, ValueError) as error:
+        raise CaptureError(
+            "a captured function must be one program for CUDA, without host callbacks such as jax.debug.print, "
+            f"but JAX says of {name!r}: {error}"
+        ) from error
     kept = tuple(exported.module_kept_var_idx)
     return ExportedProgram(bytes(exported.serialize()), names, _output_names(traced.out_info), kept, donated, name)
 

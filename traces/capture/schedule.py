@@ -4,8 +4,8 @@
   (XLA's while thunk counts on the host), so the condition's kernels do not launch. Its condition is 'host'.
 - A loop of unknown trip count n evaluates its condition n + 1 times, each time followed by a copy of the result to
   the host, except inside a command buffer. It is written as the first evaluation, then n times body and condition.
-- A conditional runs one branch. The trace takes the branch with the most launches (the last of equals) and the
-  manifest names it: an upper bound, and the only static answer.
+- A conditional runs one branch. The trace takes the branch with the most launches (of equals, the one whose results
+  take the most bytes) and the manifest names it: an upper bound, and the only static answer.
 - A sequence is its members. A dynamic-slice fusion is one row that launches as often as it has members.
 """
 
@@ -130,14 +130,18 @@ class Scheduler:
     def _conditional(self, thunk: Thunk) -> None:
         if not thunk.groups:
             return
-        counts = {role: sum(1 for t in group for _ in t.leaves()) for role, group in thunk.groups.items()}
-        role = max(counts, key=lambda r: (counts[r], list(counts).index(r)))
+        role = max(thunk.groups, key=lambda r: self._weight(thunk.groups[r]))
         group = thunk.groups[role]
         first = next((leaf.instruction for t in group for leaf in [t, *t.leaves()] if leaf.instruction), "")
         if first:
             self.result.branches[thunk.instruction] = self.module.by_name[first].computation
         log.warning("conditional %s: the trace takes %s, the branch with the most launches", thunk.instruction, role)
         self._sequence(group)
+
+    def _weight(self, group: list[Thunk]) -> tuple[int, int]:
+        """Return how many launches a branch holds, and the bytes of their results."""
+        leaves = [leaf for thunk in group for leaf in thunk.leaves()]
+        return len(leaves), sum(self._instruction(leaf).shape.bytes for leaf in leaves if leaf.instruction)
 
 
 _SILENT = frozenset({"kReplicaId", "kPartitionId", "kWaitForStreams", "kHostSendDone", "kHostRecvDone", "kAsyncDone", "kCopyDone"})
