@@ -1,12 +1,17 @@
 """Do machines follow from their parts, and do overrides change what must follow and nothing else?"""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import arch
 from arch.machine import Machine
+from codesign.testing import example_trace
 from traces.capture.target import CompileTarget
 from traces.errors import MachineError
 
@@ -232,3 +237,24 @@ def test_a_machine_shows_itself_in_a_notebook() -> None:
     assert "hypothetical" in html
     assert "pim_stacks" in html
     assert "hand-over to aim-fp32" in html
+
+
+def test_the_examples_of_the_documentation_run(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "machines.md").read_text()
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, names)
+    assert names["machine"].device("aim-fp32").unit_clock_hz == 5e8
+    work = arch.Work.of(example_trace())
+    assert np.all(names["Scratchpad"]().price(work).duration_s > 1e-6)
+    (tmp_path / "user.toml").write_text(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0])
+    assert arch.machine(str(tmp_path / "user.toml")).memories[0].bandwidth == 1.536e12
+
+
+def test_the_documentation_names_every_parameter_and_term() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "machines.md").read_text()
+    for name, parameter in arch.machine("a5000+aim@link").parameters.items():
+        assert f"`{name}`" in text or not parameter.design
+    prices = arch.machine("a5000").gpu.price(arch.Work.of(example_trace()))
+    for term in prices.terms:
+        assert f"| {term.removesuffix('_s')} |" in text
