@@ -3,25 +3,27 @@
 import pytest
 
 from tests.targets import A5000
-
-pytest.importorskip("jax_plugins.xla_cuda12", reason="needs the extra xla-gpu")
-pytest.importorskip("deepqmc", reason="needs the extra nnvmc")
+from traces.recordings import load_recorded, recorded_traces
 
 
-@pytest.mark.parametrize(
-    ("workload", "molecule"),
-    [
-        ("ferminet", "LiH"),
-        pytest.param("default", "LiH", marks=pytest.mark.slow(reason="compiles for a quarter of a minute")),
-        pytest.param("ferminet", "CH4", marks=pytest.mark.slow(reason="compiles for a quarter of a minute")),
-        pytest.param("default", "CH4", marks=pytest.mark.slow(reason="compiles for half a minute")),
-    ],
-)
+def within(memory):
+    return 0.85 * memory["compiler_allocated_bytes"] <= memory["live_peak_bytes"] <= memory["compiler_allocated_bytes"]
+
+
+@pytest.mark.parametrize("name", recorded_traces())
+def test_the_live_peak_of_a_recorded_program_is_within_the_compilers_memory(name):
+    memory = load_recorded(name).manifest["memory"]
+    assert all(within(program) for program in memory.values()), memory
+
+
+@pytest.mark.slow(reason="compiles for a minute and more")
+@pytest.mark.parametrize(("workload", "molecule"), [("ferminet", "LiH"), ("default", "LiH"), ("ferminet", "CH4"), ("default", "CH4")])
 def test_the_live_peak_of_a_wave_function_is_within_the_compilers_memory(workload, molecule):
+    pytest.importorskip("jax_plugins.xla_cuda12", reason="needs the extra xla-gpu")
+    pytest.importorskip("deepqmc", reason="needs the extra nnvmc")
     from traces import registry
     from traces.capture import capture
 
     for program in registry.get("workloads", workload).programs(molecule=molecule):
         trace = capture(program.function, program.shapes(), target=A5000, precision=program.precision, x64=program.x64)
-        memory = trace.manifest["memory"]
-        assert 0.85 * memory["compiler_allocated_bytes"] <= memory["live_peak_bytes"] <= memory["compiler_allocated_bytes"]
+        assert within(trace.manifest["memory"])
