@@ -34,8 +34,8 @@ def report(items: Iterable[Any], path: Path | str | None = None, *, title: str =
     """Return one self-contained HTML page, and write it to ``path`` if given.
 
     Each item is a trace, a timeline, a result or a machine (its tables and figures), a matplotlib figure, a text (a heading if it
-    starts with '# ', else a paragraph), or anything that shows itself in a notebook (``_repr_html_``). Raises CodesignError for
-    anything else, and if the page cannot be written.
+    starts with '# ', else a paragraph), a table as (caption, column heads, rows of text), or anything that shows itself in a notebook
+    (``_repr_html_``). Raises CodesignError for anything else, and if the page cannot be written.
     """
     body = "\n".join(_section(item) for item in items)
     page = _page(title, body)
@@ -61,11 +61,16 @@ def _section(item: Any) -> str:
         return f"<h2>{escape(item[2:])}</h2>" if item.startswith("# ") else f"<p>{escape(item)}</p>"
     if isinstance(item, Figure):
         return figure_html(item)
+    if isinstance(item, tuple) and len(item) == 3:
+        caption, columns, rows = item
+        return table_html(columns, rows, caption)
     from codesign import html_sections
 
-    made = html_sections.section(item)
+    made: str | None = html_sections.section(item)
     if made is None:
-        raise CodesignError(f"a report takes traces, timelines, results, machines, figures and texts, but got {type(item).__name__}")
+        raise CodesignError(
+            f"a report takes traces, timelines, results, machines, figures, texts and tables, but got {type(item).__name__}"
+        )
     return made
 
 

@@ -1,6 +1,6 @@
 """What a report page says about a trace, a timeline, a result and a machine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ def section(item: Any) -> str | None:
     from codesign.search.result import Result
     from traces.trace import Trace
 
-    for kind, make in ((Trace, _trace), (Timeline, _timeline), (Result, _result), (Machine, _machine)):
+    makers: dict[type, Callable[[Any], str]] = {Trace: _trace, Timeline: _timeline, Result: _result, Machine: _machine}
+    for kind, make in makers.items():
         if isinstance(item, kind):
             return make(item)
     return str(item._repr_html_()) if hasattr(item, "_repr_html_") else None

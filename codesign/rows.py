@@ -1,5 +1,6 @@
 """The rows of the tables that the command line and the report page both show, from what ``to_dict`` of each result gives."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from codesign.units import percent, show
@@ -10,7 +11,7 @@ class Rows(NamedTuple):
 
     caption: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def timeline_tables(timeline: dict[str, Any]) -> list[Rows]:

@@ -12,7 +12,7 @@ from codesign.cli.terminal import note, quiet_output, table
 from codesign.units import show
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from traces.trace import Trace
 
@@ -73,7 +73,7 @@ def _summary(trace: "Trace", path: Path) -> dict[str, Any]:
     }
 
 
-def _table(trace: "Trace") -> "Table":
+def _table(trace: "Trace") -> "Group":
     title = f"{trace.program} for {trace.target}: {len(trace.kernels):,} kernels, {trace.launches:,} launches"
     rows = [
         (phase, r.name, f"{r.kernels:,}", f"{r.launches:,}", show(r.flops, "FLOP"), show(r.bytes_unique, "B"))

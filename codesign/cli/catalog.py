@@ -12,7 +12,7 @@ from codesign.cli.terminal import quiet_output, table, tables
 from codesign.rows import machine_tables
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from arch.machine import Machine
     from traces.workloads import Workload
@@ -75,12 +75,12 @@ def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
     }
 
 
-def _workloads_table(described: dict[str, dict[str, Any]]) -> "Table":
+def _workloads_table(described: dict[str, dict[str, Any]]) -> "Group":
     rows = [(", ".join([name, *d["aliases"]]), d["framework"], d["description"], d["source"]) for name, d in described.items()]
     return table("Workloads", ("name", "framework", "what it is", "source"), rows)
 
 
-def _options_table(described: dict[str, Any]) -> "Table":
+def _options_table(described: dict[str, Any]) -> "Group":
     rows = [
         (name, str(o["default"]), ", ".join(o["choices"]) or f"a whole number from {o['at_least']}", o["doc"])
         for name, o in described["options"].items()
@@ -129,7 +129,7 @@ def _overview(machine: "Machine") -> dict[str, Any]:
     }
 
 
-def _machines_table(listed: dict[str, dict[str, Any]]) -> "Table":
+def _machines_table(listed: dict[str, dict[str, Any]]) -> "Group":
     rows = [
         (name, "hypothetical" if m["hypothetical"] else "", m["description"], f"{m['assumptions']} of {m['numbers']}")
         for name, m in listed.items()

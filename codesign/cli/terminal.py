@@ -10,7 +10,6 @@ from codesign.units import is_number
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
-    from rich.table import Table
 
     from codesign.rows import Rows
 
@@ -34,20 +33,23 @@ def note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> "Group":
     """Return a table; columns of numbers are aligned to the right."""
     from rich import box
+    from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    heads = any(columns)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=heads)
     cells = [tuple(row) for row in rows]
     for index, column in enumerate(columns):
         numbers = bool(cells) and all(is_number(row[index]) for row in cells)
         made.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in cells:
         made.add_row(*map(escape, row))
-    return made
+    return Group(Text(title, style="bold"), made)
 
 
 def tables(parts: "Sequence[Rows]") -> "Group":

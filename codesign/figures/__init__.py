@@ -20,13 +20,13 @@ FORMATS = ("png", "svg", "pdf")
 
 @dataclass(frozen=True)
 class Request:
-    """What to draw, and how: everything but ``subject`` may be None."""
+    """What to draw, and how."""
 
     subject: Any
     machine: "Machine | str | None"
     title: str | None
     window: tuple[float, float] | None
-    published: Mapping[str, Mapping[tuple[str, str], float]] | None
+    published: Sequence[tuple[str, Mapping[tuple[str, str], float]]]
 
 
 def plot(
@@ -37,7 +37,7 @@ def plot(
     machine: "Machine | str | None" = None,
     title: str | None = None,
     window: tuple[float, float] | None = None,
-    published: Mapping[str, Mapping[tuple[str, str], float]] | None = None,
+    published: Sequence[tuple[str, Mapping[tuple[str, str], float]]] = (),
 ) -> "Figure":
     """Return a figure, and write it to ``path`` if given (.png, .svg or .pdf; PNG under any other name).
 
@@ -55,8 +55,8 @@ def plot(
     window
         Of a timeline: what to zoom into, in seconds (from, to); by default a stretch in which every queue is busy.
     published
-        Of a breakdown: bars to draw below ours, by label, each {(phase, family): fraction of the kernel time}; a family may be two that
-        are not told apart, joined by '+', or '' for what is not broken down.
+        Of a breakdown: the bar to draw below each of ours, as (label, {(phase, family): fraction of the kernel time}); a family may be
+        two that are not told apart, joined by '+', or '' for what is not broken down.
 
     Raises
     ------

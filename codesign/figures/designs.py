@@ -58,10 +58,9 @@ def pareto(
     objectives: tuple[Objective, Objective],
     *,
     marks: Sequence[Mark] = (),
-    bound: float | None = None,
     title: str = "",
 ) -> "Figure":
-    """Draw designs in two objectives, the front as a staircase, and the lower bound of the first objective as a line."""
+    """Draw designs in two objectives, fronts as staircases, and lower bounds of the first objective as lines."""
     figure, (axes,) = style.canvas(4.6)
     for index, cloud in enumerate(clouds):
         _draw_cloud(axes, cloud, CLOUDS[index % len(CLOUDS)], objectives[0])
@@ -77,7 +76,7 @@ def pareto(
 
 def _draw_mark(axes: "Axes", mark: Mark, objective: Objective) -> None:
     if len(mark.values) > 1:
-        axes.scatter(*mark.values, marker="X", s=110, color=BASE, edgecolor="white", zorder=5, label=mark.label)
+        axes.scatter(mark.values[0], mark.values[1], marker="X", s=110, color=BASE, edgecolor="white", zorder=5, label=mark.label)
     else:
         axes.axvline(
             mark.values[0], color=BASE, linewidth=1.2, linestyle="-.", label=f"{mark.label} {show(mark.values[0], objective.unit)}"
@@ -85,20 +84,20 @@ def _draw_mark(axes: "Axes", mark: Mark, objective: Objective) -> None:
 
 
 def _draw_cloud(axes: "Axes", cloud: Cloud, colour: str, objective: Objective) -> None:
-    face = {"facecolors": "none", "edgecolors": colour} if cloud.hypothetical else {"color": colour}
+    face = "none" if cloud.hypothetical else colour
     rest, front = cloud.values[~cloud.front], cloud.values[cloud.front]
     front = front[np.argsort(front[:, 0])]
-    axes.scatter(rest[:, 0], rest[:, 1], s=14, alpha=0.45, linewidths=0.8, zorder=2, **face)
+    axes.scatter(rest[:, 0], rest[:, 1], s=14, alpha=0.45, linewidths=0.8, zorder=2, facecolors=face, edgecolors=colour)
     axes.step(front[:, 0], front[:, 1], where="post", color=colour, linewidth=1.2, zorder=3)
     name = style.hypothetical_label(cloud.label, cloud.hypothetical)
-    axes.scatter(front[:, 0], front[:, 1], s=55, linewidths=1.6, zorder=4, label=name, **face)
+    axes.scatter(front[:, 0], front[:, 1], s=55, linewidths=1.6, zorder=4, label=name, facecolors=face, edgecolors=colour)
     if cloud.bound is not None:
         axes.axvline(cloud.bound, color=colour, linewidth=1.4, linestyle="--", label=f"lower bound {show(cloud.bound, objective.unit)}")
 
 
 def _all_values(clouds: Sequence[Cloud], marks: Sequence[Mark], which: int) -> NDArray[np.float64]:
     found = [c.values[:, which] for c in clouds] + [np.array(m.values[which : which + 1]) for m in marks]
-    every = np.concatenate(found)
+    every: NDArray[np.float64] = np.concatenate(found)
     return every[np.isfinite(every)]
 
 

@@ -12,6 +12,7 @@ from codesign.figures import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 Floats = NDArray[np.float64]
 
@@ -59,8 +60,8 @@ def roofline(points: Points, roofs: Sequence[Roof], title: str = "") -> "Figure"
     axes.set_xscale("log")
     axes.set_yscale("log")
     _limits(axes, shown, roofs)
-    for index, roof in enumerate(roofs):
-        _draw_roof(axes, roof, index)
+    for roof in roofs:
+        _draw_roof(axes, roof)
     _draw_points(axes, shown)
     axes.grid(True)
     axes.set_xlabel("arithmetic intensity, FLOP per byte of DRAM traffic")
@@ -71,7 +72,7 @@ def roofline(points: Points, roofs: Sequence[Roof], title: str = "") -> "Figure"
     return figure
 
 
-def _si_flops(value: float, _: int) -> str:
+def _si_flops(value: float, _: float) -> str:
     from codesign.units import prefix_of
 
     scale, prefix = prefix_of(value)
@@ -86,19 +87,14 @@ def _limits(axes: "Axes", points: Points, roofs: Sequence[Roof]) -> None:
     axes.set_ylim(y.min() / 2, y.max() * 2.2)
 
 
-def _draw_roof(axes: "Axes", roof: Roof, index: int) -> None:
+def _draw_roof(axes: "Axes", roof: Roof) -> None:
     low, high = axes.get_xlim()
     ridge = roof.peak / roof.bandwidth
-    line = {
-        "color": style.INK if not roof.dashed else style.MUTED,
-        "linestyle": "--" if roof.dashed else "-",
-        "linewidth": 1.4,
-        "zorder": 2,
-    }
-    axes.plot([low, ridge, high], [low * roof.bandwidth, roof.peak, roof.peak], **line)
-    axes.annotate(
-        roof.name, (high, roof.peak), xytext=(-4, 3), textcoords="offset points", ha="right", va="bottom", fontsize=8.5, color=line["color"]
-    )
+    colour, linestyle = (style.MUTED, "--") if roof.dashed else (style.INK, "-")
+    heights = [low * roof.bandwidth, roof.peak, roof.peak]
+    axes.plot([low, ridge, high], heights, color=colour, linestyle=linestyle, linewidth=1.4, zorder=2)
+    at = (high, roof.peak)
+    axes.annotate(roof.name, at, xytext=(-4, 3), textcoords="offset points", ha="right", va="bottom", fontsize=8.5, color=colour)
 
 
 def _draw_points(axes: "Axes", points: Points) -> None:
@@ -120,20 +116,26 @@ def _draw_points(axes: "Axes", points: Points) -> None:
 
 
 def _legend(figure: "Figure", points: Points, note: str) -> None:
+    handles = [_handle(family, float(points.share[points.family == family].sum())) for family in style.in_stack_order(points.family)]
+    made = figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.4, handletextpad=0.3)
+    made.set_title(note)
+    made.get_title().set(color=style.MUTED, fontsize=8.5, multialignment="center")
+
+
+def _handle(family: str, share: float) -> "Line2D":
     from matplotlib.lines import Line2D
 
-    handles = []
-    for family in style.in_stack_order(points.family):
-        share = float(points.share[points.family == family].sum())
-        handles.append(
-            Line2D(
-                [], [], linestyle="", marker=style.MARKERS.get(family, "o"), markersize=8, markerfacecolor=style.colour(family),
-                markeredgecolor=style.INK, markeredgewidth=0.5, label=f"{style.family_name(family)} {_percent(share)}",
-            )
-        )  # fmt: skip
-    made = figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.4, handletextpad=0.3)
-    made.set_title(note, prop={"size": 8.5})
-    made.get_title().set(color=style.MUTED, multialignment="center")
+    return Line2D(
+        [],
+        [],
+        linestyle="",
+        marker=style.MARKERS.get(family, "o"),
+        markersize=8,
+        markerfacecolor=style.colour(family),
+        markeredgecolor=style.INK,
+        markeredgewidth=0.5,
+        label=f"{style.family_name(family)} {_percent(share)}",
+    )
 
 
 def _percent(share: float) -> str:

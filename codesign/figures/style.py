@@ -56,7 +56,7 @@ OTHER_WORK = "#E4E4E4"
 WIDTH = 8.0
 """Inches; at 150 dots an inch a figure is 1200 pixels wide and its text as large as a README's."""
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 11,

@@ -61,7 +61,7 @@ def _trace_breakdown(request: "Request") -> "Figure":
 
 
 def _published(request: "Request") -> list[Bar]:
-    return [bar_of(label, shares, published=True) for label, shares in (request.published or {}).items()]
+    return [bar_of(label, shares, published=True) for label, shares in request.published]
 
 
 def _trace_memory(request: "Request") -> "Figure":
@@ -78,9 +78,8 @@ def _pareto(request: "Request") -> "Figure":
             f"a Pareto front needs the same two or more objectives of every result, but got {given}; explore time,energy or draw 'progress'"
         )
     clouds = [views.cloud(result) for result in results]
-    return pareto(
-        clouds, views.objectives(first)[:2], marks=views.single_device(results), title=request.title or f"{first.program}: designs tried"
-    )
+    x, y, *_ = views.objectives(first)
+    return pareto(clouds, (x, y), marks=views.single_device(results), title=request.title or f"{first.program}: designs tried")
 
 
 def _progress(request: "Request") -> "Figure":
