@@ -100,7 +100,7 @@ def _installed(package: str) -> str | None:
 def sources_hash() -> str:
     """Return a hash of the sources that decide what a captured workload's trace holds."""
     digest = hashlib.blake2b(digest_size=8)
-    for path in _sources(FOLDER.parent):
+    for path in _sources(Path(__file__).parent):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
