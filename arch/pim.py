@@ -308,7 +308,8 @@ def _products(pim: PIM, known: Facts) -> _Commands:
     inner = np.ceil(k * element / entry["access_bytes"])
     tiles = vectors * np.ceil(batch * kept / (pim.units * outputs))
     columns = tiles * outputs * inner
-    pages = tiles * np.ceil(outputs * inner * entry["access_bytes"] / entry["page_bytes"])
+    page = entry["page_bytes"] * pim.banks_per_unit  # the rows of all banks of a unit are open at once
+    pages = tiles * np.ceil(outputs * inner * entry["access_bytes"] / page)
     inputs, between = _broadcast(pim, batch, vectors, tiles, inner)
     readouts = pages if outputs == 1 else tiles  # one accumulator is read before the next chunk of the input; several are kept
     rows = pages * entry["row_open"] + readouts * entry["readout"] + between
