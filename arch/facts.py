@@ -38,7 +38,10 @@ def once(work: Work, key: object, make: Callable[[], T]) -> T:
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """Arrays of shape [kernels], and below them of shape [accesses]; unknown amounts are NaN, unknown counts -1."""
+    """Arrays of shape [kernels], and below them of shape [accesses].
+
+    Amounts that are not known are 0: ``unknown`` says where that matters. Unknown grids and times are NaN, counts -1.
+    """
 
     family: Text
     library: Bool
@@ -59,7 +62,7 @@ class Facts:
     flops_vector: Float
     flops_transcendental: Float
     instructions: Float
-    """NaN for concatenations: their count is of straight-line code, of which a thread runs one branch."""
+    """None for concatenations: their count is of straight-line code, of which a thread runs one branch."""
     bytes_unique: Float
     measured: Float
     has_accesses: Bool
@@ -94,7 +97,9 @@ def _make(work: Work) -> Facts:
     fields = {name: kernels[name] for name in ("flops_matrix", "flops_vector", "flops_transcendental", "instructions", "bytes_unique")}
     has = np.bincount(owner, minlength=len(kernels)) > 0
     bad = np.bincount(owner, weights=np.isnan(unique), minlength=len(kernels)) > 0
-    fields["instructions"] = np.where(family.is_("slice_concat"), np.nan, fields["instructions"])
+    unknown = _unknown(family, fields, count, bad | (~has & np.isnan(fields["bytes_unique"])))
+    fields["instructions"] = np.where(family.is_("slice_concat"), 0.0, fields["instructions"])
+    unique, requested = np.nan_to_num(unique), np.nan_to_num(requested)
     return Facts(
         family=family,
         library=kind.is_("library"),
@@ -108,7 +113,7 @@ def _make(work: Work) -> Facts:
         spill=np.maximum(kernels["spill_bytes"], 0).astype(np.float64),
         measured=kernels["measured_s"],
         has_accesses=has,
-        unknown=_unknown(family, fields, count, bad | (~has & np.isnan(fields["bytes_unique"]))),
+        unknown=unknown,
         owner=owner,
         unique=unique,
         requested=requested,
@@ -118,7 +123,7 @@ def _make(work: Work) -> Facts:
         tensor_bytes=np.fmax(tensors["bytes"][tensor].astype(np.float64), unique),
         tensor_dtype=dtype,
         reuse=work.reuse_distance,
-        **fields,
+        **{name: np.nan_to_num(values) for name, values in fields.items()},
         **count,
     )
 

@@ -136,7 +136,7 @@ def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
 
 def _prepare(gpu: GPU, work: Work) -> _Prepared:
     known, entry = facts(work), gpu.entry
-    product = known.family.isin(NEED_MATRIX) | (np.nan_to_num(known.flops_matrix) > 0)
+    product = known.family.isin(NEED_MATRIX) | (known.flops_matrix > 0)
     tiled = product & known.library & np.isnan(known.grid) & (known.k > 0)
     threads, blocks = _launch(entry, known)
     grid = _grid(entry, known, threads, blocks)
@@ -167,8 +167,8 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
 def _launch(entry: Entry, known: Facts) -> tuple[Float, Float]:
     """Threads of a block and blocks of the grid; where not known, enough default blocks for what the kernel writes."""
     threads = np.where(np.isnan(known.threads), entry["default_block_threads"], known.threads)
-    written = total(known.owner, np.where(known.writes, np.nan_to_num(known.unique), 0.0), len(threads))
-    written = np.where(known.has_accesses, written, np.nan_to_num(known.bytes_unique) / 2)
+    written = total(known.owner, np.where(known.writes, known.unique, 0.0), len(threads))
+    written = np.where(known.has_accesses, written, known.bytes_unique / 2)
     needed = np.ceil(written / (threads * entry["default_bytes_per_thread"]))
     return threads, np.where(np.isnan(known.grid), np.maximum(needed, 1.0), known.grid)
 
@@ -194,7 +194,7 @@ def _limits(entry: Entry) -> Limits:
 
 def _on_busiest(entry: Entry, grid: Shape, amount: Float, per_s: Float | float) -> Float:
     """Seconds for ``amount`` of work at ``per_s`` on the whole GPU, as the busiest SM needs for its blocks."""
-    busiest: Float = np.nan_to_num(amount) * (grid.busiest * entry["sm_count"] / grid.blocks) / per_s
+    busiest: Float = amount * (grid.busiest * entry["sm_count"] / grid.blocks) / per_s
     return busiest
 
 
@@ -310,8 +310,8 @@ def _solvers(entry: Entry, known: Facts) -> Float:
     batch, m = np.maximum(known.batch, 1.0), np.maximum(known.m, 0.0)
     lu = known.family.is_("lu")
     solve = known.family.is_("triangular_solve")
-    seconds = np.where(lu, solvers.lu_s(latency, known.launches, batch, m), 0.0)
-    return np.where(solve, solvers.triangular_s(latency, known.launches, batch, m, known.n), seconds)
+    seconds = np.where(lu, solvers.lu_s(latency, batch, m), 0.0)
+    return np.where(solve, solvers.triangular_s(latency, batch, m, known.n), seconds)
 
 
 def _rounds(entry: Entry, grid: Shape, moved: Traffic, threads: Float) -> Float:
@@ -328,8 +328,8 @@ def _energy(entry: Entry, known: Facts, units: _Units, product: Bool, l2_bytes: 
     if not vector or not matrix or l2 is None or special is None:
         return np.full(len(known.launches), np.nan)
     per_op = known.dtype.number(lambda d: vector.get(pipe_of(d), np.nan))
-    joules = (np.nan_to_num(known.flops_vector) + special * np.nan_to_num(known.flops_transcendental)) * per_op + l2 * l2_bytes
-    joules = joules + np.where(product, np.nan_to_num(known.flops_matrix) * units.energy, 0.0)
+    joules = (known.flops_vector + special * known.flops_transcendental) * per_op + l2 * l2_bytes
+    joules = joules + np.where(product, known.flops_matrix * units.energy, 0.0)
     return np.asarray(joules, dtype=np.float64)
 
 

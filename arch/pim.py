@@ -231,7 +231,7 @@ def _price(pim: PIM, work: Work) -> Prices:
         np.where(refused, np.inf, duration),
         np.where(refused, np.inf, chosen.bytes),
         np.where(refused, np.inf, _energy(pim, known, chosen.bytes)),
-        {name: np.nan_to_num(values) + never for name, values in terms.items()},
+        {name: values + never for name, values in terms.items()},
     )
 
 
@@ -250,18 +250,17 @@ def _refresh(pim: PIM, seconds: Float) -> Float:
     if not pim.refresh:
         return np.zeros_like(seconds)
     free = entry["refresh_interval"] - entry["refresh_time"]
-    return np.asarray(np.floor(np.nan_to_num(seconds) / free + 0.5) * entry["refresh_time"], dtype=np.float64)
+    return np.asarray(np.floor(seconds / free + 0.5) * entry["refresh_time"], dtype=np.float64)
 
 
 def _elementwise(pim: PIM, known: Facts, able: _Abilities) -> _Commands:
     entry, kernels = pim.entry, len(known.launches)
     width = pim.units * entry["access_bytes"]
-    size = np.nan_to_num(known.requested)
-    columns = np.ceil(size / (width * entry["elementwise_share"]))
+    columns = np.ceil(known.requested / (width * entry["elementwise_share"]))
     reads = total(known.owner, np.where(known.writes, 0.0, columns), kernels)
     writes = total(known.owner, np.where(known.writes, columns, 0.0), kernels)
     lanes = pim.units * entry["elementwise_share"] * entry["lanes_per_unit"]
-    asked = np.nan_to_num(known.flops_vector) * able.per_vector + np.nan_to_num(known.flops_transcendental) * able.per_transcendental
+    asked = known.flops_vector * able.per_vector + known.flops_transcendental * able.per_transcendental
     further = np.maximum(np.ceil(asked / lanes) - reads, 0.0)
     moved = (reads + writes) * width * entry["elementwise_share"]
     if entry.text["elementwise"] == "bank-group":
@@ -336,5 +335,5 @@ def _energy(pim: PIM, known: Facts, moved: Float) -> Float:
     row, column, flop = (entry.get(key) for key in ("row_energy_per_byte", "column_energy_per_byte", "energy_per_flop"))
     if row is None or column is None or flop is None:
         return np.full(len(moved), np.nan)
-    flops = sum(np.nan_to_num(amount) for amount in (known.flops_matrix, known.flops_vector, known.flops_transcendental))
+    flops = known.flops_matrix + known.flops_vector + known.flops_transcendental
     return np.asarray(moved * (row + column) + flops * flop, dtype=np.float64)

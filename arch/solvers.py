@@ -12,6 +12,9 @@ import numpy as np
 
 from arch.device import Float
 
+_BATCHED_ROWS = 128
+"""jaxlib (gpu/solver_kernels_ffi.cc) batches factorisations of at most this many rows a matrix of the batch; others run one by one."""
+
 
 @dataclass(frozen=True)
 class Latencies:
@@ -27,25 +30,20 @@ class Latencies:
     """Blocks of one warp that are resident on the whole GPU."""
 
 
-def lu_s(latency: Latencies, launches: Float, batch: Float, n: Float) -> Float:
-    """Return seconds for ``batch`` factorisations of n by n matrices in ``launches`` kernels; shape [calls]."""
+def lu_s(latency: Latencies, batch: Float, n: Float) -> Float:
+    """Return seconds for ``batch`` factorisations of n by n matrices; shape [calls]."""
     rows = np.ceil(n / latency.warp_threads)
     pivot = np.log2(latency.warp_threads) * (latency.shuffle + 2 * latency.arithmetic) + rows * latency.arithmetic
     column = pivot + latency.shared + latency.divide
     cycles = n * column + rows * n * (n - 1) / 2
-    seconds: Float = _turns(latency, launches, batch, batch) * cycles / latency.clock_hz
+    turns = np.where(n > _BATCHED_ROWS * batch, batch, np.ceil(batch / latency.slots))
+    seconds: Float = turns * cycles / latency.clock_hz
     return seconds
 
 
-def triangular_s(latency: Latencies, launches: Float, batch: Float, m: Float, columns: Float) -> Float:
+def triangular_s(latency: Latencies, batch: Float, m: Float, columns: Float) -> Float:
     """Return seconds for ``batch`` solves with m by m matrices and ``columns`` right-hand sides; shape [calls]."""
     warps = batch * np.ceil(np.maximum(columns, 1) / latency.warp_threads)
     cycles = m * (latency.shared + latency.divide + latency.arithmetic) + m * (m - 1) / 2
-    seconds: Float = _turns(latency, launches, batch, warps) * cycles / latency.clock_hz
+    seconds: Float = np.ceil(warps / latency.slots) * cycles / latency.clock_hz
     return seconds
-
-
-def _turns(latency: Latencies, launches: Float, batch: Float, warps: Float) -> Float:
-    """Rounds of resident warps; a call that launches for every matrix by itself takes them one after another."""
-    serial = (batch > 1) & (launches >= batch)
-    return np.where(serial, batch, np.ceil(warps / latency.slots))

@@ -36,13 +36,13 @@ def traffic(facts: Facts, sector: float, l2_bytes: float, sms: float, threads: F
     """Return what each operand and kernel moves; ``threads`` is the number of threads of the whole grid, shape [kernels]."""
     dram, l2 = _bytes(facts, sector, sms)
     kernels = len(facts.launches)
-    extra = np.where(facts.has_accesses, 0.0, np.nan_to_num(facts.bytes_unique))
+    extra = np.where(facts.has_accesses, 0.0, facts.bytes_unique)
     return Traffic(
         cold_bytes=dram,
         resident=resident_share(facts.unique, facts.reuse, l2_bytes),
         extra_dram=extra,
         l2_bytes=total(facts.owner, l2, kernels) + extra + facts.spill * threads,
-        read_bytes=total(facts.owner, np.where(facts.writes, 0.0, np.minimum(l2, np.nan_to_num(facts.requested))), kernels) + extra / 2,
+        read_bytes=total(facts.owner, np.where(facts.writes, 0.0, np.minimum(l2, facts.requested)), kernels) + extra / 2,
     )
 
 
@@ -52,13 +52,12 @@ def resident_share(size: Float, distance: Float, l2_bytes: float) -> Float:
     ``distance`` other bytes passed since: of an L2 that keeps the youngest bytes, what they left is the operand's, up to
     its size. Falls from 1 to 0 as the distance goes from (L2 - size) to L2.
     """
-    size = np.nan_to_num(size)
     left = np.clip(l2_bytes - distance, 0.0, size)
     return np.divide(left, size, out=np.zeros_like(size), where=size > 0)
 
 
 def _bytes(facts: Facts, sector: float, sms: float) -> tuple[Float, Float]:
-    unique, requested = np.nan_to_num(facts.unique), np.nan_to_num(facts.requested)
+    unique, requested = facts.unique, facts.requested
     scatter = np.maximum(sector / facts.itemsize, 1.0)
     sparse = facts.stride.is_("strided", "gather")
     across = facts.stride.is_("transposed") & ~(facts.shared > 0)[facts.owner]
