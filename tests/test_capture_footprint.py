@@ -21,9 +21,9 @@ ADD = """%add (a: f32[], b: f32[]) -> f32[] {
 """
 
 
-def of(*lines, tiled=False, in_place=()):
+def of(*lines, hero="", in_place=()):
     body = "\n".join(f"  {line}" for line in lines)
-    return footprint(parse(f"HloModule m\n\n{ADD}\nENTRY %main () -> f32[] {{\n{body}\n}}\n").entry, tiled, in_place)
+    return footprint(parse(f"HloModule m\n\n{ADD}\nENTRY %main () -> f32[] {{\n{body}\n}}\n").entry, hero, in_place)
 
 
 def read(print_, number=0):
@@ -78,7 +78,7 @@ def test_a_transpose_reads_across():
 
 
 def test_a_tiled_transpose_reads_along():
-    print_ = of("%x = f32[8,16]{1,0} parameter(0)", "ROOT %t = f32[16,8]{1,0} transpose(%x), dimensions={1,0}", tiled=True)
+    print_ = of("%x = f32[8,16]{1,0} parameter(0)", "ROOT %t = f32[16,8]{1,0} transpose(%x), dimensions={1,0}", hero="transpose")
     assert read(print_) == (128, 128, "contiguous")
 
 
@@ -120,7 +120,7 @@ def test_an_input_fusion_of_a_reduction_walks_along_its_operand():
         "%x = f32[8,16]{1,0} parameter(0)",
         "%z = f32[] constant(0)",
         "ROOT %r = f32[8]{0} reduce(%x, %z), dimensions={1}, to_apply=%add",
-        tiled=True,
+        hero="reduce",
     )
     assert read(print_)[2] == "contiguous"
 

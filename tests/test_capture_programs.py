@@ -296,6 +296,21 @@ def test_scopes_give_phase_and_stage():
     assert gemm["scope"] == "jit(f)/phase_sampling/stage_A/dot_general"
 
 
+def test_a_kernel_without_a_scope_takes_that_of_the_kernel_it_prepares():
+    def f(x, w):
+        with jax.named_scope("stage_B"):
+            return jax.lax.fori_loop(0, 3, lambda i, c: jnp.tanh(c @ w), x)
+
+    stages = captured(f, shape(256, 64), shape(64, 64)).kernels
+    assert set(stages["stage"]) == {"B"}
+    assert "copy" in set(stages["family"])
+
+
+def test_a_slice_that_is_a_copy_reads_the_slice():
+    trace = captured(lambda x: x[10:20] * 1, shape(100, 64))
+    assert trace.kernels["bytes_unique"].sum() == 2 * 4 * 10 * 64
+
+
 def test_parameters_and_results_are_named_by_their_place():
     def f(params, x, *, scale):
         return {"y": x @ params["w"] + params["b"] * scale, "n": x.sum()}

@@ -9,6 +9,7 @@ from traces.capture.scopes import WRAPPER, clean, phase_of, scope_of, stage_of
 def test_what_the_export_adds_is_taken_off():
     assert clean(f"{WRAPPER}/jit(f)/phase_a/add") == "jit(f)/phase_a/add"
     assert clean(WRAPPER) == ""
+    assert clean("kept[3]") == ""
 
 
 @pytest.mark.parametrize(

@@ -5,33 +5,47 @@ from pathlib import Path
 import pytest
 
 from traces import schema
-from traces.families import fusion_family, library_family, triton_family
+from traces.families import fusion_family, library_family, tiled_hero, triton_family
 
 
 @pytest.mark.parametrize(
-    ("results", "opcodes", "tiled", "family"),
+    ("results", "opcodes", "hero", "family"),
     [
-        ([("add", 4)], {"add", "multiply"}, False, "elementwise"),
-        ([("broadcast", 4)], {"broadcast"}, False, "elementwise"),
-        ([("concatenate", 4)], {"concatenate", "tanh"}, False, "slice_concat"),
-        ([("add", 4)], {"concatenate", "add"}, True, "slice_concat"),
-        ([("add", 4)], {"concatenate", "add"}, False, "elementwise"),
-        ([("slice", 4)], {"slice"}, False, "slice_concat"),
-        ([("dynamic-update-slice", 4)], {"dynamic-update-slice", "copy"}, False, "slice_concat"),
-        ([("reduce", 4)], {"reduce", "add"}, True, "reduce"),
-        ([("multiply", 4), ("reduce", 1)], {"reduce", "add", "multiply"}, True, "reduce"),
-        ([("add", 4)], {"reduce", "add"}, False, "elementwise"),
-        ([("transpose", 4)], {"transpose"}, False, "transpose"),
-        ([("copy", 4)], {"copy"}, False, "transpose"),
-        ([("scatter", 4)], {"scatter", "add", "reduce"}, True, "gather_scatter"),
-        ([("gather", 4)], {"gather", "add"}, False, "gather_scatter"),
-        ([("dot", 4)], {"dot"}, False, "gemm"),
-        ([("sort", 4), ("sort", 4)], {"sort", "compare"}, False, "sort"),
-        ([("slice", 1), ("add", 8)], {"slice", "add"}, False, "elementwise"),
+        ([("add", 4)], {"add", "multiply"}, "", "elementwise"),
+        ([("broadcast", 4)], {"broadcast"}, "", "elementwise"),
+        ([("concatenate", 4)], {"concatenate", "tanh"}, "", "slice_concat"),
+        ([("add", 4)], {"concatenate", "add"}, "concatenate", "slice_concat"),
+        ([("add", 4)], {"concatenate", "add"}, "", "elementwise"),
+        ([("slice", 4)], {"slice"}, "", "slice_concat"),
+        ([("dynamic-update-slice", 4)], {"dynamic-update-slice", "copy"}, "", "slice_concat"),
+        ([("reduce", 4)], {"reduce", "add"}, "reduce", "reduce"),
+        ([("multiply", 4), ("reduce", 1)], {"reduce", "add", "multiply"}, "reduce", "reduce"),
+        ([("add", 4)], {"reduce", "add"}, "", "elementwise"),
+        ([("transpose", 4)], {"transpose"}, "", "transpose"),
+        ([("copy", 4)], {"copy"}, "", "transpose"),
+        ([("scatter", 4)], {"scatter", "add", "reduce"}, "scatter", "gather_scatter"),
+        ([("gather", 4)], {"gather", "add"}, "", "gather_scatter"),
+        ([("dot", 4)], {"dot"}, "", "gemm"),
+        ([("sort", 4), ("sort", 4)], {"sort", "compare"}, "", "sort"),
+        ([("slice", 1), ("add", 8)], {"slice", "add"}, "", "elementwise"),
     ],
 )
-def test_a_fusion_is_what_makes_its_largest_result(results, opcodes, tiled, family):
-    assert fusion_family(results, opcodes, tiled) == family
+def test_a_fusion_is_what_makes_its_largest_result(results, opcodes, hero, family):
+    assert fusion_family(results, opcodes, hero) == family
+
+
+@pytest.mark.parametrize(
+    ("results", "opcodes", "hero"),
+    [
+        (["reduce", "add"], {"reduce", "add", "transpose"}, "reduce"),
+        (["concatenate"], {"concatenate", "reduce", "add"}, "concatenate"),
+        (["divide", "transpose"], {"divide", "transpose", "reduce"}, "transpose"),
+        (["add"], {"add", "concatenate"}, "concatenate"),
+        (["add"], {"add"}, ""),
+    ],
+)
+def test_an_input_fusion_is_built_around_its_result_first(results, opcodes, hero):
+    assert tiled_hero(results, opcodes) == hero
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ lu                        LU factorisations (getrf) and their pivots' permutatio
 attention                 Triton kernels of an attention (their name holds attention, mha, mhs or flash)
 sort                      sorts, alone or fused
 gather_scatter            fusions that write a ``scatter``, or whose result is a ``gather``
-reduce                    input fusions with a ``reduce``; loop fusions whose result is a ``reduce`` or ``reduce-window``
+reduce                    input fusions around a ``reduce``; loop fusions whose result is a ``reduce`` or ``reduce-window``
 transpose                 fusions whose result is a ``transpose``, ``copy`` or ``reverse`` (layout changes)
 slice_concat              fusions whose result is a ``concatenate``, ``slice``, ``pad`` or dynamic (update) slice, and
                           input fusions around a ``concatenate``
@@ -50,8 +50,8 @@ OF_RESULT = {
 }
 """Family of a fusion from the operation that makes its result; elementwise where absent."""
 
-OF_TILED = (("scatter", "gather_scatter"), ("reduce", "reduce"), ("transpose", "transpose"), ("concatenate", "slice_concat"))
-"""An input fusion is built around one operation: the first of these that it holds."""
+HEROES = ("scatter", "reduce", "transpose", "concatenate")
+"""An input fusion is built around one operation: the first of these that makes a result, else that it holds."""
 
 OF_LIBRARY = {
     "gemm": "gemm",
@@ -67,7 +67,12 @@ OF_LIBRARY = {
 ATTENTION = ("attention", "mha", "mhs", "flash")
 
 
-def fusion_family(results: Sequence[tuple[str, int]], opcodes: Collection[str], tiled: bool) -> str:
+def tiled_hero(results: Collection[str], opcodes: Collection[str]) -> str:
+    """Return what an input fusion is built around, from the opcodes of its results and of all its operations; '' if nothing known."""
+    return next((opcode for held in (results, opcodes) for opcode in HEROES if opcode in held), "")
+
+
+def fusion_family(results: Sequence[tuple[str, int]], opcodes: Collection[str], hero: str = "") -> str:
     """Return the family of a fusion.
 
     Parameters
@@ -76,15 +81,13 @@ def fusion_family(results: Sequence[tuple[str, int]], opcodes: Collection[str], 
         (opcode, bytes) of what each result comes from.
     opcodes
         All operations of the fused computation.
-    tiled
-        Whether it is an input fusion (XLA's kInput).
+    hero
+        What an input fusion (XLA's kInput) is built around, see ``tiled_hero``; '' for other fusions.
     """
     if "sort" in opcodes:
         return "sort"
-    if tiled:
-        for opcode, family in OF_TILED:
-            if opcode in opcodes:
-                return family
+    if hero:
+        return OF_RESULT[hero]
     opcode = max(results, key=lambda r: r[1])[0] if results else ""
     return OF_RESULT.get(opcode, "elementwise")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from traces.capture.buffers import Buffers
 from traces.capture.footprint import Footprint, Touched, footprint
+from traces.capture.heroes import hero, is_triton
 from traces.capture.hlo import Computation, Index, Instruction, Shape, bits
 from traces.capture.library import describe, workspaces
 from traces.capture.schedule import Launch, Schedule
@@ -30,18 +31,19 @@ class Accesses:
         self.schedule = schedule
         self.buffers = buffers
         self._footprints: dict[tuple[str, tuple[tuple[Index, int], ...]], Footprint] = {}
+        self._kernels = {launch.instruction.name for launch in schedule.launches if launch.thunk.kind != "kCopy"}
         self._copied: dict[str, dict[int, Index]] = {}
 
     def of(self, launch: Launch) -> list[Access]:
         """Return the launch's accesses, reads first."""
         kind, instruction = launch.thunk.kind, launch.instruction
-        if kind == "kCopy":
+        if kind == "kCopy" and (instruction.opcode != "fusion" or instruction.name in self._kernels):
             found = self._copy(instruction)
         elif kind.startswith("kMem"):
             found = [self._write(instruction, index, None) for index, _ in instruction.shape.leaves()]
         elif instruction.opcode == "fusion" and not _holds_sort(instruction):
             found = self._fusion(instruction)
-            if kind == "kDynamicSliceFusion" or is_triton(instruction):  # a copy reads the offset once; a tile is loaded once
+            if kind in ("kDynamicSliceFusion", "kCopy") or is_triton(instruction):  # offsets are read and tiles loaded once
                 found = [replace(access, requested=access.unique) for access in found]
         else:
             found = self._whole(instruction)
@@ -82,7 +84,7 @@ class Accesses:
         pairs = tuple(self._updated_in_place(instruction, computation))
         key = (computation.name, pairs)
         if key not in self._footprints:
-            self._footprints[key] = footprint(computation, is_tiled(instruction), pairs)
+            self._footprints[key] = footprint(computation, hero(instruction), pairs)
         return self._footprints[key]
 
     def _updated_in_place(self, instruction: Instruction, computation: Computation) -> list[tuple[Index, int]]:
@@ -116,17 +118,6 @@ class Accesses:
 
     def _write(self, instruction: Instruction, index: Index, touched: Touched | None) -> Access:
         return _access(self.values.resolve(instruction, index), instruction.shape.at(index), True, touched)
-
-
-def is_tiled(instruction: Instruction) -> bool:
-    """Tell whether a fusion's threads follow its operand's layout (XLA's input fusions, and those it hands to Triton)."""
-    return instruction.attributes.get("kind") == "kInput" or is_triton(instruction)
-
-
-def is_triton(instruction: Instruction) -> bool:
-    """Tell whether XLA hands a fusion to Triton (softmax and the like), which loads tiles."""
-    config = instruction.backend_config.get("fusion_backend_config", {}) if "__triton" in instruction.text else {}
-    return str(config.get("kind", "")).startswith("__triton")
 
 
 def _holds_sort(fusion: Instruction) -> bool:

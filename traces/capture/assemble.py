@@ -96,10 +96,10 @@ def _analyse(dump: Dump, naming: Naming, trip_counts: TripCounts) -> _Parts:
 
 
 def _kernels(parts: _Parts, naming: Naming, entries: dict[str, ptx.Entry]) -> Table:
-    rows = []
+    rows, readers = [], _readers(parts)
     for launch, accesses in zip(parts.schedule.launches, parts.accesses, strict=True):
         row = kernel_row(launch, accesses, parts.values, entries)
-        scope = scope_of(launch.instruction, _producers(parts, accesses))
+        scope = scope_of(launch.instruction, _producers(parts, accesses)) or _consumers_scope(accesses, readers)
         row |= {"region": launch.region, "scope": scope}
         row |= {"phase": phase_of(scope, naming.phase), "stage": stage_of(scope, naming.stage_rules)}
         rows.append(row)
@@ -108,6 +108,21 @@ def _kernels(parts: _Parts, naming: Naming, entries: dict[str, ptx.Entry]) -> Ta
 
 def _producers(parts: _Parts, accesses: list[Access]) -> list[Instruction]:
     return [parts.module.by_name[a.value[0]] for a in accesses if not a.writes]
+
+
+def _readers(parts: _Parts) -> dict[Value, Instruction]:
+    """Return the first instruction that reads each value."""
+    readers: dict[Value, Instruction] = {}
+    for launch, accesses in zip(parts.schedule.launches, parts.accesses, strict=True):
+        for access in accesses:
+            if not access.writes:
+                readers.setdefault(access.value, launch.instruction)
+    return readers
+
+
+def _consumers_scope(accesses: list[Access], readers: dict[Value, Instruction]) -> str:
+    scopes = (scope_of(readers[a.value]) for a in accesses if a.writes and a.value in readers)
+    return next((scope for scope in scopes if scope), "")
 
 
 def _columns(rows: list[dict[str, Any]], first: str) -> dict[str, list[Any]]:

@@ -58,26 +58,26 @@ class Footprint:
     writes: dict[Index, Touched]
 
 
-def footprint(computation: Computation, tiled: bool, in_place: Iterable[tuple[Index, int]] = ()) -> Footprint:
+def footprint(computation: Computation, hero: str = "", in_place: Iterable[tuple[Index, int]] = ()) -> Footprint:
     """Analyse a fused computation.
 
     Parameters
     ----------
     computation
         The fused computation.
-    tiled
-        Whether it is an input fusion, whose threads follow the operand of its reduction or transpose.
+    hero
+        The opcode whose operand the threads follow, of an input fusion ('reduce', 'transpose', ...); else ''.
     in_place
         (result index, parameter number) pairs that are one buffer: a root that updates such a parameter neither reads
         nor writes the rest of it.
     """
-    return _Analysis(computation, tiled, dict(in_place)).run()
+    return _Analysis(computation, hero, dict(in_place)).run()
 
 
 class _Analysis:
-    def __init__(self, computation: Computation, tiled: bool, in_place: dict[Index, int]) -> None:
+    def __init__(self, computation: Computation, hero: str, in_place: dict[Index, int]) -> None:
         self.computation = computation
-        self.tiled = tiled
+        self.hero = hero
         self.in_place = in_place
         self.demands: dict[str, dict[tuple[object, ...], Demand]] = {}
         self.writes: dict[Index, Touched] = {}
@@ -152,7 +152,8 @@ class _Analysis:
 
     def _tiled(self, instruction: Instruction, number: int, demand: Demand) -> Demand:
         """In an input fusion threads walk along the operand of the reduction or transpose."""
-        if self.tiled and instruction.opcode in ("reduce", "transpose") and demand.box is not None and demand.step != "gather":
+        follows = self.hero == instruction.opcode and self.hero in ("reduce", "transpose")
+        if follows and demand.box is not None and demand.step != "gather":
             return replace(demand, step=_fastest(instruction.operand(number).shape), skips=False)
         return demand
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from traces import families
-from traces.capture.accesses import Access, is_tiled
+from traces.capture import heroes
+from traces.capture.accesses import Access
 from traces.capture.hlo import Instruction
 from traces.capture.library import UNKNOWN, Call, describe, triton_name
 from traces.capture.ptx import Entry
@@ -52,7 +53,7 @@ def _describe(launch: Launch) -> Row:
         return _fusion(instruction, "copy" if _only_copies(launch) else "fusion")
     counts = opcodes_text(opcode_counts(instruction.called[0])) if instruction.called else ""
     opcodes = ",".join(part for part in (counts, f"{instruction.opcode}:1") if part)
-    family = families.fusion_family([(instruction.opcode, 1)], [instruction.opcode], tiled=False)
+    family = families.fusion_family([(instruction.opcode, 1)], [instruction.opcode])
     return _plain("fusion", family, opcodes, instruction_flops(instruction))
 
 
@@ -81,10 +82,7 @@ def _library(call: Call, launch: Launch) -> Row:
 def _fusion(instruction: Instruction, launch_kind: str) -> Row:
     computation = instruction.called_by("calls")
     counts = opcode_counts(computation)
-    root = computation.root
-    makers = [root.operand(i) for i in range(len(root.operands))] if root.opcode == "tuple" else [root]
-    results = [(_maker(i).opcode, i.shape.bytes) for i in makers]
-    family = families.fusion_family(results, counts, is_tiled(instruction))
+    family = families.fusion_family(heroes.results(computation), counts, heroes.hero(instruction))
     row = _plain(launch_kind, family, opcodes_text(counts), flops_of(computation))
     dots = [i for i in computation.instructions.values() if i.opcode == "dot"]
     return row | ({"precision": _dot_precision(dots[0])} if dots else {})
@@ -93,19 +91,6 @@ def _fusion(instruction: Instruction, launch_kind: str) -> Row:
 def _dot_precision(dot: Instruction) -> str:
     asked = dot.attributes.get("operand_precision", "")
     return "highest" if "highest" in asked else "high" if "high" in asked else "default"
-
-
-def _maker(instruction: Instruction) -> Instruction:
-    """Look through bitcasts, conversions and copies that keep the layout at what makes a result."""
-    while _is_view(instruction) and instruction.operand(0).opcode not in ("parameter", "constant"):
-        instruction = instruction.operand(0)
-    return instruction
-
-
-def _is_view(instruction: Instruction) -> bool:
-    if instruction.opcode == "copy":
-        return instruction.shape.minor_to_major == instruction.operand(0).shape.minor_to_major
-    return instruction.opcode in ("bitcast", "convert")
 
 
 def _traffic(accesses: list[Access]) -> Row:

@@ -16,21 +16,25 @@ StageRules = Sequence[tuple[str, str]]
 WRAPPER = "jit(captured)/call_exported"
 """What handing a program over as an export puts before every path (see compile.py)."""
 
+ARGUMENT = "kept["
+"""How the arguments of the exported program are called there (see compile.py)."""
+
 _PHASE = re.compile(r"(?:^|[/(])phase_([^/()]+)")
 _STAGE = re.compile(r"(?:^|[/(])stage_([^/()]+)")
 
 
 def clean(op_name: str) -> str:
-    """Return the path as the user's program made it."""
-    return op_name.removeprefix(WRAPPER).removeprefix("/")
+    """Return the path as the user's program made it; '' for the name of an argument, which is no scope."""
+    return "" if op_name.startswith(ARGUMENT) else op_name.removeprefix(WRAPPER).removeprefix("/")
 
 
 def scope_of(instruction: Instruction, producers: Iterable[Instruction] = ()) -> str:
-    """Return the instruction's scope; else the most frequent one inside its fused computation; else its producers'."""
-    if scope := clean(instruction.op_name):
-        return scope
+    """Return the instruction's scope; else the most frequent one inside its fused computation; else that of ``producers``."""
+    own = clean(instruction.op_name)
+    if "/" in own:
+        return own
     inside = [i for computation in instruction.called for i in computation.instructions.values() if i.opcode != "parameter"]
-    return _majority(inside) or _majority(p for p in producers if p.opcode not in ("parameter", "constant"))
+    return _majority(inside) or _majority(p for p in producers if p.opcode not in ("parameter", "constant")) or own
 
 
 def _majority(instructions: Iterable[Instruction]) -> str:
