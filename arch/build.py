@@ -182,12 +182,20 @@ def _in_memory(recipe: _Recipe, gpu: GPU, pim: PIM) -> _Parts:
         memory=gpu.memory,
         mode_switch_s=pim.entry["mode_switch"],
         flush_s=pim.entry["flush_share"] * recipe.gpu["l2"] / (bandwidth * efficiency),
-        # every byte is written to the PIM stacks, and read from where it lies: the share that lies in those stacks counts twice
-        layout_bandwidth=pim.stacks * of_pim * efficiency / (1 + fraction),
+        layout_bandwidth=pim.stacks * of_pim * efficiency / _passes(recipe, pim.entry, fraction),
         closed_fraction=fraction,
         pj_per_byte=None if io is None else 2e12 * io,
     )
     return _Parts((changed, pim), (_gpu_memory(changed, capacity, bandwidth),), (), (hand_over,))
+
+
+def _passes(recipe: _Recipe, pim: Entry, fraction: float) -> float:
+    """How often a handed-over byte passes the PIM stacks' pins, on average.
+
+    The GPU spreads tensors over all stacks: what lies in plain ones is written to PIM stacks. A share of all is laid out anew
+    (read and written): operands that are broadcast or reduced; others keep the GPU's interleaving.
+    """
+    return (1 - fraction) + 2 * recipe.values.get("pim_layout_share", pim["layout_share"])
 
 
 @lru_cache(maxsize=64)
@@ -243,6 +251,7 @@ def _pim_parameters(recipe: _Recipe, pim: Entry) -> dict[str, Parameter]:
         "pim_banks_per_unit": Parameter(
             pim["banks_per_unit"], "1", 1, banks[-1], "banks that share a unit: more units cost area and capacity", True, banks
         ),
+        "pim_layout_share": Parameter(pim["layout_share"], "1", 0.01, 1.0, "share of handed-over data laid out anew", design=False),
         "pim_unit_clock_hz": Parameter(clock, "Hz", clock / 4, clock * 2, "clock of the units; above the column rate it buys nothing"),
     }
 

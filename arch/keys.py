@@ -99,6 +99,7 @@ PIM: dict[str, Key] = {
     "program": Key("s", "what a kernel costs before and after its columns", positive=False),
     "mode_switch": Key("s", "between normal and PIM operation", positive=False),
     "flush_share": Key(_COUNT, "share of the GPU's L2 that is dirty at a hand-over", positive=False),
+    "layout_share": Key(_COUNT, "share of handed-over data that is laid out anew"),
     "in_memory_share": Key(_COUNT, "share of the GPU's stacks that are PIM by default"),
     "attached_stacks": Key(_COUNT, "stacks of an attached device by default"),
     "stack_bytes_plain": Key("B", "capacity of a stack without units"),
