@@ -14,10 +14,17 @@ from traces.errors import CodesignError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LARGE_BYTES = 400_000
+"""A figure above this as SVG is drawn in pixels."""
+PIXELS = 200
+"""Dots an inch of a figure in pixels."""
+
 CSS = """
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #222; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.7rem; margin-bottom: 0.2rem; } h2 { font-size: 1.3rem; margin-top: 2.4rem; border-bottom: 1px solid #ccc; padding-bottom: 0.2rem; }
+body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #222; background: #fff; }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.7rem; margin-bottom: 0.2rem; }
+h2 { font-size: 1.3rem; margin-top: 2.4rem; border-bottom: 1px solid #ccc; padding-bottom: 0.2rem; }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 0.3rem; } p { max-width: 48rem; margin: 0.4rem 0; }
 table { border-collapse: collapse; margin: 0.8rem 0; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: #555; padding-bottom: 0.3rem; }
@@ -74,14 +81,20 @@ def _section(item: Any) -> str:
     return made
 
 
-def figure_html(figure: "Figure", caption: str = "") -> str:
-    """Return a figure as an image inside the page; the text that stands for it is its title."""
+def figure_html(figure: "Figure") -> str:
+    """Return a figure as an image inside the page, as SVG unless that is large; the text that stands for it is its title."""
+    form, data = "svg+xml", _drawn(figure, "svg")
+    if len(data) > LARGE_BYTES:
+        form, data = "png", _drawn(figure, "png")
+    words = next((axes.get_title(loc="left") or axes.get_title() for axes in figure.axes), "")
+    encoded = base64.b64encode(data).decode()
+    return f'<figure><img src="data:image/{form};base64,{encoded}" alt="{escape(words)}"></figure>'
+
+
+def _drawn(figure: "Figure", form: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    words = caption or ", ".join(axes.get_title(loc="left") or axes.get_title() for axes in figure.axes[:1])
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(words)}">{below}</figure>'
+    figure.savefig(buffer, format=form, dpi=PIXELS, metadata={"Date": None} if form == "svg" else None)
+    return buffer.getvalue()
 
 
 def table_html(headers: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:

@@ -61,7 +61,8 @@ def _refused(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def result_tables(result: dict[str, Any]) -> list[Rows]:
     """Return the tables of a search: what was found beside what bounds it, and the designs that no other beats."""
-    title = f"{result['program']} on {marked(result['machine'], result['hypothetical'])}: {result['trials']} designs tried, seed {result['seed']}"
+    machine = marked(result["machine"], result["hypothetical"])
+    title = f"{result['program']} on {machine}: {result['trials']} designs tried, seed {result['seed']}"
     return [Rows(title, ("", "", ""), _found(result)), _front(result)]
 
 

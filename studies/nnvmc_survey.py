@@ -12,10 +12,14 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import codesign as cd
+
 BAND = ("elementwise", "slice_concat")
 """XLA fuses elementwise work into its concatenations; the survey's regular expressions cannot tell them apart. Compared as one."""
 SAMPLING = "sampling"
 REST = "rest of the step"
+
+COLUMNS = ("share of kernel time", "survey, %", "ours, %", "difference")
 
 Shares = Mapping[tuple[str, str], float]
 """Fractions of the kernel time by (phase, family); together one."""
@@ -52,6 +56,24 @@ def compare(workload: str, shares: Shares) -> list[Comparison]:
     for family, value in survey.get("within", {}).items():
         found.append(Comparison(f"{_band_name(family)} in sampling", value * survey["sampling"], _share(shares, family, sampling=True)))
     return found
+
+
+def shares(timeline: cd.Timeline) -> dict[tuple[str, str], float]:
+    """Return a replay's fractions of the kernel time by (phase, family)."""
+    spans = timeline.spans()
+    found: dict[tuple[str, str], float] = {}
+    for kind, phase, family, start, end in zip(spans.kind, spans.phase, spans.family, spans.start_s, spans.end_s, strict=True):
+        if kind == "kernel":
+            found[phase, family] = found.get((phase, family), 0.0) + (end - start) / timeline.kernel_time_s
+    return found
+
+
+def rows(workload: str, timeline: cd.Timeline) -> list[tuple[str, ...]]:
+    """Return COLUMNS of each comparison: the quantity, published and ours in percent, the difference in percentage points."""
+    return [
+        (row.quantity, f"{100 * row.published:.1f}", f"{100 * row.ours:.1f}", f"{100 * row.difference:+.1f}")
+        for row in compare(workload, shares(timeline))
+    ]
 
 
 def _share(shares: Shares, family: str, *, sampling: bool) -> float:

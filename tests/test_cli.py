@@ -195,3 +195,109 @@ def test_an_input_that_is_missing_or_a_folder_is_refused(tmp_path: Path) -> None
     for path, reason in ((tmp_path / "no", "must exist"), (tmp_path, "is a folder")):
         with pytest.raises(CodesignError, match=reason):
             files.read(path)
+
+
+TRACE = "ferminet-lih-a5000"
+
+
+def test_both_engines_give_the_same_keys_and_the_same_numbers() -> None:
+    fast = document("replay", TRACE, "--machine", "a5000")
+    reference = document("replay", TRACE, "--machine", "a5000", "--engine", "reference")
+    assert list(fast) == list(reference)
+    same = ("time_s", "kernel_time_s", "host_bound_s", "energy_j", "launches", "peak_memory_bytes", "shares", "captured_for", "ineligible")
+    assert {key: fast[key] for key in same} == {key: reference[key] for key in same}
+    assert fast["kind"] == "timeline"
+    assert fast["captured_for"] == "a5000"
+    assert set(fast["shares"]) == {"family", "phase", "stage", "device"}
+    assert all(abs(sum(group.values()) - 1) < 1e-9 for group in fast["shares"].values())
+
+
+def test_a_machine_shows_its_numbers_with_sources_and_counts_the_assumptions() -> None:
+    found = document("machines", "a5000+aim")
+    numbers = [number for entry in found["catalogue"] for number in entry["numbers"].values()]
+    assert all({"value", "unit", "source", "source_kind"} <= set(number) for number in numbers)
+    tables = [entry["opcodes"] for entry in found["catalogue"] if "opcodes" in entry]
+    assert found["assumptions"] == [n["source_kind"] for n in [*numbers, *tables]].count("assumption") > 0
+    assert document("machines")["machines"]["a5000+aim"]["assumptions"] == found["assumptions"]
+    assert "a5000+aim-fp32 " in run("machines").stdout
+
+
+def test_a_changed_parameter_changes_the_machine() -> None:
+    slow = document("replay", TRACE, "-m", "a5000", "--set", "host_launch_interval_s=1 ms")
+    assert slow["time_s"] > document("replay", TRACE, "-m", "a5000")["time_s"]
+    assert slow["host_bound_s"] > 0
+
+
+def test_a_result_survives_its_file_and_names_its_seed(tmp_path: Path) -> None:
+    arguments = ("explore", TRACE, "-m", "a5000+aim-fp32", "--trials", "8", "--objectives", "time,energy", "--seed", "3")
+    found = document(*arguments, "-o", str(tmp_path / "any.name"))
+    assert (found["kind"], found["seed"], found["trials"]) == ("result", 3, 8)
+    assert {"time_s", "energy_j", "machine", "mapping"} <= set(found["best"])
+    assert found["bound_gap"] == pytest.approx(found["best"]["time_s"] / found["lower_bound_s"] - 1)
+    assert json.loads((tmp_path / "any.name").read_text()) == found
+    again = document(*arguments)
+    assert {**again, "command": []} == {**found, "command": []}
+    assert files.read(tmp_path / "any.name").to_dict()["best"] == found["best"]
+
+
+def test_files_are_told_apart_by_what_they_hold(tmp_path: Path) -> None:
+    from traces.recordings import FOLDER
+
+    trace, timeline, result = tmp_path / "a.png", tmp_path / "b.trace", tmp_path / "c"
+    trace.write_bytes((FOLDER / f"{TRACE}.trace").read_bytes())
+    assert run("replay", str(trace), "-m", "a5000", "-o", str(timeline)).exit_code == 0
+    assert run("explore", str(trace), "-m", "a5000", "--trials", "3", "-o", str(result)).exit_code == 0
+    for source, kind in ((trace, "roofline"), (timeline, "timeline"), (result, "progress")):
+        drawn = document("plot", str(source), "-o", str(tmp_path / "picture"))
+        assert (drawn["kind"], drawn["figure"], drawn["format"]) == ("figure", kind, "png")
+        assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
+    document("plot", str(timeline), "-f", "breakdown", "-o", str(tmp_path / "picture.svg"))
+    assert b"<svg" in (tmp_path / "picture.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("replay", "nothing.trace", "-m", "a5000"), "no file nothing.trace"),
+        (("replay", "ferminet-lih-a500", "-m", "a5000"), "did you mean 'ferminet-lih-a5000'"),
+        (("replay", TRACE, "-m", "a500"), "did you mean 'a5000'"),
+        (("replay", TRACE, "-m", "a5000+hbm-pim"), "in_memory PIM must replace stacks of the GPU's own kind of memory"),
+        (("replay", TRACE, "-m", "a5000", "-s", "cut-point"), "did you mean 'cut-points'"),
+        (("replay", TRACE, "-m", "a5000", "--engine", "quick"), "'quick' is not one of"),
+        (("replay", TRACE, "-m", "a5000", "--set", "pim_stacks=3"), "no parameter 'pim_stacks'"),
+        (("replay", TRACE, "-m", "a5000+aim", "--set", "pim_stacks=99"), "1 <= pim_stacks <= 12"),
+        (("replay", TRACE, "-m", "a5000", "-o", "/nowhere/file"), "the output's folder must exist"),
+        (("explore", TRACE, "-m", "a5000", "--objectives", "speed"), "no objective 'speed'"),
+        (("explore", TRACE, "-m", "a5000", "--trials", "0"), "Invalid value for '--trials'"),
+        (("explore", TRACE, "-m", "a5000", "--budget", "area=1"), "no budget 'area'"),
+        (("explore", TRACE, "-m", "a5000", "--budget", "area_mm2=much"), "--budget takes NAME=NUMBER"),
+        (("machines", "a5000++aim"), "at most one PIM"),
+        (("capture", "ferminet", "--target", "aim"), "a5000"),
+        (("capture", "ferminet", "--target", "a5000", "--molecule", "CH5"), "did you mean 'CH4'"),
+        (("capture", "ferminet", "--target", "a5000", "--set", "depth=3"), "no option 'depth'"),
+        (("plot", "/"), "is a folder"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_status_2(arguments: tuple[str, ...], message: str) -> None:
+    assert message in refusal(*arguments, "--json")
+
+
+def test_a_damaged_trace_leaves_nothing_behind(tmp_path: Path) -> None:
+    from traces.recordings import FOLDER
+
+    whole = (FOLDER / f"{TRACE}.trace").read_bytes()
+    (tmp_path / "cut.trace").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "flipped.trace").write_bytes(whole[:3000] + bytes([whole[3000] ^ 255]) + whole[3001:])
+    for name in ("cut.trace", "flipped.trace"):
+        assert name in refusal("replay", str(tmp_path / name), "-m", "a5000", "-o", str(tmp_path / "out"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.trace", "flipped.trace"]
+
+
+def test_a_figure_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    timeline = tmp_path / "t"
+    run("replay", TRACE, "-m", "a5000", "-o", str(timeline))
+    assert "there is no figure 'pareto' of a timeline, but there are timeline, breakdown, memory" in refusal(
+        "plot", str(timeline), "-f", "pareto"
+    )
+    assert "replay the trace to draw it" in refusal("plot", str(timeline), "-f", "memory")
+    assert "must not overwrite the input" in refusal("plot", str(timeline), "-o", str(timeline))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traces.errors import CodesignError, nearest
+from traces.errors import CodesignError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,10 +27,11 @@ class Request:
     title: str | None
     window: tuple[float, float] | None
     published: Sequence[tuple[str, Mapping[tuple[str, str], float]]]
+    labels: tuple[str, ...] = ()
 
 
 def plot(
-    subject: "Trace | Timeline | Result | Sequence[Timeline] | Sequence[Result] | str | Path",
+    subject: "Trace | Timeline | Result | Sequence[Timeline] | Sequence[Result] | Mapping[str, Timeline] | str | Path",
     kind: str | None = None,
     path: "str | Path | None" = None,
     *,
@@ -44,7 +45,7 @@ def plot(
     Parameters
     ----------
     subject
-        A trace, a timeline, a result, several timelines or results side by side, or a file that holds one of them.
+        A trace, a timeline, a result, several timelines (also by label) or results side by side, or a file that holds one of them.
     kind
         Of a trace: 'roofline' (default), 'breakdown', 'memory'. Of timelines: 'timeline' (default), 'breakdown', 'memory'. Of results:
         'pareto' (default where there are two objectives) or 'progress'.
@@ -65,12 +66,14 @@ def plot(
     """
     from codesign import files
 
-    given = files.read(subject) if isinstance(subject, (str, Path)) else subject
+    given: Any = files.read(subject) if isinstance(subject, (str, Path)) else subject
+    labels = tuple(given) if isinstance(given, Mapping) else ()
+    given = list(given.values()) if isinstance(given, Mapping) else given
     draw = _figures_of(given)
     chosen = kind or default_kind(given)
     if chosen not in draw:
-        raise CodesignError(f"there is no figure {chosen!r} of a {_noun(given)}; {nearest(chosen, draw)}")
-    figure = draw[chosen](Request(given, machine, title, window, published))
+        raise CodesignError(f"there is no figure {chosen!r} of a {_noun(given)}, but there are {', '.join(draw)}")
+    figure = draw[chosen](Request(given, machine, title, window, published, labels))
     if path is not None:
         save(figure, Path(path))
     return figure

@@ -66,12 +66,28 @@ def pareto(
         _draw_cloud(axes, cloud, CLOUDS[index % len(CLOUDS)], objectives[0])
     for mark in marks:
         _draw_mark(axes, mark, objectives[0])
-    _axis(axes, "x", objectives[0], np.append(_all_values(clouds, marks, 0), [c.bound for c in clouds if c.bound is not None]))
-    _axis(axes, "y", objectives[1], _all_values(clouds, marks, 1))
+    limits = (_limit(clouds, marks, 0), _limit(clouds, marks, 1))
+    values = [_all_values(clouds, marks, which) for which in (0, 1)]
+    _axis(axes, "x", objectives[0], np.append(_up_to(values[0], limits[0]), [c.bound for c in clouds if c.bound is not None]))
+    _axis(axes, "y", objectives[1], _up_to(values[1], limits[1]))
     axes.grid(True)
     axes.set_title(title or "Designs", pad=8)
-    figure.legend(loc="outside lower center", ncols=3, columnspacing=1.4)
+    hidden = sum(int(np.sum(np.any(cloud.values > limits, axis=1))) for cloud in clouds)
+    made = figure.legend(loc="outside lower center", ncols=3, columnspacing=1.4)
+    if hidden:
+        made.set_title(f"{hidden} of {sum(len(cloud.values) for cloud in clouds)} designs lie beyond the axes")
+        made.get_title().set(color=style.MUTED, fontsize=8.5)
     return figure
+
+
+def _limit(clouds: Sequence[Cloud], marks: Sequence[Mark], which: int) -> float:
+    """Return the value up to which an axis reaches: half as much again as the worst design of a front, or that is marked."""
+    worst = [cloud.values[cloud.front, which].max(initial=0.0) for cloud in clouds]
+    return 1.5 * max([*worst, *(value for mark in marks for value in mark.values[which : which + 1])])
+
+
+def _up_to(values: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
+    return values[values <= limit]
 
 
 def _draw_mark(axes: "Axes", mark: Mark, objective: Objective) -> None:
@@ -133,8 +149,9 @@ def progress(
         )
     if bound is not None:
         axes.axhline(bound, color=BOUND, linewidth=1.4, linestyle="--", label=f"lower bound {show(bound, objective.unit)}")
-    finite = values[np.isfinite(values)]
-    _axis(axes, "y", objective, np.concatenate([finite, [m.values[0] for m in marks], [] if bound is None else [bound]]))
+    reference = [float(np.nanmin(values)), *(mark.values[0] for mark in marks)]
+    near = _up_to(values[np.isfinite(values)], 3 * max(reference))
+    _axis(axes, "y", objective, np.concatenate([near, reference, [] if bound is None else [bound]]))
     axes.set_xlim(0, len(values) + 1)
     axes.set_xlabel("trial")
     axes.grid(True, axis="y")

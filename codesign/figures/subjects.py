@@ -106,7 +106,8 @@ def _breakdown(request: "Request") -> "Figure":
     """Draw a bar a timeline, each followed by the published bar of the same place."""
     published = _published(request)
     several = _several(request)
-    ours = [bar_of(_label(replayed, several), views.timeline_shares(replayed)) for replayed in several]
+    labels = request.labels or [_label(replayed, several) for replayed in several]
+    ours = [bar_of(label, views.timeline_shares(replayed)) for label, replayed in zip(labels, several, strict=True)]
     bars = [bar for pair in zip_longest(ours, published) for bar in pair if bar is not None]
     return breakdown(bars, request.title or "Kernel time by phase and family")
 

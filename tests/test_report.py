@@ -1,0 +1,123 @@
+"""Is the report page whole, self-contained, and does it say what it should?"""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import codesign as cd
+from codesign.html_report import LARGE_BYTES, figure_html, table_html
+from traces.recordings import load_recorded
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Collects what a page links to, its texts by tag, and whether its tags nest."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.texts: dict[str, list[str]] = {}
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.links += [str(value) for name, value in attrs if name in ("src", "href", "data", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and data.strip():
+            self.texts.setdefault(self.open[-1], []).append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def trace() -> cd.Trace:
+    return load_recorded("ferminet-lih-a5000")
+
+
+@pytest.fixture(scope="module")
+def page(trace: cd.Trace) -> Page:
+    machine = cd.machine("a5000+aim-fp32")
+    timeline = cd.replay(trace, machine)
+    result = cd.explore(trace, machine, trials=4, seed=1)
+    items = ["# A heading", "A text with <b> & more.", trace, timeline, result, machine, ("A table", ("name", "value"), [("x", "1.5")])]
+    return Page(cd.report(items, title="A <title>"))
+
+
+def test_the_page_needs_nothing_beside_itself(page: Page) -> None:
+    assert page.links
+    assert all(link.startswith("data:image/") for link in page.links)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not any("url(" in text or "@import" in text for text in page.texts["style"])
+
+
+def test_every_figure_has_words_that_stand_for_it(page: Page) -> None:
+    words = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert len(words) == 5
+    assert all(words)
+    assert any("hypothetical" in str(text) for text in words)
+
+
+def test_what_users_write_is_escaped(page: Page) -> None:
+    assert page.texts["h1"] == ["A <title>"]
+    assert page.texts["h2"] == ["A heading"]
+    assert "A text with <b> & more." in " ".join(page.texts["p"])
+
+
+def test_the_tables_say_what_was_computed(page: Page) -> None:
+    captions = " | ".join(page.texts["caption"])
+    for wanted in ("Share of kernel time", "Designs that no other beats", "numbers are assumptions", "What a device cannot run", "A table"):
+        assert wanted in captions
+    assert "library call getrf" in page.texts["td"]
+    assert any("numbers with their sources" in text for text in page.texts["summary"])
+
+
+def test_columns_of_numbers_are_aligned_to_the_right() -> None:
+    cells = Page(table_html(("name", "ms"), [("a", "1.0"), ("b", "—")]))
+    kinds = [attributes.get("class") for tag, attributes in cells.tags if tag in ("th", "td")]
+    assert kinds == [None, "number"] * 3
+
+
+def test_a_page_is_written_whole(tmp_path: Path, trace: cd.Trace) -> None:
+    path = tmp_path / "page.html"
+    page = cd.report([trace], path)
+    assert path.read_text(encoding="utf-8") == page
+    assert page.startswith("<!DOCTYPE html>")
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_anything_that_shows_itself_in_a_notebook_may_stand_on_the_page() -> None:
+    class Own:
+        def _repr_html_(self) -> str:
+            return "<em>own</em>"
+
+    assert "<em>own</em>" in cd.report([Own()])
+
+
+@pytest.mark.parametrize("item", [3, object(), ("only", "two")])
+def test_what_cannot_be_shown_is_an_error(item: Any) -> None:
+    with pytest.raises(cd.errors.CodesignError, match="a report takes traces"):
+        cd.report([item])
+
+
+def test_a_figure_of_very_many_parts_is_drawn_in_pixels() -> None:
+    from matplotlib.figure import Figure
+
+    small, large = Figure(), Figure()
+    small.subplots().plot([0, 1])
+    axes = large.subplots()
+    for number in range(3000):
+        axes.plot([0, 1], [number, number + 1])
+    assert "data:image/svg+xml;" in figure_html(small)
+    assert "data:image/png;" in figure_html(large)
+    assert len(figure_html(large)) < 2 * LARGE_BYTES
