@@ -4,7 +4,7 @@ Launches by a documented rule, since the libraries are closed:
 
 - matrix product (cublasLt): 1 (a split along k would add a reduction; which shapes split is not known without the GPU).
 - triangular solve: 1; batched, 3: XLA's thunk fills two arrays of pointers before cublasTrsmBatched
-  (https://github.com/openxla/xla/blob/main/xla/service/gpu/triangular_solve_thunk.cc).
+  (https://github.com/openxla/xla/blob/main/xla/backends/gpu/runtime/triangular_solve_thunk.cc).
 - getrf: batched (more than one square matrix, n / batch <= 128), 2 up to n = 32: pointers, then one cublasGetrfBatched kernel that
   holds a matrix on chip; above, 1 + 3 a panel of 32 columns (panel, triangular solve, update). Not batched: 3 a panel and matrix
   (https://github.com/jax-ml/jax/blob/main/jaxlib/gpu/solver_kernels_ffi.cc chooses).
