@@ -10,6 +10,7 @@ pytest.importorskip("deepqmc", reason="needs the extra nnvmc")
 import jax
 import jax.numpy as jnp
 
+from traces.workloads import Program
 from traces.workloads.molecules import molecules
 from traces.workloads.nnvmc import local_energy, sampling
 from traces.workloads.numerics import numerics
@@ -60,10 +61,25 @@ def test_the_local_energy_of_a_gaussian_is_its_closed_form(laplacian: str) -> No
     np.testing.assert_allclose(energies, kinetic + potential(r), rtol=2e-5, atol=2e-4)
 
 
+def test_a_program_runs_with_arguments_that_a_seed_decides() -> None:
+    parts = gaussian()
+
+    def initial(seed: int) -> tuple[Any, ...]:
+        r = jax.random.normal(jax.random.PRNGKey(seed), (WALKERS, 4, 3))
+        return jnp.float32(EXPONENT), {"R": jnp.tile(parts.nuclei, (WALKERS, 1, 1)), "r": r, "mol_idx": jnp.zeros(WALKERS, int)}
+
+    program = Program("energy", "laplacian", local_energy(parts), initial, "highest", x64=False, stage_rules=())
+    one, again, other = (program.arguments(seed) for seed in (0, 0, 1))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), program.shapes()) == jax.tree.map(lambda x: (x.shape, x.dtype), one)
+    np.testing.assert_array_equal(one[1]["r"], again[1]["r"])
+    assert not np.array_equal(one[1]["r"], other[1]["r"])
+    assert program.run(*one).shape == (WALKERS,)
+
+
 def walk(parts: System, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Run the sampling program again and again: squared coordinates [steps, walkers, electrons, 3], acceptance [steps]."""
-    sample, a = jax.jit(sampling(parts)), jnp.float32(EXPONENT)
-    state, squares, acceptance = parts.sampler.init(jax.random.PRNGKey(1), a, WALKERS, parts.nuclei), [], []
+    sample, a, squares, acceptance = jax.jit(sampling(parts)), jnp.float32(EXPONENT), [], []
+    state = jax.jit(lambda key: parts.sampler.init(key, a, WALKERS, parts.nuclei))(jax.random.PRNGKey(1))
     for key in jax.random.split(jax.random.PRNGKey(2), steps):
         state, configuration, statistics = sample(a, state, parts.nuclei, key)
         squares.append(np.asarray(configuration["r"]) ** 2)
@@ -73,9 +89,9 @@ def walk(parts: System, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(("sampler", "target"), [("metropolis", 0.525), ("langevin", 0.57)])
 def test_walkers_are_distributed_as_the_square_of_the_wave_function(sampler: str, target: float) -> None:
-    squares, acceptance = walk(gaussian(sampler), steps=80)
-    settled = squares[30:].mean(axis=(0, 2, 3))  # a mean square of each walker: walkers are independent of each other
+    squares, acceptance = walk(gaussian(sampler), steps=50)
+    settled = squares[20:].mean(axis=(0, 2, 3))  # a mean square of each walker: walkers are independent of each other
     error = settled.std(ddof=1) / np.sqrt(WALKERS)
     assert error < 0.01
     assert abs(settled.mean() - 1 / (2 * EXPONENT)) < 4 * error
-    assert acceptance[30:].mean() == pytest.approx(target, abs=0.03), "the step size is adapted until this share is accepted"
+    assert acceptance[20:].mean() == pytest.approx(target, abs=0.03), "the step size is adapted until this share is accepted"

@@ -1,0 +1,187 @@
+"""Are the shipped traces complete, what a fresh capture gives, and what was published about these programs?"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from traces import Trace, record, registry
+from traces.errors import CaptureError, TraceError
+from traces.files import save
+from traces.record import Recording, recordings
+from traces.recordings import FOLDER, load_recorded, recorded_traces
+from traces.workloads.molecules import molecules
+
+PARAMETERS = {"ferminet": 744_800, "default": 230_799}  # of the network on CH4, 4 bytes each
+
+PUBLISHED = {
+    ("ferminet", "a5000"): {"sampling": (81, 639), "laplacian": (201, 2521)},
+    ("ferminet", "a100-sxm-40gb"): {"sampling": (81, None), "laplacian": (199, None)},
+    ("ferminet", "h200"): {"sampling": (80, None), "laplacian": (194, None)},
+    ("default", "a5000"): {"sampling": (131, 1139), "laplacian": (491, 6639)},
+    ("default", "a100-sxm-40gb"): {"sampling": (135, None), "laplacian": (497, None)},
+    ("default", "h200"): {"sampling": (131, None), "laplacian": (484, None)},
+}
+"""Instructions that launch, and launches, on CH4: counted in XLA's optimised HLO by other means (docs/workloads.md)."""
+
+TEMPORARY_MIB = {
+    "ferminet": {"LiH": 163, "CH4": 570, "C2H6": 1629, "C4H4": 3556},
+    "default": {"LiH": 177, "CH4": 910, "C2H6": 2908, "C4H4": 6796},
+}
+"""XLA's own count of temporary memory of the local energy on the A5000 (docs/workloads.md)."""
+
+EVERY = [pytest.param(r, id=r.name) for r in recordings()]
+
+
+@pytest.fixture(scope="module")
+def traces() -> dict[str, Trace]:
+    return {name: load_recorded(name) for name in recorded_traces()}
+
+
+def test_every_workload_molecule_and_target_is_there_in_few_bytes() -> None:
+    assert recorded_traces() == sorted(r.name for r in recordings())
+    assert len(recordings()) == 24
+    assert sum(r.path.stat().st_size for r in recordings()) < 10e6
+
+
+@pytest.mark.parametrize("recording", EVERY)
+def test_a_manifest_says_how_to_make_the_trace_again(recording: Recording, traces: dict[str, Trace]) -> None:
+    manifest = traces[recording.name].manifest
+    assert manifest["captured"]["command"] == recording.command
+    assert (manifest["program"], manifest["target"]) == (recording.workload, recording.target)
+    assert (manifest["batch"], manifest["precision"], manifest["x64"]) == (1024, "highest", False)
+    assert manifest["options"] == registry.get("workloads", recording.workload).settings(molecule=recording.molecule)
+    assert {"jax", "jaxlib", "jax-cuda12-pjrt", "deepqmc", "folx"} <= set(manifest["versions"])
+    assert str(Path.home()) not in json.dumps(manifest)
+    assert "/tmp" not in json.dumps(manifest)
+
+
+@pytest.mark.parametrize("recording", EVERY)
+def test_loops_run_ten_steps_and_once_a_coordinate(recording: Recording, traces: dict[str, Trace]) -> None:
+    regions = traces[recording.name].regions
+    loops = regions["kind"] == "loop"
+    assert list(regions["trip_count"][loops]) == [10, 3 * molecules()[recording.molecule].electrons]
+    assert set(regions["condition"]) == {"host"}
+
+
+@pytest.mark.parametrize("recording", EVERY)
+def test_phase_and_stage_are_known(recording: Recording, traces: dict[str, Trace]) -> None:
+    trace = traces[recording.name]
+    moved = trace.executions * trace.kernels["bytes_unique"]
+    assert set(trace.kernels["phase"]) == {"sampling", "laplacian"}
+    assert set(trace.kernels["stage"]) - {""} == {"A", "B", "C", "D", "E", "sampler"}
+    assert moved[trace.kernels["stage"] == ""].sum() < 0.01 * moved.sum()
+
+
+@pytest.mark.parametrize("recording", EVERY)
+def test_the_local_energy_reads_the_walkers_that_sampling_wrote(recording: Recording, traces: dict[str, Trace]) -> None:
+    trace = traces[recording.name]
+    walkers = f"1024x{molecules()[recording.molecule].electrons}x3"
+    fed = np.flatnonzero((trace.tensors["name"] == "output[1]['r']") & (trace.tensors["shape"] == walkers))
+    assert len(fed) == 1
+    reading = (trace.accesses["tensor"] == fed[0]) & ~trace.access_writes
+    assert "laplacian" in set(trace.kernels["phase"][trace.accesses["kernel"][reading]])
+
+
+def instructions(trace: Trace, phase: str) -> tuple[int, int]:
+    """Return HLO instructions that launch, and their launches: rows but the copies that a library call makes of its operand."""
+    rows = trace.kernels["phase"] == phase
+    name, is_copy, times = trace.kernels["name"][rows], trace.kernels["launch_kind"][rows] == "copy", trace.executions[rows]
+    chosen = ~(is_copy & np.isin(name, name[~is_copy]))
+    return int(chosen.sum()), int(times[chosen].sum())
+
+
+@pytest.mark.parametrize(("workload", "target"), PUBLISHED)
+def test_methane_has_as_many_kernels_as_published(workload: str, target: str, traces: dict[str, Trace]) -> None:
+    trace = traces[f"{workload}-ch4-{target}"]
+    for phase, (static, dynamic) in PUBLISHED[workload, target].items():
+        found = instructions(trace, phase)
+        assert found == (static, dynamic or found[1])
+
+
+@pytest.mark.parametrize("molecule", [m.lower() for m in molecules()])
+@pytest.mark.parametrize("workload", ["ferminet", "default"])
+def test_the_compiler_needs_as_much_memory_as_published(workload: str, molecule: str, traces: dict[str, Trace]) -> None:
+    """The published number is temporary memory; the manifest's counts parameters, walkers and energies as well."""
+    trace = traces[f"{workload}-{molecule}-a5000"]
+    laplacian = np.isin(
+        np.arange(len(trace.tensors)), trace.accesses["tensor"][trace.kernels["phase"][trace.accesses["kernel"]] == "laplacian"]
+    )
+    kept = laplacian & np.isin(trace.tensors["kind"], ("parameter", "output"))
+    temporary = trace.manifest["memory"]["local_energy"]["compiler_allocated_bytes"] - trace.tensors["bytes"][kept].sum()
+    published = next(mib for name, mib in TEMPORARY_MIB[workload].items() if name.lower() == molecule)
+    assert temporary / 2**20 == pytest.approx(published, rel=0.01)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(TraceError, match="there is no recorded trace 'ferminet-ch4-a500'; did you mean 'ferminet-ch4-a5000'"):
+        load_recorded("ferminet-ch4-a500")
+
+
+def test_the_smallest_captured_afresh_is_the_shipped_one(traces: dict[str, Trace]) -> None:
+    pytest.importorskip("deepqmc", reason="needs the extra nnvmc")
+    pytest.importorskip("jax_plugins.xla_cuda12", reason="needs the extra xla-gpu")
+    from arch import machine
+
+    fresh = registry.get("workloads", "ferminet").capture(machine("a5000").target, molecule="LiH")
+    shipped = traces["ferminet-lih-a5000"]
+    for name, table in shipped.tables.items():
+        for column in table.columns:
+            np.testing.assert_array_equal(fresh.tables[name][column], table[column], err_msg=f"{name}.{column}")
+    assert fresh.content_hash == shipped.content_hash
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the recorder write into an empty folder."""
+    folder = tmp_path / "traces" / "recorded"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(record, "FOLDER", folder)
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    return folder
+
+
+def test_the_recorders_command_is_one_a_user_can_give() -> None:
+    one = Recording("ferminet", "CH4", "a100-sxm-40gb")
+    assert one.name == "ferminet-ch4-a100-sxm-40gb"
+    expected = "codesign capture ferminet --molecule CH4 --target a100-sxm-40gb -o traces/recorded/ferminet-ch4-a100-sxm-40gb.trace"
+    assert one.command == expected
+
+
+def test_the_recorder_goes_on_where_it_stopped(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, traces: dict[str, Trace]) -> None:
+    made: list[str] = []
+
+    def capture(recording: Recording) -> None:
+        made.append(recording.name)
+        shutil.copy(FOLDER / recording.path.name, elsewhere)
+
+    monkeypatch.setattr(record, "record", capture)
+    done, stale, damaged, absent = (Recording("ferminet", m, "a5000") for m in molecules())
+    current = traces[done.name]
+    current.manifest["captured"] |= {"sources": record.sources_hash()}
+    save(current, done.path)
+    other = traces[stale.name]
+    other.manifest["captured"] |= {"sources": "those of another day"}
+    save(other, stale.path)
+    damaged.path.write_bytes(b"half a trace")
+    assert record.main(["--only", "ferminet-*-a5000"]) == 0
+    assert made == [stale.name, damaged.name, absent.name]
+    made.clear()
+    assert record.main(["--only", "ferminet-lih-a5000", "--force"]) == 0
+    assert made == [done.name]
+
+
+def test_the_recorder_says_what_failed(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    assert record.main(["--only", "ferminet-lih-a5000"]) == 2
+    assert "`codesign capture ferminet --molecule LiH" in caplog.text
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_pattern_that_fits_nothing_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"no recorded trace has a name like 'ferminet-ch4-a500'; did you mean 'ferminet-ch4-a5000'"):
+        recordings("ferminet-ch4-a500")
+    assert record.main(["--only", "nothing"]) == 2
