@@ -4,12 +4,15 @@ import numpy as np
 
 from codesign.engine import events, stepping
 from codesign.engine.list_schedule import (
-    BOUND_PS, BUSY, CONTENTION, FINE, LAUNCHES, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS, WAITED,
+    BOUND_PS, BUSY, CONTENTION, FINE, LAUNCHES, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS, STUCK, WAITED,
     Contention, Log, State, Tape, largest_demands, make_tape, new_state, run_stretch,
 )  # fmt: skip
 from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Loops, Operations, Program, Records, Run
 from traces.compiled import compiled
 from traces.errors import TraceError
+
+FIRST_ROOM = 2048
+"""Instances that may wait in a queue at first; more room is made when needed."""
 
 
 def run(program: Program, *, step_over: bool = True, record: bool = True) -> Run:
@@ -21,7 +24,7 @@ def run(program: Program, *, step_over: bool = True, record: bool = True) -> Run
     ops, loops, hardware = program.ops, program.loops, program.hardware
     clock = _in_order(ops, loops, hardware, step_over, _no_log(), False)
     if clock[STATUS] == CONTENTION:
-        return events.run(program, step_over=step_over, record=record)
+        return _by_events(program, step_over, record)
     _check(clock)
     records = None
     if record:
@@ -33,7 +36,29 @@ def run(program: Program, *, step_over: bool = True, record: bool = True) -> Run
     return Run(time, int(clock[BOUND_PS]), elapsed, int(clock[LAUNCHES]), int(clock[STEPPED]), records)
 
 
+def _by_events(program: Program, step_over: bool, record: bool) -> Run:
+    """Replay event by event."""
+    ops, loops, hardware = program.ops, program.loops, program.hardware
+    room = FIRST_ROOM
+    while True:
+        board = events.replay(ops, loops, hardware, step_over, _no_log(), False, room)
+        if board.clock[STATUS] != events.FULL:
+            break
+        room *= 4
+    clock = board.clock
+    _check(clock)
+    records = None
+    if record:
+        log = _room(int(clock[RUN]), int(clock[STEPS]))
+        events.replay(ops, loops, hardware, step_over, log, True, room)
+        records = Records(log.op, log.start, log.stop, *(column.copy() for column in log.steps.T))
+    elapsed = board.elapsed.astype(np.float64)
+    return Run(int(clock[events.TIME]), int(clock[BOUND_PS]), elapsed, int(clock[LAUNCHES]), int(clock[STEPPED]), records)
+
+
 def _check(clock: Ints) -> None:
+    if clock[STATUS] == STUCK:
+        raise TraceError("every operation must come to its end, but some wait for a resource that others claim as a whole, in a circle")
     if clock[STATUS] == OVERFLOW:
         raise TraceError(f"a replay must end before {LIMIT_PS / PS:.3g} s, but this one runs longer: check the trip counts")
 

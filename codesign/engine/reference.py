@@ -10,6 +10,7 @@ computed anew. A user's own processes run beside them::
     Simulation(program).run(visitor)
 """
 
+from bisect import insort
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from math import ceil, inf
@@ -23,6 +24,8 @@ from traces.errors import TraceError
 
 SETTLE = 2
 """Priority of the computation of shares: after all other events of the same time (SimPy's are 0 and 1)."""
+
+STUCK_MESSAGE = "every operation must come to its end, but some wait for a resource that others claim as a whole, in a circle"
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -47,6 +50,7 @@ class Stream:
     demands: list[tuple[str, float]]
     claims: list[tuple[str, float]]
     done: simpy.Event
+    order: int
     rate: float = -1.0
     since: int = 0
     finish: float = inf
@@ -61,11 +65,14 @@ class Shared:
     running: list[Stream] = field(default_factory=list)
     settling: bool = False
 
-    def use(self, duration: int, uses: dict[str, float], claims: dict[str, float] | None = None) -> simpy.Event:
-        """Move ``uses`` bytes in what takes ``duration`` ps alone; return the event of its end."""
+    def use(self, duration: int, uses: dict[str, float], claims: dict[str, float] | None = None, order: int = 1 << 30) -> simpy.Event:
+        """Move ``uses`` bytes in what takes ``duration`` ps alone; return the event of its end.
+
+        ``order`` (a queue's number) fixes in which order claims are summed, so that rounding is the same everywhere.
+        """
         demands = [(name, min(moved / duration, self.capacity[name])) for name, moved in uses.items() if moved > 0]
-        stream = Stream(float(duration), demands, list((claims or {}).items()), self.env.event(), since=self.env.now)
-        self.running.append(stream)
+        stream = Stream(float(duration), demands, list((claims or {}).items()), self.env.event(), order, since=self.env.now)
+        insort(self.running, stream, key=lambda other: other.order)
         self._changed()
         return stream.done
 
@@ -108,16 +115,18 @@ class Shared:
         timeout.callbacks.append(end)
 
     def _shares(self, name: str) -> dict[int, float]:
-        """Fill the demands on one resource from the smallest up: none gets more than it asks, all others the same."""
+        """Fill the demands on one resource from the smallest up; those that cannot be filled get the same."""
         claimed = sum(claim for stream in self.running for n, claim in stream.claims if n == name)
-        left = self.capacity[name] * max(0.0, 1.0 - claimed)
-        users = sorted(((demand, i) for i, stream in enumerate(self.running) for n, demand in stream.demands if n == name))
-        shares: dict[int, float] = {}
-        for served, (demand, i) in enumerate(users):
-            share = min(demand, left / (len(users) - served))
-            shares[id(self.running[i])] = share
-            left -= share
-        return shares
+        left, level = self.capacity[name] * max(0.0, 1.0 - claimed), inf
+        users = [(demand, stream) for stream in self.running for n, demand in stream.demands if n == name]
+        asked = sorted(demand for demand, _ in users)
+        for served, demand in enumerate(asked):
+            fair = left / (len(asked) - served)
+            if demand > fair:
+                level = fair
+                break
+            left -= demand
+        return {id(stream): min(demand, level) for demand, stream in users}
 
 
 class Queue:
@@ -161,7 +170,7 @@ class Queue:
         if step.leaves:
             self.room.get(1)
         if step.shared:
-            yield self.simulation.shared.use(step.duration, step.uses, step.claims)
+            yield self.simulation.shared.use(step.duration, step.uses, step.claims, step.queue)
         else:
             yield self.env.timeout(step.duration)
         instance.end = self.free = self.env.now
@@ -206,10 +215,13 @@ class Simulation:
         host = self.env.process(self._host())
         for visitor in visitors:
             self.env.process(visitor(self))
-        self.env.run(until=host)
-        pending = [instance.done for instance in self.log if instance.end < 0]
-        if pending:
-            self.env.run(until=simpy.AllOf(self.env, pending))
+        try:
+            self.env.run(until=host)
+            pending = [instance.done for instance in self.log if instance.end < 0]
+            if pending:
+                self.env.run(until=simpy.AllOf(self.env, pending))
+        except RuntimeError as error:  # SimPy: no event is left, but not all has ended
+            raise TraceError(STUCK_MESSAGE) from error
         if self.env.now > LIMIT_PS:
             raise TraceError(f"a replay must end before {LIMIT_PS / PS:.3g} s, but it ended at {self.env.now / PS:.3g} s: check the trip counts")
         return _summary(self.program, self.log)
