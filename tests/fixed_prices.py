@@ -115,7 +115,10 @@ def toy_costs(duration_us: Any, refused: Any = None) -> CostTable:
 
 @st.composite
 def random_traces(draw: st.DrawFn, kernels: int = 5, depth: int = 2, trips: int = 4) -> Trace:
-    """Any nest of loops around up to ``kernels`` kernels that read and write a few tensors, some of which share an allocation."""
+    """Any nest of loops around up to ``kernels`` kernels that read and write a few tensors, some of which share an allocation.
+
+    Lifetimes span the whole trace: a loop may carry any of them.
+    """
     toy = Toy()
     names = [f"t{i}" for i in range(draw(st.integers(1, 4)))]
     for i, name in enumerate(names):
@@ -134,4 +137,7 @@ def random_traces(draw: st.DrawFn, kernels: int = 5, depth: int = 2, trips: int 
             nested -= 1
     for _ in range(nested):
         toy.__exit__()
+    for tensor in toy.tensors.values():  # allocations that any later launch may read, in whatever loop
+        tensor["first_kernel"] = -1 if tensor["kind"] == "parameter" else 0
+        tensor["last_kernel"] = len(toy.kernels) - 1 if tensor["kind"] == "temporary" else -1
     return toy.build()
