@@ -32,7 +32,7 @@ def example_trace(kernels: int = 40, seed: int = 0, dtype: str = "f32", opcodes:
     size = rng.integers(1, 2**20, tensors) * 4
     used = rng.integers(0, tensors, (kernels, 3))
     moved = size[used].astype(np.float64)
-    root = {"parent": [-1], "kind": ["sequence"], "name": ["root"], "trip_count": [1], "condition": ["host"]}
+    root: dict[str, Any] = {"parent": [-1], "kind": ["sequence"], "name": ["root"], "trip_count": [1], "condition": ["host"]}
     return Trace(
         Table.build("kernels", _kernels(rng, family, dtype, opcodes, moved)),
         Table.build(
