@@ -47,7 +47,7 @@ record: install
 constraints:
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
 	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check -e '.[xla-gpu,nnvmc,torch,dev]'
-	build/constraints/bin/python -m pip freeze --exclude-editable | sed -E 's/ @ .*//; s/\+[A-Za-z0-9.]+$$//' | grep -E '^[A-Za-z0-9._-]+==' > constraints.tmp
+	build/constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable | sed -E 's/ @ .*//; s/\+[A-Za-z0-9.]+$$//' | grep -E '^[A-Za-z0-9._-]+==' > constraints.tmp
 	mv constraints.tmp constraints.txt && rm -rf build/constraints
 
 clean:
