@@ -116,7 +116,7 @@ def test_a_figure_of_very_many_parts_is_drawn_in_pixels() -> None:
     small, large = Figure(), Figure()
     small.subplots().plot([0, 1])
     axes = large.subplots()
-    for number in range(3000):
+    for number in range(1200):
         axes.plot([0, 1], [number, number + 1])
     assert "data:image/svg+xml;" in figure_html(small)
     assert "data:image/png;" in figure_html(large)
