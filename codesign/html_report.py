@@ -30,8 +30,10 @@ table { border-collapse: collapse; margin: 0.8rem 0; font-size: 0.9rem; font-var
 caption { text-align: left; color: #555; padding-bottom: 0.3rem; }
 th { text-align: left; border-bottom: 1.5px solid #888; padding: 0.2rem 0.9rem 0.2rem 0; vertical-align: bottom; }
 td { border-bottom: 1px solid #e4e4e4; padding: 0.2rem 0.9rem 0.2rem 0; vertical-align: top; }
-th.number, td.number { text-align: right; }
-figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; } figcaption, .meta { color: #555; font-size: 0.85rem; }
+th.number, td.number { text-align: right; white-space: nowrap; }
+figure { margin: 1rem 0; } figure img { width: 100%; max-width: 54rem; height: auto; }
+figcaption, .meta { color: #555; font-size: 0.85rem; }
+.tables { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
 details { margin: 0.8rem 0; } summary { cursor: pointer; } .scroll { overflow-x: auto; }
 @media print { details[open] summary { display: none; } figure { break-inside: avoid; } }
 """

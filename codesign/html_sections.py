@@ -56,25 +56,30 @@ def _facts(trace: "Trace") -> list[tuple[str, str]]:
 
 def _timeline(timeline: "Timeline") -> str:
     data = timeline.to_dict()
+    totals, *others = rows.timeline_tables(data)
     kinds = [] if timeline.entries is None else ["timeline", "breakdown", *(["memory"] if timeline.memory else [])]
     figures = "".join(figure_html(plot(timeline, kind)) for kind in kinds)
-    return _heading(rows.timeline_title(data)) + _tables(rows.timeline_tables(data)) + figures
+    return _heading(totals.caption) + _beside([totals._replace(caption="Totals"), *others]) + figures
 
 
 def _result(result: "Result") -> str:
-    name = rows.marked(result.machine, result.hypothetical)
+    found, front = rows.result_tables(result.to_dict())
     figure = figure_html(plot(result, default_kind(result)))
-    return _heading(f"{result.program} on {name}: the search") + _tables(rows.result_tables(result.to_dict())) + figure
+    return _heading(found.caption) + _tables([found._replace(caption=""), front]) + figure
 
 
 def _machine(machine: "Machine") -> str:
     devices, parameters, numbers, sources = rows.machine_tables(machine.to_dict())
     folded = f"<details><summary>{len(numbers.rows)} numbers with their sources</summary>{_tables([numbers, sources])}</details>"
-    return _heading(rows.marked(machine.id, machine.hypothetical)) + _tables([devices, parameters]) + folded
+    return _heading(devices.caption) + _tables([devices._replace(caption=""), parameters]) + folded
 
 
 def _tables(parts: "Sequence[rows.Rows]") -> str:
     return "".join(table_html(part.columns, part.rows, part.caption) for part in parts)
+
+
+def _beside(parts: "Sequence[rows.Rows]") -> str:
+    return f'<div class="tables">{_tables(parts)}</div>'
 
 
 def _heading(text: str) -> str:

@@ -21,8 +21,8 @@ def timeline_tables(timeline: dict[str, Any]) -> list[Rows]:
     tables = [
         Rows(timeline_title(timeline), ("", ""), _totals(timeline)),
         Rows("Queues", ("device or link", "busy", "hand-over", "idle"), devices + links),
-        Rows("Share of kernel time", ("by", "name", "%"), _shares(timeline)),
-        Rows("What a device cannot run, as a share of the kernel time on the first", ("device", "reason", "%"), _refused(timeline)),
+        *_shares(timeline),
+        Rows("What a device cannot run", ("device", "reason", "% of kernel time"), _refused(timeline)),
     ]
     return [table for table in tables if table.rows]
 
@@ -50,8 +50,11 @@ def _totals(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-def _shares(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
-    return [(by, name, percent(share)) for by, group in timeline["shares"].items() for name, share in group.items()]
+def _shares(timeline: dict[str, Any]) -> list[Rows]:
+    return [
+        Rows("Share of kernel time", (by, "%"), [(name, percent(share)) for name, share in group.items()])
+        for by, group in timeline["shares"].items()
+    ]
 
 
 def _refused(timeline: dict[str, Any]) -> list[tuple[str, ...]]:

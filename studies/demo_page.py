@@ -76,6 +76,6 @@ def page(outcome: Outcome, figures: "dict[str, Figure]") -> list[object]:
     items += ["# What bounds the kernels", figures["roofline"]]
     items += ["# What processing in memory could do", AIM, figures["pareto"], *outcome.results]
     items += ["# The best design that was found", figures["timeline"], figures["memory"]]
-    items += ["# All kernels of low intensity on the PIM", OFFLOADED, figures["timeline-offloaded"], outcome.offloaded]
+    items += ["# All kernels of low intensity on the PIM", OFFLOADED, outcome.offloaded]
     items += ["# The replays on the GPU", *outcome.replays.values(), "# The traces", *outcome.traces.values()]
     return [*items, "# The machines and where their numbers come from", *(cd.machine(name) for name in (GPU, *MACHINES))]

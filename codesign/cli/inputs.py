@@ -27,7 +27,7 @@ def load_trace(path: Path) -> "Trace":
 
 
 def build_machine(name: str, settings: list[str] | None) -> "Machine":
-    """Return the machine of a name, its parameters changed by NAME=VALUE (SI, or with a unit). Raises MachineError with the nearest names."""
+    """Return the machine of a name, its parameters changed by NAME=VALUE (SI, or with a unit). Raises MachineError."""
     from arch.build import machine
 
     return machine(name).with_(**parse_settings(settings))

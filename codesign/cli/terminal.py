@@ -75,7 +75,7 @@ def quiet_output() -> Iterator[None]:
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[int, int, float | None], None]]:
-    """Give a function (done, total, best so far in SI units) that moves a bar on standard error; where that is no terminal, nothing shows."""
+    """Give a function (done, total, best so far in SI units) that moves a bar on standard error, if that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("best {task.fields[best]}"))

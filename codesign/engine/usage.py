@@ -12,8 +12,10 @@ from traces.errors import CapacityError
 if TYPE_CHECKING:
     from traces.trace import Trace
 
+WRITTEN_OUT = 200_000
+"""A run of no more launches than this is written out whole."""
 COPIES = 8
-"""How often a stretch that was stepped over is written out: its operations reach into fewer later iterations than this."""
+"""In a longer one: how often a stretch that was stepped over is written out: its operations reach into fewer later iterations than this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +33,8 @@ class Usage:
 
 
 def usage(program: Program, records: Records) -> dict[str, Usage]:
-    """Return the use of each memory over time, releases before takes at one moment; repeated stretches a few times each."""
-    instances = expand(records, COPIES)
+    """Return the use of each memory over time, releases before takes at one moment; of long runs repeated stretches a few times each."""
+    instances = expand(records, None if program.launches <= WRITTEN_OUT else COPIES)
     change, time = _moments(program.changes, instances, len(program))
     return {name: _of_memory(memory, program, change, time) for memory, name in enumerate(program.memories)}
 

@@ -106,7 +106,7 @@ def operations(timeline: "Timeline", labels: dict[str, str] | None = None) -> Op
 
 
 def fillings(timeline: "Timeline") -> list[Filling]:
-    """Return each memory of a timeline over time; iterations that repeat are there a few times only. Raises CodesignError if not kept."""
+    """Return each memory of a timeline over time; iterations of very long runs a few times only. Raises CodesignError if not kept."""
     if not timeline.memory:
         raise CodesignError("memory over time is kept by replay(..., record=True) but not in files; replay the trace to draw it")
     return [Filling(name, used.time_s, used.bytes.astype(np.float64)) for name, used in timeline.memory.items()]
