@@ -110,7 +110,7 @@ class Designer:
         if policy == "intensity-threshold":
             return [{POLICY: policy, "threshold": self.space.threshold.clip(1.0)}]
         if policy == "cut-points":
-            return [{POLICY: policy, "bytes_weight": self.space.bytes_weight.clip(share)} for share in (1.0, 0.1, 0.01)]
+            return [{POLICY: policy, "bytes_weight": self.space.bytes_weight.clip(share)} for share in (1.0, 0.1, 0.01, 0.001)]
         if policy == GROUPS:
             fastest = self.groups.fastest(self.machine, self.priced({})[1], self.trace.executions)
             return [{POLICY: policy} | {GROUP + name: fastest[name] for name in self.choices}]

@@ -95,7 +95,7 @@ class Space:
     machine: Dictionary[str, Range | tuple[float, float]] | None = None
     policies: tuple[str, ...] = ("single-device", "intensity-threshold", "cut-points", GROUPS)
     threshold: Range = Range(0.01, 100.0, log=True)
-    bytes_weight: Range = Range(0.001, 1.0, log=True)
+    bytes_weight: Range = Range(0.0001, 1.0, log=True)
     group_by: tuple[str, ...] = ("phase", "family")
 
     def __post_init__(self) -> None:
