@@ -107,8 +107,8 @@ def sources_hash() -> str:
 
 def _sources(package: Path) -> Iterator[Path]:
     yield from (package / name for name in ("merging.py", "schema.py", "trace.py"))
-    for folder in ("capture", "workloads"):
-        yield from sorted(p for p in (package / folder).rglob("*") if p.suffix in (".py", ".toml"))
+    yield from sorted((package / "capture").glob("*.py"))
+    yield from (package / "workloads" / name for name in ("molecules.toml", "nnvmc.py", "stages.py", "systems.py"))
 
 
 def record(recording: Recording) -> None:
