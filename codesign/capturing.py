@@ -20,36 +20,47 @@ def capture(
     x64: bool | None = None,
     seed: int = 0,
 ) -> "Trace":
-    """Compile a JAX function for a GPU that need not be there, and return the trace of its kernels.
+    """Return the trace of the kernels of a JAX or PyTorch program on a GPU that need not be there.
+
+    A program that has a tensor, module or optimiser of PyTorch among its function and arguments is PyTorch's: its ATen calls are
+    captured on device `meta` (``traces.capture.aten.capture_torch``). Every other one is compiled by JAX for the GPU.
 
     Parameters
     ----------
     function
-        Any function that ``jax.jit`` takes, called as ``function(*args, **kwargs)``.
+        Any function that ``jax.jit`` takes, or a PyTorch function or module, called as ``function(*args, **kwargs)``.
     args, kwargs
-        Arrays or ``jax.ShapeDtypeStruct`` in any pytrees; only shapes and types are used.
+        Arrays or ``jax.ShapeDtypeStruct`` in any pytrees, or tensors, modules and optimisers; only shapes and types are used.
     target
         The id of a GPU in the catalogue such as "a5000", a machine whose GPU is meant, or a CompileTarget of your own.
     trip_counts
         How often loops run whose trip count the compiler cannot know: by the loop's name, or one number for all of them.
     precision
-        Matmul precision as ``jax.default_matmul_precision`` takes it; None is JAX's own default, whatever this process has set.
+        Matmul precision as ``jax.default_matmul_precision`` takes it, or ``torch.set_float32_matmul_precision``; None is the
+        framework's own default, whatever this process has set.
     x64
-        Whether 64-bit types are enabled; None is JAX's own default (they are not).
+        Whether 64-bit types are enabled; None is JAX's own default (they are not). PyTorch always has them.
     seed
         Stored in the manifest; capture itself draws nothing.
 
     Raises
     ------
     CaptureError
-        If the function cannot be compiled, or a loop's trip count is not known (the message names the loop).
+        If the function cannot be compiled or depends on values, a loop's trip count is not known (the message names the loop), or
+        ``trip_counts`` or ``x64`` is given for a PyTorch program.
     MissingExtra
-        If the extra ``xla-gpu`` is not installed.
+        If the extra ``xla-gpu`` (JAX) is not installed.
     MachineError
         If there is no such device.
     """
     from traces.capture import capture as capture_for
+    from traces.capture.aten import capture_torch, is_torch_program
+    from traces.errors import CaptureError
 
+    if is_torch_program(function, args, kwargs):
+        if trip_counts is not None or x64 is not None:
+            raise CaptureError("trip_counts and x64 are for JAX programs, but this one is PyTorch's: leave them out")
+        return capture_torch(function, args, kwargs, compile_target(target), precision=precision, seed=seed)
     return capture_for(
         function, args, kwargs=kwargs, target=compile_target(target), trip_counts=trip_counts, precision=precision, x64=x64, seed=seed
     )

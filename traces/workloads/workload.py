@@ -104,6 +104,22 @@ class Program:
         with self.numerics():
             return jax.jit(self.function)(*arguments)
 
+    def capture(self, target: "CompileTarget", name: str, settings: Mapping[str, Value]) -> "Trace":
+        """Compile the program for ``target``; ``name`` and ``settings`` are the workload's."""
+        from traces.capture import capture
+
+        return capture(
+            self.function,
+            self.shapes(),
+            target=target,
+            precision=self.precision,
+            x64=self.x64,
+            phase=self.phase,
+            program=f"{name}/{self.name}",
+            options=dict(settings),
+            stage_rules=self.stage_rules,
+        )
+
     @contextmanager
     def numerics(self) -> Iterator[None]:
         """Set JAX's matrix-product precision and x64 to what the program declares, in this thread and block only."""
@@ -159,20 +175,8 @@ class Workload:
         return trace
 
     def _captured(self, program: Program, target: "CompileTarget", settings: Mapping[str, Value]) -> "Trace":
-        from traces.capture import capture
-
         log.info("capturing %s of %s (%s) for %s", program.name, self.name, settings, target.id)
-        return capture(
-            program.function,
-            program.shapes(),
-            target=target,
-            precision=program.precision,
-            x64=program.x64,
-            phase=program.phase,
-            program=f"{self.name}/{program.name}",
-            options=dict(settings),
-            stage_rules=program.stage_rules,
-        )
+        return program.capture(target, self.name, settings)
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """Fused attention on a GPU: work, traffic and launch dimensions of PyTorch's flash and memory-efficient kernels.
 
-Flash attention is FlashAttention-2 (Dao, arXiv 2307.08691) as PyTorch carries it (ATen/native/transformers/cuda/flash_attn/flash_api.cpp):
-a block of 128 threads owns 128 rows of the query and passes over all keys and values that its rows see; masked blocks are skipped.
-For inference, where too few blocks would run, keys are split and a second kernel combines the parts (``num_splits_heuristic``); with one row
-of the query the heads that share a key become its rows (``seqlenq_ngroups_swapped``), so that keys are read once a group.
+Flash attention is FlashAttention-2 (Dao, arXiv 2307.08691) as PyTorch carries it
+(ATen/native/transformers/cuda/flash_attn/flash_api.cpp): a block of 128 threads owns 128 rows of the query and passes over all keys
+and values that its rows see; masked blocks are skipped. Where too few blocks would run, keys are split and a second kernel combines
+the parts (``num_splits_heuristic``); with one row of the query the heads that share a key become its rows
+(``seqlenq_ngroups_swapped``), so that keys are read once a group.
 """
 
 import math

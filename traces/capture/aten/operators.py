@@ -78,22 +78,35 @@ def plain(name: str) -> str:
 
 def powers(exponent: float) -> Operator:
     """Return what pow computes for a constant exponent (ATen/native/cuda/PowKernel.cu has these special cases)."""
-    special = {0.5: ("sqrt",), -0.5: ("rsqrt",), 1.0: (), 2.0: ("multiply",), 3.0: ("multiply", "multiply"), -1.0: ("divide",), -2.0: ("multiply", "divide")}
+    special = {
+        0.5: ("sqrt",),
+        -0.5: ("rsqrt",),
+        1.0: (),
+        2.0: ("multiply",),
+        3.0: ("multiply", "multiply"),
+        -1.0: ("divide",),
+        -2.0: ("multiply", "divide"),
+    }
     return Operator("elementwise", special.get(float(exponent), ("power",)))
 
 
 def overwrites(name: str) -> bool:
     """Tell whether the in-place variant does not read what it writes to."""
-    return plain(name) in _sections()["overwrites"]["names"]
+    return plain(name) in set(_sections()["overwrites"]["names"])
+
+
+def launch_rule(name: str) -> str:
+    """Return which rule of ``launch.py`` holds for an operator: 'reductions', 'norms', or ''."""
+    return next((rule for rule, names in _sections()["launch"].items() if plain(name) in names), "")
 
 
 def multi_tensor_launches(lists: int, sizes: Iterable[int]) -> int:
     """Return how many kernels a ``_foreach_`` operator on ``lists`` lists of tensors of ``sizes`` elements launches."""
     rule = _sections()["multi_tensor"]
     sizes = list(sizes)
-    limit = rule["tensors"][min(lists, len(rule["tensors"])) - 1]
-    chunks = sum(-(-size // rule["chunk"]) for size in sizes)
-    return max(1, -(-len(sizes) // limit), -(-chunks // rule["blocks"]))
+    limit = int(rule["tensors"][min(lists, len(rule["tensors"])) - 1])
+    chunks = sum(-(-size // int(rule["chunk"])) for size in sizes)
+    return max(1, -(-len(sizes) // limit), -(-chunks // int(rule["blocks"])))
 
 
 @cache

@@ -1,0 +1,105 @@
+"""``capture_torch``: a PyTorch program, run on device `meta`, as a trace of the kernels that eager mode launches."""
+
+import gc
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from traces.capture.aten.arguments import to_meta
+from traces.capture.aten.kernels import Setting
+from traces.capture.aten.likegpu import like_cuda
+from traces.capture.aten.recorder import RECORDING, Recorder
+from traces.capture.aten.segments import affine_defects
+from traces.capture.aten.tables import assemble
+from traces.capture.scopes import StageRules
+from traces.capture.target import CompileTarget
+from traces.errors import CaptureError
+from traces.trace import Trace
+
+PRECISIONS = {None: "highest", "highest": "highest", "high": "default", "medium": "default", "default": "default"}
+"""torch.set_float32_matmul_precision's names (None is PyTorch's default) and what a kernel's precision column says for FP32 products."""
+
+
+def capture(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    target: CompileTarget,
+    *,
+    precision: str | None,
+    seed: int,
+    phase: str | None,
+    program: str | None,
+    options: Mapping[str, Any] | None,
+    stage_rules: StageRules,
+) -> Trace:
+    """See ``traces.capture.aten.capture_torch``."""
+    if precision not in PRECISIONS:
+        known = ", ".join(repr(p) for p in PRECISIONS if p)
+        raise CaptureError(
+            f"precision of a PyTorch program must be one of {known} (see torch.set_float32_matmul_precision), but got {precision!r}"
+        )
+    name = program or _name(function)
+    recorder = Recorder(name, Setting(PRECISIONS[precision], target.core_count, target.threads_per_core))
+    outputs = _record(recorder, function, args, kwargs, target)
+    manifest = _manifest(name, target, PRECISIONS[precision], seed, dict(options or {}))
+    if defects := affine_defects(recorder):
+        manifest["steps"] = defects
+    return assemble(recorder, outputs, phase, stage_rules, manifest)
+
+
+def _record(
+    recorder: Recorder, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], target: CompileTarget
+) -> set[int]:
+    """Run the program; return the rows of its results, and of whatever else it left behind in its arguments."""
+    moved = to_meta(function, args, kwargs)
+    for name, tensor in moved.named:
+        recorder.memory(tensor, "parameter", name)
+    token = RECORDING.set(recorder)
+    try:
+        with like_cuda(target.compute_capability), recorder:
+            result = moved.function(*moved.args, **moved.kwargs)
+    finally:
+        RECORDING.reset(token)
+    gc.collect()  # what only a reference cycle keeps alive is no result
+    _name_results(recorder, result)
+    outputs = {row for row, memory in enumerate(recorder.memories) if memory.died is None}
+    recorder.finish()
+    return outputs
+
+
+def _name_results(recorder: Recorder, result: Any) -> None:
+    for path, leaf in pytree.tree_flatten_with_path(result)[0]:
+        if isinstance(leaf, Tensor) and leaf.device.type == "meta":
+            memory = recorder.memories[recorder.memory(leaf, "temporary")]
+            if memory.kind == "temporary":
+                memory.name = "output" + pytree.keystr(path)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    named = function if hasattr(function, "__name__") else getattr(function, "func", type(function))
+    return str(getattr(named, "__name__", "program"))
+
+
+def _manifest(program: str, target: CompileTarget, precision: str, seed: int, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "program": program,
+        "target": target.id,
+        "precision": precision,
+        "x64": True,
+        "batch": options.get("batch"),
+        "options": options,
+        "seed": seed,
+        "versions": {"torch": version("torch"), "python": platform.python_version()},
+        "captured": {
+            "how": "ATen calls of eager PyTorch on device meta",
+            "target": target.description,
+            "date": datetime.now(UTC).date().isoformat(),
+            "python": platform.python_version(),
+        },
+    }

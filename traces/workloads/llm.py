@@ -1,0 +1,145 @@
+"""Inference of language models: prefill and greedy decoding, dense and mixtures of experts, weights of 16 to 2 bits.
+
+One program: the prompt of ``batch`` sequences (phase prefill), then ``tokens`` decoding steps (phase decode), on one GPU that holds the
+whole model, as large as that may be. Nothing is allocated: parameters are on device `meta`. Which expert gets how many tokens is drawn from
+a seed, once for all layers of a phase; a real router would ask the host for it in every layer (`nonzero`), which is left out.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from traces.capture.aten.loops import SEGMENTS
+from traces.workloads.llm_shapes import ModelShape, model, models
+from traces.workloads.torch_program import TorchProgram
+from traces.workloads.workload import Option, Program, Value, Workload
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SOURCE = "ours; shape from "
+
+_COMMON = (
+    Option("batch", 8, "sequences that are decoded together"),
+    Option("prompt", 512, "tokens of each prompt"),
+    Option("tokens", 128, "decoding steps; 0: prefill only", at_least=0),
+    Option("prefill", "yes", "whether the trace has the prefill; without it the cache holds the prompt already", choices=("yes", "no")),
+    Option(
+        "weights", "fp16", "type of the linear layers' weights; activations and cache are fp16", choices=("fp16", "int8", "int4", "ternary")
+    ),
+    Option("segments", SEGMENTS, "loops that stand for the decoding steps, each with the sizes of its middle"),
+)
+_MIXTURE = (
+    Option("routing", "uniform", "probability of the experts: equal, or 1 / rank (Zipf)", choices=("uniform", "zipf")),
+    Option("seed", 0, "of the draw of experts", at_least=0),
+)
+
+
+def histogram(shape: ModelShape, tokens: int, routing: str, seed: int) -> list[list[int]]:
+    """Return, for each expert, the tokens (0 to tokens - 1) that choose it; each token draws ``top_k`` different experts."""
+    weight = 1.0 / np.arange(1, shape.experts + 1) if routing == "zipf" else np.ones(shape.experts)
+    noise = np.random.default_rng(seed).gumbel(size=(tokens, shape.experts))
+    chosen = np.argsort(-(np.log(weight) + noise), axis=1)[:, : shape.top_k]  # Gumbel's trick: draws without replacement
+    return [np.flatnonzero((chosen == expert).any(axis=1)).tolist() for expert in range(shape.experts)]
+
+
+def arguments(shape: ModelShape, settings: Mapping[str, Value], make: Any = None) -> tuple[Any, ...]:
+    """Return the arguments of ``llm_model.generate``: on `meta`, or real ones where ``make`` makes real weights."""
+    import torch
+
+    from traces.workloads.llm_model import angles
+    from traces.workloads.llm_weights import ACTIVATIONS, on_meta, weights
+
+    batch, prompt, tokens = (int(settings[name]) for name in ("batch", "prompt", "tokens"))
+    made = weights(shape, str(settings["weights"]), make or on_meta)
+    like = made["embedding"]
+    length = prompt + tokens
+    size = (shape.layers // shape.period, shape.period, batch, shape.kv_heads, length, shape.head_dim)
+    cache = {name: torch.zeros(size, dtype=like.dtype, device=like.device) for name in ("keys", "values")}
+    given = prompt if settings["prefill"] == "yes" else 1
+    first = torch.arange(batch * given, device=like.device).view(batch, given) % shape.vocabulary
+    rope = tuple(t.to(like.device) for t in angles(shape, length, like.dtype)) if shape.positions == "rope" else None
+    assert make is not None or like.dtype == ACTIVATIONS
+    return made, cache, first, rope, _choice(shape, batch * given, settings, like), _choice(shape, batch, settings, like)
+
+
+def _choice(shape: ModelShape, tokens: int, settings: Mapping[str, Value], like: "Tensor") -> "list[Tensor] | None":
+    import torch
+
+    if not shape.experts:
+        return None
+    drawn = histogram(shape, tokens, str(settings["routing"]), int(settings["seed"]))
+    return [torch.tensor(rows, dtype=torch.int64).to(like.device) for rows in drawn]
+
+
+def _programs(name: str, settings: Mapping[str, Value]) -> list[Program]:
+    from traces.capture.aten import import_torch
+
+    import_torch(f"the workload {name!r}")
+    from traces.errors import CaptureError
+    from traces.workloads.llm_model import generate
+
+    shape = model(name)
+    length = int(settings["prompt"]) + int(settings["tokens"])
+    if shape.positions == "learned" and length > shape.positions_up_to:
+        most = shape.positions_up_to
+        raise CaptureError(
+            f"prompt + tokens must be at most {most} for {name!r}, which has learned positions, but got {length}: choose fewer"
+        )
+    if settings["prefill"] == "no" and not int(settings["tokens"]):
+        raise CaptureError(f"{name!r} without prefill and without tokens does nothing: set tokens or prefill=yes")
+    function = partial(
+        generate,
+        shape=shape,
+        prompt_length=int(settings["prompt"]),
+        tokens=int(settings["tokens"]),
+        prefill=settings["prefill"] == "yes",
+        segments=int(settings["segments"]),
+    )
+    return [
+        TorchProgram(
+            name="generate",
+            phase="",
+            function=function,
+            initial=partial(_initial, shape, settings),
+            precision="highest",
+            x64=True,
+            stage_rules=(),
+            doc=f"{settings['batch']} sequences, {settings['prompt']} + {settings['tokens']} tokens, {settings['weights']} weights",
+        )
+    ]
+
+
+def _initial(shape: ModelShape, settings: Mapping[str, Value], seed: int | None) -> tuple[Any, ...]:
+    if seed is None:
+        return arguments(shape, settings)
+    from traces.workloads.llm_weights import normal
+
+    return arguments(shape, settings, normal(seed))
+
+
+def _workload(shape: ModelShape) -> Workload:
+    return Workload(
+        name=shape.name,
+        framework="torch",
+        description=f"{shape.description}: prefill and decode",
+        source=SOURCE + shape.source,
+        options=(*_COMMON, *_MIXTURE) if shape.experts else _COMMON,
+        build=partial(_programs, shape.name),
+        packages=("torch",),
+    )
+
+
+WORKLOADS = {name: _workload(shape) for name, shape in models().items()}
+
+LLAMA_3_8B = WORKLOADS["llama-3-8b"]
+LLAMA_3_70B = WORKLOADS["llama-3-70b"]
+OPT_6_7B = WORKLOADS["opt-6.7b"]
+OPT_30B = WORKLOADS["opt-30b"]
+OPT_66B = WORKLOADS["opt-66b"]
+OPT_175B = WORKLOADS["opt-175b"]
+MIXTRAL_8X7B = WORKLOADS["mixtral-8x7b"]
+GLAM = WORKLOADS["glam"]
+GROK_1 = WORKLOADS["grok-1"]

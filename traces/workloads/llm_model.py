@@ -1,0 +1,176 @@
+"""A decoder-only transformer for inference, written for its kernels: eager PyTorch, a cache of keys and values, greedy decoding.
+
+The same functions run for real on the CPU (small shapes) and are captured on `meta`: layers and decoding steps are the loops of
+``traces.capture.aten``. Scopes name phases (prefill, decode) and stages (embedding, attention, feed_forward, head).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from traces.capture.aten.loops import SEGMENTS, scan, scope, steps
+from traces.workloads.llm_linear import linear
+from traces.workloads.llm_shapes import ModelShape
+
+ROPE_BASE = 500000.0
+"""Of Llama 3; it does not change what is computed, only the angles."""
+EPSILON = 1e-5
+
+Choice = Sequence[Tensor] | None
+"""For each expert the tokens it gets, int64; None: what the router says."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the tokens of a call are: position of the first, angles [tokens, head_dim] or None, tokens of each expert."""
+
+    position: int
+    angles: tuple[Tensor, Tensor] | None
+    choice: Choice
+
+
+def angles(shape: ModelShape, length: int, dtype: torch.dtype = torch.float16) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines of rotary positions, each [length, head_dim]."""
+    rates = ROPE_BASE ** (-torch.arange(0, shape.head_dim, 2) / shape.head_dim)
+    turned = torch.outer(torch.arange(length).float(), rates)
+    turned = torch.cat((turned, turned), dim=-1)
+    return turned.cos().to(dtype), turned.sin().to(dtype)
+
+
+def generate(
+    weights: dict[str, Any],
+    cache: dict[str, Tensor],
+    prompt: Tensor,
+    rope: tuple[Tensor, Tensor] | None,
+    prefill_choice: Choice,
+    decode_choice: Choice,
+    *,
+    shape: ModelShape,
+    prompt_length: int,
+    tokens: int,
+    prefill: bool = True,
+    segments: int = SEGMENTS,
+) -> Tensor:
+    """Return the last token of each sequence, int64 [batch, 1], after ``tokens`` decoding steps.
+
+    Parameters
+    ----------
+    weights
+        Of ``llm_weights.weights``.
+    cache
+        'keys' and 'values', each [layers / period, period, batch, kv_heads, length, head_dim]; written in place.
+    prompt
+        int64 [batch, prompt_length]; [batch, 1] without ``prefill``, when the cache holds the prompt already.
+    rope
+        ``angles`` for all positions; None for learned positions.
+    prefill_choice, decode_choice
+        Tokens of each expert in a layer of the prefill, and in a layer of a decoding step.
+    """
+    with torch.no_grad():
+        token = prompt
+        if prefill:
+            with scope("phase_prefill"):
+                token = forward(weights, cache, prompt, _place(0, prompt.shape[1], rope, prefill_choice), shape)
+
+        def step(token: Tensor, position: int) -> Tensor:
+            return forward(weights, cache, token, _place(position, 1, rope, decode_choice), shape)
+
+        with scope("phase_decode"):
+            return steps(step, token, range(prompt_length, prompt_length + tokens), name="decode", segments=segments)
+
+
+def _place(position: int, count: int, rope: tuple[Tensor, Tensor] | None, choice: Choice) -> Place:
+    return Place(position, None if rope is None else (rope[0][position : position + count], rope[1][position : position + count]), choice)
+
+
+def forward(weights: dict[str, Any], cache: dict[str, Tensor], tokens: Tensor, place: Place, shape: ModelShape) -> Tensor:
+    """Return the most probable next token, int64 [batch, 1], of tokens int64 [batch, count]; the cache gets their keys and values."""
+    with scope("stage_embedding"):
+        x = functional.embedding(tokens, weights["embedding"])
+        if "positions" in weights:
+            x = x + weights["positions"][place.position : place.position + tokens.shape[1]]
+
+    def layers(x: Tensor, sliced: Any) -> Tensor:
+        period, keys, values = sliced
+        for number, layer in enumerate(period):
+            x = _layer(x, layer, (keys[number], values[number]), place, shape)
+        return x
+
+    x = scan(layers, x, (weights["layers"], cache["keys"], cache["values"]), name="layers")
+    with scope("stage_head"):
+        x = _norm(x[:, -1:], weights["final_norm"])
+        logits = linear(x, weights.get("head", weights["embedding"]))
+        return logits.argmax(dim=-1)
+
+
+def _layer(x: Tensor, layer: dict[str, Any], cache: tuple[Tensor, Tensor], place: Place, shape: ModelShape) -> Tensor:
+    with scope("stage_attention"):
+        part = _attention(_norm(x, layer["attention_norm"]), layer, cache, place, shape)
+        x = x + (_norm(part, layer["attention_post_norm"]) if shape.post_norms else part)
+    with scope("stage_feed_forward"):
+        normed = _norm(x, layer["forward_norm"])
+        part = _mixture(normed, layer, place.choice, shape) if "experts" in layer else _feed_forward(normed, layer["forward"], shape)
+        return x + (_norm(part, layer["forward_post_norm"]) if shape.post_norms else part)
+
+
+def _norm(x: Tensor, norm: dict[str, Tensor]) -> Tensor:
+    if "bias" in norm:
+        return functional.layer_norm(x, x.shape[-1:], norm["weight"], norm["bias"], EPSILON)
+    return functional.rms_norm(x, x.shape[-1:], norm["weight"], EPSILON)
+
+
+def _attention(x: Tensor, layer: dict[str, Any], cache: tuple[Tensor, Tensor], place: Place, shape: ModelShape) -> Tensor:
+    """Write keys and values of x [batch, count, hidden] to the cache and attend to all positions so far."""
+    batch, count, _ = x.shape
+    end = place.position + count
+
+    def heads(name: str, number: int) -> Tensor:
+        return linear(x, **_of(layer[name])).view(batch, count, number, shape.head_dim).transpose(1, 2)
+
+    query, key, value = heads("query", shape.heads), heads("key", shape.kv_heads), heads("value", shape.kv_heads)
+    if place.angles is not None:
+        query, key = _rotated(query, *place.angles), _rotated(key, *place.angles)
+    keys, values = cache
+    keys[:, :, place.position : end] = key
+    values[:, :, place.position : end] = value
+    attended = functional.scaled_dot_product_attention(
+        query, keys[:, :, :end], values[:, :, :end], is_causal=count > 1, enable_gqa=shape.kv_heads != shape.heads
+    )
+    return linear(attended.transpose(1, 2).reshape(batch, count, shape.hidden), **_of(layer["out"]))
+
+
+def _rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    return x * cosines + torch.cat((-x[..., half:], x[..., :half]), dim=-1) * sines
+
+
+def _of(layer: dict[str, Any]) -> dict[str, Any]:
+    return {"matrix": layer["weight"], "bias": layer.get("bias")}
+
+
+def _feed_forward(x: Tensor, weights: dict[str, Any], shape: ModelShape) -> Tensor:
+    activations: dict[str, Callable[[Tensor], Tensor]] = {"silu": functional.silu, "gelu": functional.gelu, "relu": functional.relu}
+    activation = activations[shape.activation]
+    wide = linear(x, **_of(weights["up"]))
+    wide = activation(linear(x, **_of(weights["gate"]))) * wide if shape.gated else activation(wide)
+    return linear(wide, **_of(weights["down"]))
+
+
+def _mixture(x: Tensor, layer: dict[str, Any], choice: Choice, shape: ModelShape) -> Tensor:
+    """Each token through its experts, weighted by the router's softmax: one expert after the other, those without tokens not at all."""
+    flat = x.reshape(-1, shape.hidden)
+    shares = functional.softmax(linear(flat, **_of(layer["router"])), dim=-1)
+    best, chosen = shares.topk(shape.top_k, dim=-1)
+    mixed = torch.zeros_like(flat)
+    for number, expert in enumerate(layer["experts"]):
+        tokens = (chosen == number).any(dim=-1).nonzero()[:, 0] if choice is None else choice[number]
+        if not tokens.shape[0]:
+            continue
+        part = _feed_forward(flat[tokens], expert, shape)
+        share = shares[tokens, number] / best[tokens].sum(dim=-1)
+        mixed.index_add_(0, tokens, part * share[:, None])
+    return mixed.view_as(x)

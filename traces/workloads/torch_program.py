@@ -1,0 +1,44 @@
+"""A program of a workload that is written in PyTorch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from traces.workloads.workload import Program, Value
+
+if TYPE_CHECKING:
+    from traces.capture.target import CompileTarget
+    from traces.trace import Trace
+
+
+@dataclass(frozen=True)
+class TorchProgram(Program):
+    """Like ``Program``, for eager PyTorch: ``initial(None)`` makes arguments on device `meta`, ``initial(seed)`` real ones."""
+
+    def shapes(self) -> tuple[Any, ...]:
+        """Return the arguments on device `meta`; no data is made."""
+        made: tuple[Any, ...] = self.initial(None)  # type: ignore[arg-type]
+        return made
+
+    def arguments(self, seed: int = 0) -> tuple[Any, ...]:
+        """Return real arguments on the CPU, drawn with ``seed``."""
+        return self.initial(seed)
+
+    def run(self, *arguments: Any) -> Any:
+        """Run the function for real."""
+        return self.function(*arguments)
+
+    def capture(self, target: "CompileTarget", name: str, settings: Mapping[str, Value]) -> "Trace":
+        """Capture the program's ATen calls for ``target``."""
+        from traces.capture.aten import capture_torch
+
+        return capture_torch(
+            self.function,
+            self.shapes(),
+            target=target,
+            precision=self.precision,
+            phase=self.phase or None,
+            program=f"{name}/{self.name}",
+            options=dict(settings),
+            stage_rules=self.stage_rules,
+        )
