@@ -36,12 +36,14 @@ def least_cost(op: Int, row: Int, entry: Int, back: Int, depth: int, run_s: Floa
         float64[C, D, D]: cost of all passes of a cut, from device to device.
     """
     devices = run_s.shape[0]
-    cost = np.full((depth + 1, devices, devices), np.inf)  # by open loops: the sequence so far, [first device, last device]
-    newest = np.full(depth + 1, -1, dtype=np.int64)  # by open loops: the event that ended the sequence so far
-    before = np.full(len(op), -1, dtype=np.int64)  # the item that an item follows in its sequence; -1 for the first
-    inside = np.full(len(op), -1, dtype=np.int64)  # the last item within a loop
+    cost = np.empty((depth + 1, devices, devices))  # by open loops: the sequence so far, [first device, last device]
+    item, grown = np.empty((devices, devices)), np.empty((devices, devices))
+    newest = np.full(depth + 1, -1)  # by open loops: the event that ended the sequence so far
+    before = np.full(len(op), -1)  # the item that an item follows in its sequence; -1 for the first
+    inside = np.zeros(len(op), dtype=np.int64)  # the last item within a loop
     choice = np.zeros((2, len(op), devices, devices), dtype=np.int64)  # last device of the item before, first device of this
     level = 0
+    cost.fill(np.inf)
     cost[0, 0, 0] = 0.0
     for e in range(len(op)):
         if op[e] == ENTER:
@@ -49,42 +51,54 @@ def least_cost(op: Int, row: Int, entry: Int, back: Int, depth: int, run_s: Floa
             newest[level] = -1
             continue
         if op[e] == LEAVE:
-            item = cost[level] + move_s[back[e]].T
+            _close(cost[level], move_s[back[e]], item)
             inside[e] = newest[level]
             level -= 1
         else:
-            item = _single(run_s[:, row[e]])
+            _single(run_s, row[e], item)
         before[e] = newest[level]
         newest[level] = e
         if level > 0 and before[e] == -1:
             _begin(cost[level], item, choice[:, e])
         else:
-            _extend(cost[level], devices if level > 0 else 1, move_s[entry[e]], item, choice[:, e])
-    return cost[0, 0].min(), _walk_back(op, row, before, inside, choice, newest[0], int(cost[0, 0].argmin()), run_s.shape[1])
+            _extend(cost[level], devices if level > 0 else 1, move_s[entry[e]], item, grown, choice[:, e])
+    last = 0
+    for device in range(devices):
+        if cost[0, 0, device] < cost[0, 0, last]:
+            last = device
+    return cost[0, 0, last], _walk_back(op, row, before, inside, choice, newest[0], last, run_s.shape[1])
 
 
 @compiled
-def _single(run_s: Float) -> Float:
-    """Return the matrix of one row: it begins and ends on the same device."""
-    item = np.full((len(run_s), len(run_s)), np.inf)
+def _single(run_s: Float, row: int, item: Float) -> None:
+    """Fill in the matrix of one row: it begins and ends on the same device."""
+    item.fill(np.inf)
     for device in range(len(run_s)):
-        item[device, device] = run_s[device]
-    return item
+        item[device, device] = run_s[device, row]
+
+
+@compiled
+def _close(cost: Float, back: Float, item: Float) -> None:
+    """Fill in the matrix of a loop: that of its body, and the way back from its end to its beginning."""
+    for first in range(len(cost)):
+        for last in range(len(cost)):
+            item[first, last] = cost[first, last] + back[last, first]
 
 
 @compiled
 def _begin(cost: Float, item: Float, choice: npt.NDArray[np.int64]) -> None:
     """Make ``item`` the first of a sequence."""
     for first in range(len(cost)):
-        cost[first] = item[first]
-        choice[1, first] = first
+        for last in range(len(cost)):
+            cost[first, last] = item[first, last]
+            choice[1, first, last] = first
 
 
 @compiled
-def _extend(cost: Float, starts: int, way: Float, item: Float, choice: npt.NDArray[np.int64]) -> None:
+def _extend(cost: Float, starts: int, way: Float, item: Float, grown: Float, choice: npt.NDArray[np.int64]) -> None:
     """Add ``item`` to the end of a sequence whose first device is below ``starts``; note from where each end is reached."""
     devices = len(cost)
-    grown = np.full((devices, devices), np.inf)
+    grown.fill(np.inf)
     for into in range(devices):
         for last in range(devices):
             if item[into, last] == np.inf:
@@ -96,20 +110,26 @@ def _extend(cost: Float, starts: int, way: Float, item: Float, choice: npt.NDArr
                         grown[first, last] = total
                         choice[0, first, last] = end
                         choice[1, first, last] = into
-    cost[:] = grown
+    for first in range(devices):
+        for last in range(devices):
+            cost[first, last] = grown[first, last]
 
 
 @compiled
 def _walk_back(op: Int, row: Int, before: Int, inside: Int, choice: npt.NDArray[np.int64], end: int, device: int, rows: int) -> Int:
     """Return the device of each row by following the noted choices from the last item to the first."""
     found = np.zeros(rows, dtype=np.int64)
-    todo = [(end, 0, device)]  # sequences: their last item, the device they begin on, the device they end on
-    while len(todo) > 0:
-        e, first, last = todo.pop()
+    todo = np.empty((len(op) + 1, 3), dtype=np.int64)  # sequences: their last item, the device they begin on, the device they end on
+    todo[0, 0], todo[0, 1], todo[0, 2] = end, 0, device
+    count = 1
+    while count > 0:
+        count -= 1
+        e, first, last = todo[count, 0], todo[count, 1], todo[count, 2]
         while e >= 0:
             if op[e] == RUN:
                 found[row[e]] = last
             else:
-                todo.append((inside[e], choice[1, e, first, last], last))
+                todo[count, 0], todo[count, 1], todo[count, 2] = inside[e], choice[1, e, first, last], last
+                count += 1
             e, last = before[e], choice[0, e, first, last]
     return found
