@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ KERNELS = 10_000
 def large_trace() -> Trace:
     """Return a trace of 10,000 distinct kernels with three accesses each."""
     rows = np.arange(KERNELS, dtype=np.int64)
-    kernels = {
+    kernels: dict[str, Any] = {
         "name": [f"loop_multiply_fusion_{i}" for i in rows],
         "region": rows * 0,
         "family": ["gemm" if i % 7 == 0 else "elementwise" for i in rows],
@@ -27,11 +28,23 @@ def large_trace() -> Trace:
         "flops_vector": rows * 1e3,
         "bytes_unique": rows * 1e4,
     }
-    tensors = {"name": [f"t{i}" for i in rows], "bytes": rows * 4, "kind": ["temporary"] * KERNELS, "alias_set": rows}
+    tensors: dict[str, Any] = {"name": [f"t{i}" for i in rows], "bytes": rows * 4, "kind": ["temporary"] * KERNELS, "alias_set": rows}
     modes = np.tile(["read", "read", "write"], KERNELS)
-    accesses = {"kernel": np.repeat(rows, 3), "tensor": np.repeat(rows, 3), "mode": modes, "stride": ["contiguous"] * len(modes)}
-    regions = {"kind": ["sequence"], "name": ["root"], "trip_count": [1], "condition": ["host"], "first_kernel": [0], "end_kernel": [KERNELS]}
-    tables = {"kernels": kernels, "tensors": tensors, "accesses": accesses, "regions": regions}
+    accesses: dict[str, Any] = {
+        "kernel": np.repeat(rows, 3),
+        "tensor": np.repeat(rows, 3),
+        "mode": modes,
+        "stride": ["contiguous"] * len(modes),
+    }
+    regions: dict[str, Any] = {
+        "kind": ["sequence"],
+        "name": ["root"],
+        "trip_count": [1],
+        "condition": ["host"],
+        "first_kernel": [0],
+        "end_kernel": [KERNELS],
+    }
+    tables: dict[str, dict[str, Any]] = {"kernels": kernels, "tensors": tensors, "accesses": accesses, "regions": regions}
     return Trace(**{name: Table.build(name, columns) for name, columns in tables.items()}, manifest={"program": "bench"})
 
 

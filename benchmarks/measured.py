@@ -1,0 +1,73 @@
+"""Measure one thing in this process and print its seconds and the process's peak memory: ``compile``, ``capture`` or ``replay``."""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # before jax is imported: the CUDA plugin then comes up without a driver
+
+
+def local_energy(molecule: str) -> Any:
+    """Return FermiNet's local-energy program at its default size."""
+    from traces import registry
+
+    return registry.get("workloads", "ferminet").programs(molecule=molecule)[1]
+
+
+def compile_alone(molecule: str) -> Callable[[], object]:
+    """Return a call that traces, lowers and compiles for the A5000 as JAX does, and nothing else."""
+    import jax
+    import numpy as np
+    from jax.experimental import topologies
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    from codesign.capturing import compile_target
+
+    program, text = local_energy(molecule), compile_target("a5000").config_text()
+    topology = topologies.get_topology_desc(platform="cuda", topology_name="", target_config=text, topology="1x1x1")
+    whole: Callable[[], Any] = PartitionSpec
+    sharding = NamedSharding(Mesh(np.array(topology.devices).reshape(1), ("device",)), whole())
+    shapes = program.shapes()
+    options: dict[str, Any] = {"xla_gpu_enable_triton_gemm": False, "xla_gpu_autotune_level": 0}
+
+    def run() -> object:
+        with program.numerics():
+            jitted = jax.jit(program.function, in_shardings=sharding, out_shardings=sharding)
+            return jitted.trace(*shapes).lower(lowering_platforms=("cuda",)).compile(compiler_options=options)
+
+    return run
+
+
+def capture(molecule: str) -> Callable[[], object]:
+    """Return a call that captures the same program for the A5000."""
+    from codesign.capturing import compile_target
+
+    program, target = local_energy(molecule), compile_target("a5000")
+    program.shapes()
+    return lambda: program.capture(target, "ferminet", {})
+
+
+def replay(molecule: str) -> Callable[[], object]:
+    """Return a call that replays the recorded trace on the A5000."""
+    import codesign as cd
+    from traces.recordings import load_recorded
+
+    return lambda: cd.replay(load_recorded(f"ferminet-{molecule.lower()}-a5000"), cd.machine("a5000"))
+
+
+def main(what: str, molecule: str) -> None:
+    """Run ``what`` once and print a JSON line."""
+    run = {"compile": compile_alone, "capture": capture, "replay": replay}[what](molecule)
+    start = time.perf_counter()
+    run()
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    sys.stdout.write(json.dumps({"seconds": seconds, "peak_bytes": peak}) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
