@@ -1,0 +1,64 @@
+"""Tables of NVIDIA's command-line tools: CSV, with lines of the tool's own before the header."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from traces.errors import TraceError
+from traces.formats.source import Source
+
+BYTES = {
+    "b": 1,
+    "byte": 1,
+    "bytes": 1,
+    "kb": 1e3,
+    "kbyte": 1e3,
+    "mb": 1e6,
+    "mbyte": 1e6,
+    "gb": 1e9,
+    "gbyte": 1e9,
+    "kib": 1024,
+    "mib": 2**20,
+}
+SECONDS = {
+    "s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "msecond": 1e-3, "us": 1e-6, "usecond": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9,
+    "nsecond": 1e-9,
+}  # fmt: skip
+
+
+def header_line(text: str, needed: Sequence[str]) -> int:
+    """Return the number of the line that holds all needed column names, -1 if none does."""
+    for number, line in enumerate(text.splitlines()):
+        if all(name in line for name in needed):
+            return number
+    return -1
+
+
+def read_rows(source: Source, needed: Sequence[str]) -> tuple[list[str], list[list[str]], int]:
+    """Return header, rows and the line number of the first row. Raises TraceError for rows of another length: a truncated file."""
+    lines = source.text().splitlines()
+    at = header_line("\n".join(lines), needed)
+    if at < 0:
+        raise TraceError(f"{source} must have a header line with the columns {', '.join(needed)}, but has none")
+    reader = csv.reader(io.StringIO("\n".join(lines[at:])), strict=True)
+    try:
+        header, *rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise TraceError(f"{source} must be whole CSV, but is truncated or damaged near line {at + reader.line_num}: {error}") from error
+    for number, row in enumerate(rows):
+        if len(row) != len(header):
+            raise TraceError(
+                f"{source} must have {len(header)} values a line, but line {at + number + 2} has {len(row)}: was the file truncated?"
+            )
+    return [name.strip() for name in header], rows, at + 2
+
+
+def number(source: Source, line: int, column: str, text: str) -> float | None:
+    """Return a cell as number, None for an empty one. Raises TraceError naming line and column."""
+    plain = text.strip().replace(",", "")
+    if plain in ("", "-", "n/a", "N/A", "nan"):
+        return None
+    try:
+        return float(plain)
+    except ValueError as error:
+        raise TraceError(f"{source}: column {column!r} must hold a number, but line {line} has {text!r}") from error

@@ -1,0 +1,82 @@
+"""Measured times for a captured trace: launches of a profile, joined to its kernels by name."""
+
+import re
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from traces.errors import TraceError, nearest
+from traces.formats.profile import PS_PER_S, Profile, ProfileWarning, check_clock
+from traces.table import Table
+
+if TYPE_CHECKING:
+    from traces.trace import Trace
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The trace with measured_s filled in, how many of its kernels were found, and the share of the profile's time that they are."""
+
+    trace: "Trace"
+    kernels: int
+    share_of_time: float
+
+
+def plain(name: str) -> str:
+    """Return a name as it compares: XLA writes 'loop_add_fusion.3' for the instruction and 'loop_add_fusion_3' for its kernel."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def add_measured(trace: "Trace", profile: Profile) -> Joined:
+    """Return the trace with the mean measured time of every kernel that the profile knows by name.
+
+    A row that launches several kernels gets that many means. Raises TraceError if no name of the profile is in the trace; warns
+    (ProfileWarning) of names that several rows share, as merged programs may.
+    """
+    from traces.trace import Trace
+
+    check_clock(profile)
+    means, total = _means(profile)
+    names = [plain(str(name)) for name in trace.kernels["name"]]
+    found = np.array([name in means for name in names], np.bool_)
+    if not found.any():
+        first = profile.launches.name[0] if len(profile.launches) else "none"
+        raise TraceError(
+            f"{profile.path} must hold kernels of the trace {trace.program!r}, but none has the name of one; the profile's first is "
+            f"{first!r}, {nearest(plain(first), set(names))}"
+        )
+    _warn_of_shared_names(trace, names, found)
+    each = np.array([means.get(name, np.nan) for name in names]) * trace.kernels["launches"]
+    measured = np.where(found, each, trace.kernels["measured_s"])
+    kernels = Table.build("kernels", trace.kernels.decoded() | {"measured_s": measured})
+    captured = {**(trace.manifest["captured"] or {}), "measured": {"file": profile.path.rsplit("/", 1)[-1], "format": profile.format}}
+    made = Trace(kernels, trace.tensors, trace.accesses, trace.regions, trace.manifest | {"captured": captured})
+    known = set(names)
+    share = sum(t for name, t in total.items() if name in known) / (sum(total.values()) or 1.0)
+    return Joined(made, int(found.sum()), share)
+
+
+def _means(profile: Profile) -> tuple[dict[str, float], dict[str, float]]:
+    """Return by name the mean and the sum of the measured seconds."""
+    times: dict[str, list[float]] = defaultdict(list)
+    for name, duration in zip(profile.launches.name, profile.launches.duration_ps.tolist(), strict=True):
+        if duration >= 0:
+            times[plain(name)].append(duration / PS_PER_S)
+    return {name: sum(t) / len(t) for name, t in times.items()}, {name: sum(t) for name, t in times.items()}
+
+
+def _warn_of_shared_names(trace: "Trace", names: list[str], found: np.ndarray) -> None:
+    seen, shared = set(), 0
+    for name, mine in zip(names, found.tolist(), strict=True):
+        shared += mine and name in seen
+        seen.add(name)
+    if shared:
+        warnings.warn(
+            f"{shared} kernels of {trace.program!r} have a name that another kernel has too (programs that were merged?); all get "
+            "the mean of that name: profile and join the programs one by one",
+            ProfileWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,116 @@
+"""Nsight Systems: the report ``nsys stats --report cuda_gpu_trace --format csv`` (gputrace in older versions).
+
+Columns by NVIDIA's "Post-Collection Analysis Guide": Start, Duration, CorrId, GrdX to BlkZ, Reg/Trd, StcSMem, DymSMem, Bytes, ...,
+Device, Ctx, Strm, Name, each with its unit in parentheses where it has one.
+"""
+
+import re
+from typing import ClassVar
+
+import numpy as np
+
+from traces.errors import TraceError
+from traces.formats.csv_rows import BYTES, SECONDS, header_line, number, read_rows
+from traces.formats.format import Importer
+from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_S, Ints, Launches, Profile
+from traces.formats.source import Source
+from traces.table import Values
+
+NEEDED = ("Start", "Duration", "CorrId", "Strm", "Name")
+_COUNTS = {
+    "grid_x": "GrdX",
+    "grid_y": "GrdY",
+    "grid_z": "GrdZ",
+    "block_x": "BlkX",
+    "block_y": "BlkY",
+    "block_z": "BlkZ",
+    "registers": "Reg/Trd",
+}
+
+
+class NsysCsv(Importer):
+    """Nsight Systems' list of everything that ran on the GPU."""
+
+    name: ClassVar[str] = "nsys-csv"
+    description: ClassVar[str] = "Nsight Systems cuda_gpu_trace report as CSV"
+
+    def recognises(self, source: Source) -> bool:
+        """Say whether a line near the beginning is the report's header."""
+        return header_line(source.text_start(), NEEDED) >= 0
+
+    def read(self, source: Source) -> Profile:
+        """Return the profile. Raises TraceError naming the line for a truncated file, a cell that is no number, an unknown unit."""
+        header, rows, line = read_rows(source, NEEDED)
+        table = _Table(source, header, rows, line)
+        return Profile(self.name, str(source), _launches(table), device_name=table.device())
+
+
+class _Table:
+    """The report's cells by column, in SI."""
+
+    def __init__(self, source: Source, header: list[str], rows: list[list[str]], line: int) -> None:
+        self.source, self.rows, self.line = source, rows, line
+        self.place: dict[str, int] = {}
+        self.unit: dict[str, str] = {}
+        for place, title in enumerate(header):
+            name, unit = re.fullmatch(r"([^(]*?)\s*(?:\((.*)\))?", title).groups("")  # type: ignore[union-attr]
+            self.place[name], self.unit[name] = place, unit
+
+    def text(self, name: str) -> list[str]:
+        if name not in self.place:
+            return [""] * len(self.rows)
+        return [row[self.place[name]].strip() for row in self.rows]
+
+    def numbers(self, name: str) -> list[float | None]:
+        return [number(self.source, self.line + i, name, cell) for i, cell in enumerate(self.text(name))]
+
+    def counts(self, name: str) -> Ints:
+        return np.array([-1 if v is None else round(v) for v in self.numbers(name)], np.int64)
+
+    def scaled(self, name: str, units: dict[str, float], default: str, to: float) -> Ints:
+        """Return a quantity in SI units times ``to``, whole; -1 where empty."""
+        unit = self.unit.get(name) or default
+        if unit.lower() not in units:
+            raise TraceError(f"{self.source}: the unit of {name!r} must be one of {', '.join(units)}, but is {unit!r}")
+        factor = units[unit.lower()] * to
+        return np.array([-1 if v is None else round(v * factor) for v in self.numbers(name)], np.int64)
+
+    def device(self) -> str:
+        """The device's name, without its number: 'NVIDIA A100 (0)'."""
+        return re.sub(r"\s*\(\d+\)$", "", next((d for d in self.text("Device") if d), ""))
+
+
+def _launches(table: _Table) -> Launches:
+    names = table.text("Name")
+    static = table.scaled("StcSMem", BYTES, "MB", 1.0)
+    dynamic = table.scaled("DymSMem", BYTES, "MB", 1.0)
+    columns: dict[str, Values] = {ours: table.counts(theirs) for ours, theirs in _COUNTS.items()}
+    columns["shared_bytes"] = np.where(static < 0, -1, static + np.maximum(dynamic, 0))
+    devices = [re.search(r"\((\d+)\)$", d) for d in table.text("Device")]
+    return Launches(
+        name=[re.sub(r"^\[CUDA (.*)\]$", r"\1", name) for name in names],
+        kind=[_kind(name) for name in names],
+        start_ns=table.scaled("Start", SECONDS, "ns", 1e9),
+        duration_ps=_durations(table),
+        stream=table.counts("Strm"),
+        device=np.array([int(d[1]) if d else -1 for d in devices], np.int64),
+        columns=columns,
+    )
+
+
+def _durations(table: _Table) -> Ints:
+    given = table.scaled("Duration", SECONDS, "ns", PS_PER_S)
+    missing = np.flatnonzero(given == -1)
+    if len(missing):
+        row = int(missing[0])
+        raise TraceError(
+            f"{table.source}: every line must have a duration, but line {table.line + row} ({table.text('Name')[row]!r}) has none"
+        )
+    return given
+
+
+def _kind(name: str) -> str:
+    """Copies and memory sets stand in brackets: '[CUDA memcpy Host-to-Device]'."""
+    if not name.startswith("[CUDA"):
+        return KERNEL
+    return MEMSET if "memset" in name.lower() else COPY

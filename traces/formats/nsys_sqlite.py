@@ -1,0 +1,111 @@
+"""Nsight Systems: the SQLite file of ``nsys export --type sqlite``.
+
+Tables and columns are those of the "SQLite Schema Reference" in NVIDIA's documentation: CUPTI_ACTIVITY_KIND_KERNEL, _MEMCPY and
+_MEMSET, names by id in StringIds, devices in TARGET_INFO_GPU. Columns that a version does not have are left unknown.
+"""
+
+import sqlite3
+from contextlib import closing
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import numpy as np
+
+from traces.errors import TraceError
+from traces.formats.format import Importer
+from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_NS, Launches, Profile
+from traces.formats.source import Source
+from traces.table import Values
+
+MAGIC = b"SQLite format 3\0"
+KERNELS, COPIES, MEMSETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
+
+COLUMNS = {
+    "grid_x": "gridX", "grid_y": "gridY", "grid_z": "gridZ", "block_x": "blockX", "block_y": "blockY", "block_z": "blockZ",
+    "registers": "registersPerThread",
+}  # fmt: skip
+"""Our column to theirs."""
+
+
+class NsysSqlite(Importer):
+    """Nsight Systems, exported as SQLite."""
+
+    name: ClassVar[str] = "nsys"
+    description: ClassVar[str] = "Nsight Systems report exported as SQLite"
+
+    def recognises(self, source: Source) -> bool:
+        """Say whether it is an SQLite file; whether it is Nsight's shows its tables."""
+        return source.start.startswith(MAGIC)
+
+    def read(self, source: Source) -> Profile:
+        """Return the profile. Raises TraceError for a damaged file, and for one without a table of CUDA kernels."""
+        try:
+            with closing(sqlite3.connect(f"file:{quote(str(source.path))}?mode=ro", uri=True)) as database:
+                database.row_factory = sqlite3.Row
+                return _profile(source, database)
+        except sqlite3.DatabaseError as error:
+            raise TraceError(f"{source} must be a whole SQLite file of nsys export, but is damaged or foreign: {error}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TraceError(f"{source}: the tables must hold numbers as NVIDIA's schema says, but one does not: {error}") from error
+
+
+def _profile(source: Source, database: sqlite3.Connection) -> Profile:
+    tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
+    if KERNELS not in tables:
+        raise TraceError(
+            f"{source} must have the table {KERNELS}, but has {', '.join(sorted(tables)[:8]) or 'none'}; record with "
+            "`nsys profile --trace=cuda` and export with `nsys export --type sqlite`"
+        )
+    rows = _rows(database, KERNELS)
+    names = _names(database, tables, rows)
+    kinds = [KERNEL] * len(rows)
+    for table, kind, what in ((COPIES, COPY, "Memcpy"), (MEMSETS, MEMSET, "Memset")):
+        more = _rows(database, table) if table in tables else []
+        rows += more
+        names += [what] * len(more)
+        kinds += [kind] * len(more)
+    name, facts = _device(database, tables, rows)
+    return Profile("nsys", str(source), _launches(rows, names, kinds), device_name=name, facts=facts)
+
+
+def _rows(database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in database.execute(f'SELECT * FROM "{table}" ORDER BY start')]
+
+
+def _names(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> list[str]:
+    """Return the demangled name of each kernel: an id of StringIds."""
+    strings = dict(tuple(row) for row in database.execute("SELECT id, value FROM StringIds")) if "StringIds" in tables else {}
+    column = next((c for c in ("demangledName", "shortName", "mangledName") if rows and c in rows[0]), "")
+    return [str(strings.get(row.get(column), row.get(column) or "")) for row in rows]
+
+
+def _device(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    if "TARGET_INFO_GPU" not in tables:
+        return "", {}
+    wanted = rows[0].get("deviceId", 0) if rows else 0
+    found = [dict(row) for row in database.execute("SELECT * FROM TARGET_INFO_GPU")]
+    ours = next((gpu for gpu in found if gpu.get("id") == wanted), found[0] if found else {})
+    facts = {"sm_count": ours.get("smCount"), "memory_bytes": ours.get("totalMemory")}
+    if ours.get("computeMajor") is not None:
+        facts["compute_capability"] = f"{ours['computeMajor']}.{ours.get('computeMinor', 0)}"
+    return str(ours.get("name") or ""), {name: value for name, value in facts.items() if value}
+
+
+def _launches(rows: list[dict[str, Any]], names: list[str], kinds: list[str]) -> Launches:
+    def column(name: str) -> list[int]:
+        return [-1 if row.get(name) is None else int(row[name]) for row in rows]
+
+    start, end = np.array(column("start"), np.int64), np.array(column("end"), np.int64)
+    columns: dict[str, Values] = {ours: column(theirs) for ours, theirs in COLUMNS.items()}
+    static, dynamic = np.array(column("staticSharedMemory"), np.int64), np.array(column("dynamicSharedMemory"), np.int64)
+    columns["shared_bytes"] = np.where(static < 0, -1, static + np.maximum(dynamic, 0))
+    return Launches(
+        name=names,
+        kind=kinds,
+        start_ns=start,
+        # an end before its start stays negative, for the check of the clock
+        duration_ps=np.where(end >= start, np.minimum(end - start, 2**62 // PS_PER_NS) * PS_PER_NS, -2),
+        stream=np.array(column("streamId"), np.int64),
+        device=np.array(column("deviceId"), np.int64),
+        columns=columns,
+    )
