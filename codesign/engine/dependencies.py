@@ -8,9 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codesign.engine.list_schedule import make_tape
-from codesign.engine.program import Indices, Ints, Loops
-from codesign.engine.residency import Draft
+from codesign.engine.program import Indices, Ints, Rows
 from traces.compiled import compiled
 
 
@@ -26,102 +24,105 @@ class Web(NamedTuple):
     waited: Ints  # [Q, Q] step of the latest operation of the second queue that the first has waited for
 
 
-@compiled
-def find(n: int, loops: Loops, queues: int, copies: int, draft: Draft) -> tuple[Indices, Indices]:
-    """Return the dependencies of the first ``n`` operations of ``draft`` as starts and numbers.
+def find(ops: Rows, touches: Rows, tape: Rows, loops: Rows, queues: int, copies: int) -> Indices:
+    """Let every operation (rows of OPERATION) wait for what it must, and return what they wait for.
 
-    Every loop is walked twice: the second time shows what one iteration needs of the one before.
+    ``touches`` are rows of `residency.TOUCH`. Every loop is walked twice: the second time shows what one iteration needs of the
+    one before.
     """
+    n = len(ops)
+    if _one_queue(ops):
+        return np.empty(0, np.int32)
     web = Web(
         np.full(n, -1, np.int32), np.empty((4 * n + 16, 2), np.int32), np.zeros(2, np.int64), np.full(copies, -1, np.int32),
         np.full((copies, queues), -1, np.int32), np.zeros(n, np.int64), np.zeros((queues, queues), np.int64),
     )  # fmt: skip
-    if _one_queue(n, draft):
-        return np.zeros(n + 1, np.int32), np.empty(0, np.int32)
-    tape = make_tape(n, loops)
-    left = np.zeros(len(loops.first), np.int64)
-    at = 0
-    while at < len(tape.code):
-        if tape.code[at] == 0:
-            for i in range(tape.a[at], tape.b[at]):
-                web = _visit(i, draft, web)
-        elif tape.code[at] == 1:
-            left[tape.a[at]] = min(2, loops.count[tape.a[at]])
-        else:
-            left[tape.a[at]] -= 1
-            if left[tape.a[at]] > 0:
-                at = tape.b[at]
-        at += 1
-    return _listed(n, web)
+    return _walk(ops, touches, tape, loops, web)
 
 
 @compiled
-def _one_queue(n: int, draft: Draft) -> bool:
+def _walk(ops: Rows, touches: Rows, tape: Rows, loops: Rows, web: Web) -> Indices:
+    left = np.zeros(len(loops), np.int64)
+    at = 0
+    while at < len(tape):
+        if tape[at].code == 0:
+            for i in range(tape[at].a, tape[at].b):
+                if len(web.entry) - web.size[0] < (ops[i].touch_end - ops[i].touch_start) * (len(web.waited) + 1):
+                    longer = np.empty((2 * len(web.entry) + 1024, 2), np.int32)
+                    longer[: len(web.entry)] = web.entry
+                    web = Web(web.head, longer, web.size, web.writer, web.readers, web.position, web.waited)
+                _visit(i, ops, touches, web)
+        elif tape[at].code == 1:
+            left[tape[at].a] = min(2, loops[tape[at].a].count)
+        else:
+            left[tape[at].a] -= 1
+            if left[tape[at].a] > 0:
+                at = tape[at].b
+        at += 1
+    return _listed(ops, web)
+
+
+@compiled
+def _one_queue(ops: Rows) -> bool:
     queue = -1
-    for i in range(n):
-        if draft.queue[i] >= 0:
-            if queue >= 0 and draft.queue[i] != queue:
+    for op in ops:
+        if op.queue >= 0:
+            if queue >= 0 and op.queue != queue:
                 return False
-            queue = draft.queue[i]
+            queue = op.queue
     return True
 
 
 @compiled
-def _visit(i: int, draft: Draft, web: Web) -> Web:
+def _visit(i: int, ops: Rows, touches: Rows, web: Web) -> None:
     """Walk over one operation."""
+    op, queues = ops[i], len(web.waited)
     web.size[1] += 1
     web.position[i] = web.size[1]
-    q = draft.queue[i]
-    for t in range(draft.touch_start[i], draft.touch_start[i + 1]):
-        copy = draft.touch[t]
-        web = _wait(i, web.writer[copy], draft, web)
-        if draft.touch_writes[t]:
-            for other in range(web.readers.shape[1]):
-                web = _wait(i, web.readers[copy, other], draft, web)
-    for t in range(draft.touch_start[i], draft.touch_start[i + 1]):
-        copy = draft.touch[t]
-        if draft.touch_writes[t]:
+    for t in range(op.touch_start, op.touch_end):
+        copy = touches[t].copy
+        on = web.writer[copy]
+        if on >= 0 and ops[on].queue != op.queue:
+            _wait(i, on, op.queue, ops[on].queue, web)
+        if touches[t].writes:
+            for other in range(queues):
+                if other != op.queue and web.readers[copy, other] >= 0:
+                    _wait(i, web.readers[copy, other], op.queue, other, web)
+    for t in range(op.touch_start, op.touch_end):
+        copy = touches[t].copy
+        if touches[t].writes:
             web.writer[copy] = i
             web.readers[copy, :] = -1
         else:
-            web.readers[copy, q] = i
-    return web
+            web.readers[copy, op.queue] = i
 
 
 @compiled
-def _wait(i: int, on: int, draft: Draft, web: Web) -> Web:
-    """Let operation ``i`` wait for ``on``, unless that goes without saying."""
-    if on < 0 or draft.queue[on] == draft.queue[i]:
-        return web
-    q, other = draft.queue[i], draft.queue[on]
-    if web.waited[q, other] >= web.position[on]:
-        return web
-    web.waited[q, other] = web.position[on]
+def _wait(i: int, on: int, queue: int, other: int, web: Web) -> None:
+    """Let operation ``i`` wait for ``on``, of another queue, unless that goes without saying."""
+    if web.waited[queue, other] >= web.position[on]:
+        return
+    web.waited[queue, other] = web.position[on]
     entry = web.head[i]
     while entry >= 0:
         if web.entry[entry, 0] == on:
-            return web
+            return
         entry = web.entry[entry, 1]
     size = web.size[0]
-    if size == len(web.entry):
-        longer = np.empty((2 * size, 2), np.int32)
-        longer[:size] = web.entry
-        web = Web(web.head, longer, web.size, web.writer, web.readers, web.position, web.waited)
     web.entry[size, 0], web.entry[size, 1] = on, web.head[i]
     web.head[i] = size
-    web.size[0] += 1
-    return web
+    web.size[0] = size + 1
 
 
 @compiled
-def _listed(n: int, web: Web) -> tuple[Indices, Indices]:
-    start, items = np.zeros(n + 1, np.int32), np.empty(web.size[0], np.int32)
-    size = 0
-    for i in range(n):
+def _listed(ops: Rows, web: Web) -> Indices:
+    items, size = np.empty(web.size[0], np.int32), 0
+    for i in range(len(ops)):
         entry = web.head[i]
+        ops[i].dep_start = size
         while entry >= 0:
             items[size] = web.entry[entry, 0]
             size += 1
             entry = web.entry[entry, 1]
-        start[i + 1] = size
-    return start, items
+        ops[i].dep_end = size
+    return items

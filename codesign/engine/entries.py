@@ -93,13 +93,13 @@ class Entries:
 def entries_of(program: Program, records: Records, trace: "Trace") -> Entries:
     """Return the entries of a replay of ``trace``."""
     kernels = trace.kernels
-    mine = program.kind == KERNEL
+    mine = program["kind"] == KERNEL
     labels = {}
     for label in LABELS:
         column = np.full(len(program), "", object)
-        column[mine] = kernels["name" if label == "kernel" else label][program.kernel[mine]]
+        column[mine] = kernels["name" if label == "kernel" else label][program["kernel"][mine]]
         labels[label] = column
-    return Entries(program.queues, records, program.ops.queue, program.kind, labels)
+    return Entries(program.queues, records, program["queue"], program["kind"], labels)
 
 
 def _coded(column: npt.NDArray[np.object_]) -> dict[str, list[Any]]:

@@ -14,10 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign.engine.list_schedule import (
-    BOUND_PS, FINE, HOST, ISSUE, LAUNCHES, NEVER, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS, STUCK, WAITED, Log,
-    Tape, make_tape,
+    BOUND_PS, FINE, HOST, ISSUE, LAUNCHES, NEVER, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS, STUCK, Log, tape_of,
 )  # fmt: skip
-from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, WAITS, Codes, Floats, Hardware, Indices, Ints, Loops, Operations
+from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, WAITS, Floats, Hardware, Ints, Operations, Program, Rows
 from codesign.engine.stepping import LONGEST_PERIOD, WORTH_WATCHING
 from traces.compiled import compiled
 
@@ -28,33 +27,38 @@ have ended; where the host is: place on the tape, and operation within a stretch
 LONGEST_STATE = 50_000
 """A state of more numbers than this is not looked at: the loop is run."""
 
+QUEUE = np.dtype(
+    [
+        ("head", "i8"),  # ring of waiting instances: where the first stands, how many there are
+        ("waiting", "i8"),
+        ("depth", "i8"),
+        ("held", "i8"),  # launches that have a place
+        ("ready", "i8"),  # had the first waiting instance all inputs before now?
+        ("running", "i8"),  # operation, -1: none
+        ("number", "i8"),  # of the running instance, in launch order
+        ("offset", "i8"),  # true minus kept time of the running instance
+        ("start", "i8"),
+        ("since", "i8"),  # when the rate last changed
+        ("finish", "i8"),
+        ("free", "i8"),  # end of the last instance
+        ("left", "f8"),  # ps still to go at ``since``, if alone
+        ("rate", "f8"),  # -1: not known yet
+    ],
+    align=True,
+)
+WAITING = np.dtype([("op", "i8"), ("issue", "i8"), ("number", "i8"), ("offset", "i8")], align=True)
+TALLY = np.dtype([("issued", "i8"), ("done", "i8"), ("ended_at", "i8"), ("elapsed", "i8")], align=True)
+"""Of each operation: instances issued and ended, the end of the last, the time of all."""
+
 
 class Board(NamedTuple):
-    """All that changes, but the clock. A queue's waiting instances stand in a ring, from ``head`` on, ``waiting`` of them."""
+    """All that changes."""
 
     clock: Ints
-    head: Ints  # [Q]
-    waiting: Ints  # [Q]
-    op: Indices  # [Q, room]
-    issue: Ints  # [Q, room]
-    number: Ints  # [Q, room] instance, counted from 0 in launch order
-    offset: Ints  # [Q, room] true minus kept time when it was issued
+    queue: Rows  # [Q] of QUEUE
+    waiting: Rows  # [Q, room] of WAITING
     need: Ints  # [Q, room, W] how many instances of each dependency must have ended
-    held: Ints  # [Q] launches that have a place
-    ready: Codes  # [Q] had the first waiting instance all inputs before now?
-    running: Indices  # [Q] operation, -1: none
-    running_number: Ints
-    running_offset: Ints
-    start: Ints
-    left: Floats
-    rate: Floats
-    since: Ints
-    finish: Ints
-    free: Ints  # [Q]
-    issued: Ints  # [N] instances
-    done: Ints  # [N]
-    ended_at: Ints  # [N] end of the instance that ended last
-    elapsed: Ints  # [N]
+    tally: Rows  # [N] of TALLY
     end: Ints  # [window] end of instance i at i % window; -1: it has not ended
 
 
@@ -62,28 +66,33 @@ class Track(NamedTuple):
     """Loops: iterations left, and for those watched the last heads by nesting level."""
 
     left: Ints  # [L]
-    watched: Codes  # [L]
+    watched: Ints  # [L]
     level: Ints  # [L]
     heads: Ints  # [levels]
     mark: Ints  # [levels, 8, 4] true time, host-bound time, launches, instances
     elapsed: Ints  # [levels, 8, N]
     steady: Ints  # [levels, 6] period (0: not known), what each of the marks grows by, instances when it began
-    grows: Ints  # [levels, N] how much each operation's elapsed time grows by
+    grows: Ints  # [levels, N] how much each operation's time grows by
+
+
+def replay(program: Program, step_over: bool, log: Log, recording: bool, room: int) -> Board:
+    """Replay event by event; the result's clock has the status (FULL: more room is needed)."""
+    ops, hardware = program.ops, program.hardware
+    board = new_board(ops, hardware, room)
+    board.clock[RECORDING] = recording
+    track = new_track(program, step_over)
+    _replay(tape_of(len(program), program.loops), ops, program.loops, hardware, board, track, demands(ops, hardware), log)
+    return board
 
 
 @compiled
-def replay(ops: Operations, loops: Loops, hardware: Hardware, step_over: bool, log: Log, recording: bool, room: int) -> Board:
-    """Replay event by event; the result's clock has the status (FULL: more room is needed)."""
-    board = new_board(ops, hardware, room)
-    board.clock[RECORDING] = recording
-    tape = make_tape(len(ops.queue), loops)
-    track = new_track(ops, loops, step_over)
-    demand = demands(ops, hardware)
-    share = np.zeros(len(board.free))
+def _replay(
+    tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, demand: Floats, log: Log
+) -> None:
+    clock = board.clock
+    share = np.zeros(len(board.queue))
     states = [np.zeros(0)] * (LONGEST_PERIOD * len(track.heads) + 1)
     stretches = [(0, 0)]
-    clock = board.clock
-    clock[INSIDE] = -1
     while clock[STATUS] == FINE:
         moved = True
         while moved and clock[STATUS] == FINE:
@@ -92,80 +101,71 @@ def replay(ops: Operations, loops: Loops, hardware: Hardware, step_over: bool, l
             moved |= start_all(ops, hardware, board, log)
         if clock[CHANGED]:
             settle(ops, hardware, demand, share, board)
-        if not to_next_moment(tape, ops, hardware, board):
+        if not to_next_moment(len(tape), ops, hardware, board):
             break
-    return board
 
 
-@compiled
 def new_board(ops: Operations, hardware: Hardware, room: int) -> Board:
     """Return the board before the first launch."""
-    n, q, width = len(ops.queue), len(hardware.depth), 1
-    for i in range(n):
-        width = max(width, ops.dep_start[i + 1] - ops.dep_start[i])
-    return Board(
-        np.zeros(23, np.int64), np.zeros(q, np.int64), np.zeros(q, np.int64),
-        np.empty((q, room), np.int32), np.empty((q, room), np.int64), np.empty((q, room), np.int64), np.empty((q, room), np.int64),
-        np.empty((q, room, width), np.int64), np.zeros(q, np.int64), np.zeros(q, np.int8),
-        np.full(q, -1, np.int32), np.zeros(q, np.int64), np.zeros(q, np.int64), np.zeros(q, np.int64), np.zeros(q), np.zeros(q),
-        np.zeros(q, np.int64), np.full(q, NEVER, np.int64), np.zeros(q, np.int64),
-        np.zeros(n, np.int64), np.zeros(n, np.int64), np.full(n, -1, np.int64), np.zeros(n, np.int64), np.full(4 * room, -1, np.int64),
-    )  # fmt: skip
+    queue = np.zeros(len(hardware.depth), QUEUE)
+    queue["depth"], queue["running"], queue["finish"] = hardware.depth, -1, NEVER
+    tally = np.zeros(len(ops.op), TALLY)
+    tally["ended_at"] = -1
+    clock = np.zeros(23, np.int64)
+    clock[INSIDE] = -1
+    width = int((ops.op["dep_end"] - ops.op["dep_start"]).max(initial=1))
+    need = np.empty((len(queue), room, width), np.int64)
+    return Board(clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(4 * room, -1, np.int64))
 
 
-@compiled
-def new_track(ops: Operations, loops: Loops, step_over: bool) -> Track:
+def new_track(program: Program, step_over: bool) -> Track:
     """Return the loops before any is entered."""
-    m, levels = len(loops.first), 1
-    watched, level = np.zeros(m, np.int8), np.zeros(m, np.int64)
-    for loop in range(m):
-        for outer in range(loop):
-            if loops.first[outer] <= loops.first[loop] and loops.end[loop] <= loops.end[outer]:
-                level[loop] += 1
-        size = float(loops.end[loop] - loops.first[loop]) * loops.count[loop]
-        watched[loop] = step_over and loops.count[loop] > 2 and size >= WORTH_WATCHING
-        levels = max(levels, level[loop] + 1)
-    if not watched.any():
-        levels = 0
-    shape = (levels, LONGEST_PERIOD)
+    loops, n = program.loops, len(program)
+    first, end = loops["first"], loops["end"]
+    around = (first[:, None] <= first) & (end <= end[:, None]) & (np.arange(len(loops))[:, None] < np.arange(len(loops)))
+    level = around.sum(axis=0).astype(np.int64)
+    watched = step_over & (loops["count"] > 2) & ((end - first) * loops["count"] >= WORTH_WATCHING)
+    levels = int(level.max()) + 1 if watched.any() else 0
+    mark, elapsed = np.zeros((levels, LONGEST_PERIOD, 4), np.int64), np.zeros((levels, LONGEST_PERIOD, n), np.int64)
     return Track(
-        np.zeros(m, np.int64), watched, level, np.zeros(levels, np.int64), np.zeros((*shape, 4), np.int64),
-        np.zeros((*shape, len(ops.queue)), np.int64), np.zeros((levels, 6), np.int64), np.zeros((levels, len(ops.queue)), np.int64),
+        np.zeros(len(loops), np.int64), watched.astype(np.int64), level, np.zeros(levels, np.int64), mark, elapsed,
+        np.zeros((levels, 6), np.int64), np.zeros((levels, n), np.int64),
     )  # fmt: skip
 
 
 @compiled
 def demands(ops: Operations, hardware: Hardware) -> Floats:
     """Return what each use asks of its resource, bytes a ps: never more than there is."""
-    demand = np.zeros(len(ops.use_bytes))
-    for i in range(len(ops.queue)):
-        for u in range(ops.use_start[i], ops.use_start[i + 1]):
-            demand[u] = min(ops.use_bytes[u] / ops.duration[i], hardware.capacity[ops.use_resource[u]])
+    demand = np.zeros(len(ops.use))
+    for op in ops.op:
+        for u in range(op.use_start, op.use_end):
+            demand[u] = min(ops.use[u].bytes / op.duration, hardware.capacity[ops.use[u].resource])
     return demand
 
 
 @compiled
 def end_all(ops: Operations, board: Board, log: Log) -> bool:
     """End what ends now; return whether anything did."""
-    clock, moved = board.clock, False
+    clock, end, moved = board.clock, board.end, False
     now = clock[NOW]
-    for q in range(len(board.free)):
-        i = board.running[q]
-        if i >= 0 and board.finish[q] == now:
+    for q in range(len(board.queue)):
+        queue = board.queue[q]
+        i = queue.running
+        if i >= 0 and queue.finish == now:
             moved = True
-            board.running[q] = -1
-            board.free[q] = board.ended_at[i] = now
-            board.done[i] += 1
-            board.elapsed[i] += now - board.start[q]
-            number, true = board.running_number[q], now + board.running_offset[q]
-            board.end[number % len(board.end)] = now
-            clock[TIME] = max(clock[TIME], true)
+            queue.running = -1
+            tally = board.tally[i]
+            queue.free = tally.ended_at = now
+            tally.done += 1
+            tally.elapsed += now - queue.start
+            end[queue.number % len(end)] = now
+            clock[TIME] = max(clock[TIME], now + queue.offset)
             if clock[RECORDING]:
-                log.stop[number] = true
-            if ops.use_start[i] < ops.use_start[i + 1]:
+                log.record[queue.number].stop = now + queue.offset
+            if ops.op[i].use_start < ops.op[i].use_end:
                 clock[CHANGED] = 1
-    while clock[ENDED] < clock[RUN] and board.end[clock[ENDED] % len(board.end)] >= 0:
-        clock[BUSY] = max(clock[BUSY], board.end[clock[ENDED] % len(board.end)])
+    while clock[ENDED] < clock[RUN] and end[clock[ENDED] % len(end)] >= 0:
+        clock[BUSY] = max(clock[BUSY], end[clock[ENDED] % len(end)])
         clock[ENDED] += 1
     if clock[TIME] > NEVER:
         clock[STATUS] = OVERFLOW
@@ -176,9 +176,10 @@ def end_all(ops: Operations, board: Board, log: Log) -> bool:
 def start_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
     """Start what can start now; return whether anything did."""
     moved, now = False, board.clock[NOW]
-    for q in range(len(board.free)):
-        if board.running[q] < 0 and board.waiting[q] > 0:
-            ready = board.ready[q]
+    for q in range(len(board.queue)):
+        queue = board.queue[q]
+        if queue.running < 0 and queue.waiting > 0:
+            ready = queue.ready
             if earliest(q, ops, hardware, board) <= now:
                 start(q, ready == 1, ops, hardware, board, log)
                 moved = True
@@ -188,68 +189,70 @@ def start_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> bo
 @compiled
 def earliest(q: int, ops: Operations, hardware: Hardware, board: Board) -> int:
     """Return when the first waiting instance of a queue can start as far as is known; NEVER while inputs are missing."""
-    at = board.head[q]
-    i = board.op[q, at]
-    if not board.ready[q]:
-        first = ops.dep_start[i]
-        for d in range(first, ops.dep_start[i + 1]):
-            if board.done[ops.dep[d]] < board.need[q, at, d - first]:
+    queue = board.queue[q]
+    first = board.waiting[q, queue.head]
+    op = ops.op[first.op]
+    if not queue.ready:
+        for d in range(op.dep_start, op.dep_end):
+            if board.tally[ops.dep[d]].done < board.need[q, queue.head, d - op.dep_start]:
                 return NEVER
-        board.ready[q] = 1
-    latency = hardware.latency if ops.flags[i] & LAUNCHED else 0
-    return max(board.issue[q, at] + latency, board.free[q] + ops.gap[i])
+        queue.ready = 1
+    latency = hardware.latency if op.flags & LAUNCHED else 0
+    return max(first.issue + latency, queue.free + op.gap)
 
 
 @compiled
 def start(q: int, had_inputs: bool, ops: Operations, hardware: Hardware, board: Board, log: Log) -> None:
     """Start the first waiting instance of a queue."""
-    clock, at = board.clock, board.head[q]
-    i, now, number = board.op[q, at], clock[NOW], board.number[q, at]
-    launched = (ops.flags[i] & LAUNCHED) != 0
-    ready = board.issue[q, at] + (hardware.latency if launched else 0)
-    if ready == now and board.free[q] + ops.gap[i] < now and clock[ENDED] == number and (had_inputs or not _input_ends(i, now, ops, board)):
+    clock, queue = board.clock, board.queue[q]
+    first, now = board.waiting[q, queue.head], clock[NOW]
+    op = ops.op[first.op]
+    ready = first.issue + (hardware.latency if op.flags & LAUNCHED else 0)
+    drained = ready == now and queue.free + op.gap < now and clock[ENDED] == first.number
+    if drained and (had_inputs or not _input_ends(first.op, now, ops, board)):
         clock[BOUND_PS] += max(0, now - clock[BUSY])
-    board.head[q] = at + 1 if at + 1 < board.op.shape[1] else 0
-    board.waiting[q] -= 1
-    board.ready[q] = 0
-    board.running[q], board.running_number[q], board.running_offset[q] = i, number, board.offset[q, at]
-    board.start[q] = board.since[q] = now
-    board.left[q], board.rate[q], board.finish[q] = float(ops.duration[i]), -1.0, NEVER
-    if ops.use_start[i] == ops.use_start[i + 1] or ops.duration[i] == 0:
-        board.finish[q] = now + ops.duration[i]
+    queue.head = queue.head + 1 if queue.head + 1 < board.waiting.shape[1] else 0
+    queue.waiting -= 1
+    queue.ready = 0
+    queue.running, queue.number, queue.offset = first.op, first.number, first.offset
+    queue.start = queue.since = now
+    queue.left, queue.rate, queue.finish = float(op.duration), -1.0, NEVER
+    if op.use_start == op.use_end or op.duration == 0:
+        queue.finish = now + op.duration
     else:
         clock[CHANGED] = 1
-    if ops.flags[i] & LEAVES:
-        board.held[q] -= 1
+    if op.flags & LEAVES:
+        queue.held -= 1
     if clock[RECORDING]:
-        log.start[number] = now + board.offset[q, at]
+        log.record[first.number].start = now + first.offset
 
 
 @compiled
 def _input_ends(i: int, now: int, ops: Operations, board: Board) -> bool:
     """Does an input end at this very moment (so that the launch was not all it waited for)?"""
-    for d in range(ops.dep_start[i], ops.dep_start[i + 1]):  # noqa: SIM110 (compiled code has no generator for any())
-        if board.ended_at[ops.dep[d]] == now:
+    for d in range(ops.op[i].dep_start, ops.op[i].dep_end):  # noqa: SIM110 (compiled code has no generator for any())
+        if board.tally[ops.dep[d]].ended_at == now:
             return True
     return False
 
 
 @compiled
-def to_next_moment(tape: Tape, ops: Operations, hardware: Hardware, board: Board) -> bool:
-    """Advance the time to the next event; return False if there is none."""
+def to_next_moment(tape: int, ops: Operations, hardware: Hardware, board: Board) -> bool:
+    """Advance the time to the next event; return False if there is none. ``tape`` is the length of the tape."""
     clock = board.clock
     now, soon, busy = clock[NOW], NEVER, False
-    for q in range(len(board.free)):
-        if board.running[q] >= 0:
-            soon, busy = min(soon, board.finish[q]), True
-        elif board.waiting[q] > 0:
+    for q in range(len(board.queue)):
+        queue = board.queue[q]
+        if queue.running >= 0:
+            soon, busy = min(soon, queue.finish), True
+        elif queue.waiting > 0:
             soon, busy = min(soon, earliest(q, ops, hardware, board)), True
-    if clock[AT] < len(tape.code) and clock[HOST] > now:
+    if clock[AT] < tape and clock[HOST] > now:
         soon = min(soon, clock[HOST])
     if soon < NEVER:
         clock[NOW] = soon
         return True
-    if busy or clock[AT] < len(tape.code):
+    if busy or clock[AT] < tape:
         clock[STATUS] = STUCK
     return False
 
@@ -257,80 +260,95 @@ def to_next_moment(tape: Tape, ops: Operations, hardware: Hardware, board: Board
 @compiled
 def settle(ops: Operations, hardware: Hardware, demand: Floats, share: Floats, board: Board) -> None:
     """Give every running operation its shares, and the rate and the end that follow."""
-    clock, queues = board.clock, len(board.free)
+    clock = board.clock
     now = clock[NOW]
     clock[CHANGED] = 0
     share[:] = 1.0
     for r in range(len(hardware.capacity)):
-        divide(r, ops, hardware, demand, share, board)
-    for q in range(queues):
-        i = board.running[q]
-        if i >= 0 and ops.use_start[i] < ops.use_start[i + 1] and ops.duration[i] > 0 and share[q] != board.rate[q]:
-            if board.rate[q] > 0.0:
-                board.left[q] -= board.rate[q] * (now - board.since[q])
-            board.rate[q], board.since[q], board.finish[q] = share[q], now, NEVER
+        divide(r, hardware.capacity[r], ops, demand, share, board.queue)
+    for q in range(len(board.queue)):
+        queue = board.queue[q]
+        i = queue.running
+        if i >= 0 and ops.op[i].use_start < ops.op[i].use_end and ops.op[i].duration > 0 and share[q] != queue.rate:
+            if queue.rate > 0.0:
+                queue.left -= queue.rate * (now - queue.since)
+            queue.rate, queue.since, queue.finish = share[q], now, NEVER
             if share[q] > 0.0:
-                takes = np.ceil(board.left[q] / share[q])
-                board.finish[q] = now + max(1, np.int64(takes)) if takes < NEVER - now else NEVER
+                takes = np.ceil(queue.left / share[q])
+                queue.finish = now + max(1, np.int64(takes)) if takes < NEVER - now else NEVER
 
 
 @compiled
-def divide(r: int, ops: Operations, hardware: Hardware, demand: Floats, share: Floats, board: Board) -> None:
+def divide(r: int, capacity: float, ops: Operations, demand: Floats, share: Floats, queues: Rows) -> None:
     """Divide one resource: lower ``share`` (of what each queue's operation asks) where it gets less.
 
     Demands are filled from the smallest up; those that cannot be filled get the same.
     """
-    claimed, asked, users = 0.0, np.empty(len(board.free)), 0
-    for q in range(len(board.free)):
-        i = board.running[q]
-        if i >= 0:
-            for u in range(ops.use_start[i], ops.use_start[i + 1]):
-                if ops.use_resource[u] == r:
-                    claimed += ops.use_claim[u]
-                    if ops.use_bytes[u] > 0.0:
-                        asked[users] = demand[u]
-                        users += 1
-    if users == 0:
+    claimed, total, users, user = 0.0, 0.0, 0, -1
+    for queue in queues:
+        if queue.running >= 0:
+            op = ops.op[queue.running]
+            for u in range(op.use_start, op.use_end):
+                if ops.use[u].resource == r:
+                    claimed += ops.use[u].claim
+                    if ops.use[u].bytes > 0.0:
+                        total += demand[u]
+                        users, user = users + 1, u
+    left = capacity * max(0.0, 1.0 - claimed)
+    if users == 0 or (users == 1 and demand[user] <= left):
         return
-    left, level = hardware.capacity[r] * max(0.0, 1.0 - claimed), np.inf
-    asked = np.sort(asked[:users])
-    for served in range(users):
-        if asked[served] > left / (users - served):
-            level = left / (users - served)
-            break
-        left -= asked[served]
-    for q in range(len(board.free)):
-        i = board.running[q]
-        if i >= 0:
-            for u in range(ops.use_start[i], ops.use_start[i + 1]):
-                if ops.use_resource[u] == r and ops.use_bytes[u] > 0.0:
+    level = water_level(r, left, users, ops, demand, queues)
+    for q in range(len(queues)):
+        if queues[q].running >= 0:
+            op = ops.op[queues[q].running]
+            for u in range(op.use_start, op.use_end):
+                if ops.use[u].resource == r and ops.use[u].bytes > 0.0:
                     share[q] = min(share[q], min(demand[u], level) / demand[u])
 
 
 @compiled
+def water_level(r: int, left: float, users: int, ops: Operations, demand: Floats, queues: Rows) -> float:
+    """Return what those get whose demand on the resource cannot be filled; inf if all can be."""
+    asked, count = np.empty(users), 0
+    for queue in queues:
+        if queue.running >= 0:
+            op = ops.op[queue.running]
+            for u in range(op.use_start, op.use_end):
+                if ops.use[u].resource == r and ops.use[u].bytes > 0.0:
+                    asked[count] = demand[u]
+                    count += 1
+    asked.sort()
+    for served in range(users):
+        if asked[served] > left / (users - served):
+            return left / (users - served)
+        left -= asked[served]
+    return np.inf
+
+
+@compiled
 def issue_all(
-    tape: Tape, ops: Operations, loops: Loops, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log
+    tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log
 ) -> bool:
     """Let the host issue what it can now; return whether it did anything."""
     clock, moved = board.clock, False
-    while clock[AT] < len(tape.code) and clock[STATUS] == FINE:
+    while clock[AT] < len(tape) and clock[STATUS] == FINE:
         at = clock[AT]
-        if tape.code[at] == 0:
+        if tape[at].code == 0:
             if clock[INSIDE] < 0:
-                clock[INSIDE] = tape.a[at]
-            while clock[INSIDE] < tape.b[at]:
+                clock[INSIDE] = tape[at].a
+            while clock[INSIDE] < tape[at].b:
                 if not issue(clock[INSIDE], ops, hardware, board, log):
                     return moved
                 moved = True
                 clock[INSIDE] += 1
             clock[INSIDE] = -1
-        elif tape.code[at] == 1:
-            enter(tape.a[at], ops, loops, hardware, board, track, states, stretches, log)
+        elif tape[at].code == 1:
+            enter(tape[at].a, ops, loops, hardware, board, track, states, stretches, log)
         else:
-            track.left[tape.a[at]] -= 1
-            if track.left[tape.a[at]] > 0:
-                look(tape.a[at], ops, loops, hardware, board, track, states, stretches, log)
-                clock[AT] = tape.b[at]
+            track.left[tape[at].a] -= 1
+            if track.left[tape[at].a] > 0:
+                look(tape[at].a, ops, loops, hardware, board, track, states, stretches, log)
+                clock[AT] = tape[at].b
         clock[AT] += 1
     return moved
 
@@ -338,25 +356,29 @@ def issue_all(
 @compiled
 def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
     """Issue an operation, if it can be now."""
-    clock, q, flags = board.clock, ops.queue[i], ops.flags[i]
-    if flags & WAITS:
-        return wait(i, ops, board, log)
-    if flags & ISSUES:
-        if clock[HOST] > clock[NOW] or board.held[ops.slot[i]] >= hardware.depth[ops.slot[i]]:
-            return False
-        board.held[ops.slot[i]] += 1
-        clock[ISSUE] = clock[NOW]
-        clock[HOST] = clock[NOW] + hardware.interval
-    if board.waiting[q] == board.op.shape[1] or clock[RUN] - clock[ENDED] >= len(board.end):
+    clock, op = board.clock, ops.op[i]
+    if op.flags & WAITS:
+        return wait(i, op.duration, board, log)
+    if clock[RUN] - clock[ENDED] >= len(board.end) or board.queue[op.queue].waiting == board.waiting.shape[1]:
         clock[STATUS] = FULL
         return False
-    at = (board.head[q] + board.waiting[q]) % board.op.shape[1]
-    board.waiting[q] += 1
-    board.op[q, at], board.issue[q, at], board.number[q, at], board.offset[q, at] = i, clock[ISSUE], clock[RUN], clock[OFFSET]
-    first = ops.dep_start[i]
-    for d in range(first, ops.dep_start[i + 1]):
-        board.need[q, at, d - first] = board.issued[ops.dep[d]]
-    if flags & LAUNCHED:
+    if op.flags & ISSUES:
+        slot = board.queue[op.slot]
+        if clock[HOST] > clock[NOW] or slot.held >= slot.depth:
+            return False
+        slot.held += 1
+        clock[ISSUE] = clock[NOW]
+        clock[HOST] = clock[NOW] + hardware.interval
+    queue = board.queue[op.queue]
+    at = queue.head + queue.waiting
+    if at >= board.waiting.shape[1]:
+        at -= board.waiting.shape[1]
+    queue.waiting += 1
+    last = board.waiting[op.queue, at]
+    last.op, last.issue, last.number, last.offset = i, clock[ISSUE], clock[RUN], clock[OFFSET]
+    for d in range(op.dep_start, op.dep_end):
+        board.need[op.queue, at, d - op.dep_start] = board.tally[ops.dep[d]].issued
+    if op.flags & LAUNCHED:
         clock[LAUNCHES] += 1
     count(i, -1, board, log)
     return True
@@ -367,45 +389,46 @@ def count(i: int, end: int, board: Board, log: Log) -> None:
     """Give an instance its number."""
     clock = board.clock
     board.end[clock[RUN] % len(board.end)] = end
-    board.issued[i] += 1
+    board.tally[i].issued += 1
     if clock[RECORDING]:
-        log.op[clock[RUN]] = i
+        log.record[clock[RUN]].op = i
     clock[RUN] += 1
     clock[RECORDED] = clock[RUN]
 
 
 @compiled
-def wait(i: int, ops: Operations, board: Board, log: Log) -> bool:
+def wait(i: int, duration: int, board: Board, log: Log) -> bool:
     """Let the host wait for all that was issued, if it has ended."""
     clock = board.clock
-    for q in range(len(board.free)):
-        if board.running[q] >= 0 or board.waiting[q] > 0:
+    for queue in board.queue:
+        if queue.running >= 0 or queue.waiting > 0:
             return False
     begin = clock[BUSY]
-    stop = begin + ops.duration[i]
+    stop = begin + duration
     clock[HOST] = max(clock[HOST], stop)
     clock[TIME] = max(clock[TIME], stop + clock[OFFSET])
     if clock[RECORDING]:
-        log.start[clock[RUN]], log.stop[clock[RUN]] = begin + clock[OFFSET], stop + clock[OFFSET]
-    board.elapsed[i] += ops.duration[i]
-    board.done[i] += 1
-    board.ended_at[i] = stop
+        log.record[clock[RUN]].start, log.record[clock[RUN]].stop = begin + clock[OFFSET], stop + clock[OFFSET]
+    tally = board.tally[i]
+    tally.elapsed += duration
+    tally.done += 1
+    tally.ended_at = stop
     count(i, 0, board, log)
     clock[ENDED] += 1
     return True
 
 
 @compiled
-def enter(loop: int, ops: Operations, loops: Loops, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log) -> None:
+def enter(loop: int, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log) -> None:
     """A loop begins."""
-    track.left[loop] = loops.count[loop]
+    track.left[loop] = loops[loop].count
     if track.watched[loop]:
         track.heads[track.level[loop]] = track.steady[track.level[loop], 0] = 0
         look(loop, ops, loops, hardware, board, track, states, stretches, log)
 
 
 @compiled
-def look(loop: int, ops: Operations, loops: Loops, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log) -> None:
+def look(loop: int, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log) -> None:
     """At the head of a loop: find out whether it repeats, and step over it when that is known."""
     if not track.watched[loop]:
         return
@@ -421,7 +444,7 @@ def look(loop: int, ops: Operations, loops: Loops, hardware: Hardware, board: Bo
 
 
 @compiled
-def compare(loop: int, ops: Operations, loops: Loops, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]]) -> None:
+def compare(loop: int, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]]) -> None:
     """Compare the state with that at earlier heads, and keep it."""
     level = track.level[loop]
     state = describe(ops, hardware, board)
@@ -430,7 +453,7 @@ def compare(loop: int, ops: Operations, loops: Loops, hardware: Hardware, board:
         return
     heads = track.heads[level]
     slot = heads % LONGEST_PERIOD
-    first, end, clock = loops.first[loop], loops.end[loop], board.clock
+    first, end, clock = loops[loop].first, loops[loop].end, board.clock
     now = np.array([clock[NOW] + clock[OFFSET], clock[BOUND_PS], clock[LAUNCHES] + clock[STEPPED], clock[RUN]])
     for period in range(1, min(heads, LONGEST_PERIOD) + 1):
         then = (heads - period) % LONGEST_PERIOD
@@ -438,11 +461,13 @@ def compare(loop: int, ops: Operations, loops: Loops, hardware: Hardware, board:
             track.steady[level, 0] = period
             track.steady[level, 1:5] = now - track.mark[level, then]
             track.steady[level, 5] = track.mark[level, then, 3]
-            track.grows[level, first:end] = board.elapsed[first:end] - track.elapsed[level, then, first:end]
+            for i in range(first, end):
+                track.grows[level, i] = board.tally[i].elapsed - track.elapsed[level, then, i]
             return
     states[level * LONGEST_PERIOD + slot] = state
     track.mark[level, slot] = now
-    track.elapsed[level, slot, first:end] = board.elapsed[first:end]
+    for i in range(first, end):
+        track.elapsed[level, slot, i] = board.tally[i].elapsed
     track.heads[level] = heads + 1
 
 
@@ -470,7 +495,7 @@ def same(a: Floats, b: Floats) -> bool:
 
 
 @compiled
-def step(loop: int, times: int, loops: Loops, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log) -> None:
+def step(loop: int, times: int, loops: Rows, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log) -> None:
     """Take ``times`` periods out of the loop."""
     clock, level = board.clock, track.level[loop]
     grows = track.steady[level]
@@ -481,8 +506,8 @@ def step(loop: int, times: int, loops: Loops, board: Board, track: Track, states
     clock[OFFSET] += times * takes
     clock[BOUND_PS] += times * grows[2]
     clock[STEPPED] += times * grows[3]
-    for i in range(loops.first[loop], loops.end[loop]):
-        board.elapsed[i] += times * track.grows[level, i]
+    for i in range(loops[loop].first, loops[loop].end):
+        board.tally[i].elapsed += times * track.grows[level, i]
     stretches.append((clock[ENDED] - grows[4], clock[ENDED]))
     if clock[RECORDING]:
         row = log.steps[clock[STEPS]]
@@ -495,30 +520,33 @@ def step(loop: int, times: int, loops: Loops, board: Board, track: Track, states
 def postpone(by: int, board: Board, log: Log) -> None:
     """All that is pending happens later in true time."""
     clock = board.clock
-    for q in range(len(board.free)):
-        for w in range(board.waiting[q]):
-            board.offset[q, (board.head[q] + w) % board.op.shape[1]] += by
-        if board.running[q] >= 0:
-            board.running_offset[q] += by
+    for q in range(len(board.queue)):
+        queue = board.queue[q]
+        for w in range(queue.waiting):
+            board.waiting[q, (queue.head + w) % board.waiting.shape[1]].offset += by
+        if queue.running >= 0:
+            queue.offset += by
             if clock[RECORDING]:
-                log.start[board.running_number[q]] += by
+                log.record[queue.number].start += by
     if clock[RECORDING]:
         for number in range(clock[ENDED], clock[RUN]):
             if board.end[number % len(board.end)] >= 0:
-                log.start[number] += by
-                log.stop[number] += by
+                log.record[number].start += by
+                log.record[number].stop += by
 
 
 @compiled
 def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
     """Return all that the future depends on, relative to now; empty if that is too much to look at."""
-    clock, queues = board.clock, len(board.free)
+    clock, width, gap = board.clock, board.need.shape[2], 0
     pending = clock[RUN] - clock[ENDED]
-    size = 5 + 9 * queues + pending + len(ops.queue)
-    for q in range(queues):
-        size += board.waiting[q] * (3 + board.need.shape[2])
+    size = 5 + 9 * len(board.queue) + pending + len(ops.op)
+    for queue in board.queue:
+        size += queue.waiting * (3 + width)
     if size > LONGEST_STATE:
         return np.zeros(0)
+    for op in ops.op:
+        gap = max(gap, op.gap)
     state, now = np.zeros(size), clock[NOW]
     state[0], state[1], state[2], state[3] = clock[HOST] - now, clock[ISSUE] - now, clock[BUSY] - now, clock[CHANGED]
     state[4] = pending
@@ -527,36 +555,35 @@ def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
         end = board.end[number % len(board.end)]
         state[at] = -1.0 if end < 0 else now - end
         at += 1
-    for q in range(queues):
-        at = _describe_running(q, at, ops, board, state)
-        for w in range(board.waiting[q]):
-            at = _describe_waiting(q, (board.head[q] + w) % board.op.shape[1], at, ops, hardware, board, state)
+    for q in range(len(board.queue)):
+        at = _describe_queue(q, at, gap, board, state)
+        for w in range(board.queue[q].waiting):
+            at = _describe_waiting(q, (board.queue[q].head + w) % board.waiting.shape[1], at, ops, hardware, board, state)
     for on in ops.dep:
-        if board.ended_at[on] == now:
+        if board.tally[on].ended_at == now:
             state[size - 1 - on] = 1.0
     return state
 
 
 @compiled
-def _describe_running(q: int, at: int, ops: Operations, board: Board, state: Floats) -> int:
-    now = board.clock[NOW]
-    state[at], state[at + 1] = board.held[q], board.waiting[q]
-    state[at + 2], state[at + 3] = board.ready[q], board.running[q]
-    state[at + 4] = max(board.free[q] - now, -ops.gap.max() - 1)
-    if board.running[q] >= 0:
-        state[at + 4] = board.clock[RUN] - board.running_number[q]
-        state[at + 5], state[at + 6], state[at + 7] = board.left[q], board.rate[q], board.since[q] - now
-        state[at + 8] = board.finish[q] - now if board.finish[q] < NEVER else -1.0
+def _describe_queue(q: int, at: int, gap: int, board: Board, state: Floats) -> int:
+    queue, now = board.queue[q], board.clock[NOW]
+    state[at], state[at + 1], state[at + 2], state[at + 3] = queue.held, queue.waiting, queue.ready, queue.running
+    state[at + 4] = max(queue.free - now, -gap - 1)
+    if queue.running >= 0:
+        state[at + 4] = board.clock[RUN] - queue.number
+        state[at + 5], state[at + 6], state[at + 7] = queue.left, queue.rate, queue.since - now
+        state[at + 8] = queue.finish - now if queue.finish < NEVER else -1.0
     return at + 9
 
 
 @compiled
 def _describe_waiting(q: int, place: int, at: int, ops: Operations, hardware: Hardware, board: Board, state: Floats) -> int:
-    i, now = board.op[q, place], board.clock[NOW]
-    latency = hardware.latency if ops.flags[i] & LAUNCHED else 0
-    state[at], state[at + 1] = i, max(board.issue[q, place] + latency - now, -1)
-    state[at + 2] = board.clock[RUN] - board.number[q, place]
-    first = ops.dep_start[i]
-    for d in range(first, ops.dep_start[i + 1]):
-        state[at + 3 + d - first] = max(0, board.need[q, place, d - first] - board.done[ops.dep[d]])
+    waiting = board.waiting[q, place]
+    op = ops.op[waiting.op]
+    latency = hardware.latency if op.flags & LAUNCHED else 0
+    state[at], state[at + 1] = waiting.op, max(waiting.issue + latency - board.clock[NOW], -1)
+    state[at + 2] = board.clock[RUN] - waiting.number
+    for d in range(op.dep_start, op.dep_end):
+        state[at + 3 + d - op.dep_start] = max(0, board.need[q, place, d - op.dep_start] - board.tally[ops.dep[d]].done)
     return at + 3 + board.need.shape[2]

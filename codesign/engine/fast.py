@@ -5,9 +5,9 @@ import numpy as np
 from codesign.engine import events, stepping
 from codesign.engine.list_schedule import (
     BOUND_PS, BUSY, CONTENTION, FINE, LAUNCHES, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS, STUCK, WAITED,
-    Contention, Log, State, Tape, largest_demands, make_tape, new_state, run_stretch,
+    RECORD, Contention, Log, State, largest_demands, new_state, run_stretch, tape_of,
 )  # fmt: skip
-from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Loops, Operations, Program, Records, Run
+from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Operations, Program, Records, Rows, Run
 from traces.compiled import compiled
 from traces.errors import TraceError
 
@@ -21,27 +21,25 @@ def run(program: Program, *, step_over: bool = True, record: bool = True) -> Run
     Raises ``TraceError`` if the replay would not end within the range of its clock.
     """
     executions = program.executions
-    ops, loops, hardware = program.ops, program.loops, program.hardware
-    clock = _in_order(ops, loops, hardware, step_over, _no_log(), False)
+    clock = _in_order(program, step_over, None)
     if clock[STATUS] == CONTENTION:
         return _by_events(program, step_over, record)
     _check(clock)
     records = None
     if record:
         log = _room(int(clock[RUN]), int(clock[STEPS]))
-        _in_order(ops, loops, hardware, step_over, log, True)
-        records = Records(log.op, log.start, log.stop, *(column.copy() for column in log.steps.T))
-    elapsed = executions * program.ops.duration.astype(np.float64)
+        _in_order(program, step_over, log)
+        records = _records(log)
+    elapsed = executions * program["duration"].astype(np.float64)
     time = max(int(clock[BUSY] + clock[OFFSET]), int(clock[WAITED]))
     return Run(time, int(clock[BOUND_PS]), elapsed, int(clock[LAUNCHES]), int(clock[STEPPED]), records)
 
 
 def _by_events(program: Program, step_over: bool, record: bool) -> Run:
     """Replay event by event."""
-    ops, loops, hardware = program.ops, program.loops, program.hardware
     room = FIRST_ROOM
     while True:
-        board = events.replay(ops, loops, hardware, step_over, _no_log(), False, room)
+        board = events.replay(program, step_over, _room(0, 0), False, room)
         if board.clock[STATUS] != events.FULL:
             break
         room *= 4
@@ -50,9 +48,9 @@ def _by_events(program: Program, step_over: bool, record: bool) -> Run:
     records = None
     if record:
         log = _room(int(clock[RUN]), int(clock[STEPS]))
-        events.replay(ops, loops, hardware, step_over, log, True, room)
-        records = Records(log.op, log.start, log.stop, *(column.copy() for column in log.steps.T))
-    elapsed = board.elapsed.astype(np.float64)
+        events.replay(program, step_over, log, True, room)
+        records = _records(log)
+    elapsed = board.tally["elapsed"].astype(np.float64)
     return Run(int(clock[events.TIME]), int(clock[BOUND_PS]), elapsed, int(clock[LAUNCHES]), int(clock[STEPPED]), records)
 
 
@@ -64,58 +62,65 @@ def _check(clock: Ints) -> None:
 
 
 def _room(instances: int, steps: int) -> Log:
-    times = np.empty((2, instances), np.int64)
-    return Log(np.empty(instances, np.int32), times[0], times[1], np.empty((steps, 4), np.int64))
+    return Log(np.empty(instances, RECORD), np.empty((steps, 4), np.int64))
 
 
-def _no_log() -> Log:
-    return _room(0, 0)
+def _records(log: Log) -> Records:
+    op, start, stop = (np.ascontiguousarray(log.record[name]) for name in ("op", "start", "stop"))
+    return Records(op.astype(np.int32), start, stop, *(column.copy() for column in log.steps.T))
 
 
-@compiled
-def _in_order(ops: Operations, loops: Loops, hardware: Hardware, step_over: bool, log: Log, recording: bool) -> Ints:
+def _in_order(program: Program, step_over: bool, log: Log | None) -> Ints:
     """Replay in launch order; return the clock (see `list_schedule`)."""
-    state = new_state(len(ops.queue), hardware)
-    state.clock[RECORDING] = recording
+    ops, loops, hardware = program.ops, program.loops, program.hardware
+    state = new_state(len(program), hardware)
+    state.clock[RECORDING] = log is not None
     contention = largest_demands(ops, hardware)
-    tape = make_tape(len(ops.queue), loops)
-    if step_over and len(loops.first) > 0:
-        _stepping(tape, ops, loops, hardware, state, contention, log)
-    else:
-        _plain(tape, ops, loops, hardware, state, contention, log)
+    walk = _stepping if step_over and len(loops) else _plain
+    walk(tape_of(len(program), loops), ops, loops, hardware, state, contention, log or _room(0, 0))
     return state.clock
 
 
 @compiled
-def _plain(tape: Tape, ops: Operations, loops: Loops, hardware: Hardware, state: State, contention: Contention, log: Log) -> None:
+def _plain(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, state: State, contention: Contention, log: Log) -> None:
     """Run every iteration."""
-    left = np.zeros(len(loops.first), np.int64)
+    left = np.zeros(len(loops), np.int64)
     at = 0
-    while at < len(tape.code) and state.clock[STATUS] == FINE:
-        if tape.code[at] == 0:
-            run_stretch(tape.a[at], tape.b[at], ops, hardware, state, contention, log)
-        elif tape.code[at] == 1:
-            left[tape.a[at]] = loops.count[tape.a[at]]
+    while at < len(tape) and state.clock[STATUS] == FINE:
+        if tape[at].code == 0:
+            run_stretch(tape[at].a, tape[at].b, ops, hardware, state, contention, log)
+        elif tape[at].code == 1:
+            left[tape[at].a] = loops[tape[at].a].count
         else:
-            left[tape.a[at]] -= 1
-            if left[tape.a[at]] > 0:
-                at = tape.b[at]
+            left[tape[at].a] -= 1
+            if left[tape[at].a] > 0:
+                at = tape[at].b
         at += 1
 
 
 @compiled
-def _stepping(tape: Tape, ops: Operations, loops: Loops, hardware: Hardware, state: State, contention: Contention, log: Log) -> None:
+def deepest(tape: Rows) -> int:
+    """Return how deep loops nest."""
+    levels = 0
+    for row in tape:
+        if row.code == 1:
+            levels = max(levels, row.b + 1)
+    return levels
+
+
+@compiled
+def _stepping(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, state: State, contention: Contention, log: Log) -> None:
     """Run iterations until they repeat, then step over them."""
-    watch = stepping.make_watch(ops, loops, len(state.free))
-    past = stepping.new_past(len(loops.first), len(state.free), state.ring.shape[1], watch)
-    left = np.zeros(len(loops.first), np.int64)
+    watch = stepping.make_watch(ops, loops, len(state.lane))
+    past = stepping.new_past(deepest(tape), len(state.lane), state.ring.shape[1], watch)
+    left = np.zeros(len(loops), np.int64)
     at = level = 0
-    while at < len(tape.code) and state.clock[STATUS] == FINE:
-        loop = tape.a[at]
-        if tape.code[at] == 0:
-            run_stretch(tape.a[at], tape.b[at], ops, hardware, state, contention, log)
-        elif tape.code[at] == 1:
-            left[loop] = loops.count[loop]
+    while at < len(tape) and state.clock[STATUS] == FINE:
+        loop = tape[at].a
+        if tape[at].code == 0:
+            run_stretch(tape[at].a, tape[at].b, ops, hardware, state, contention, log)
+        elif tape[at].code == 1:
+            left[loop] = loops[loop].count
             if watch.watched[loop]:
                 stepping.enter(level, state, past)
                 stepping.head(level, loop, left[loop], ops, loops, hardware, watch, state, past, log)
@@ -125,7 +130,7 @@ def _stepping(tape: Tape, ops: Operations, loops: Loops, hardware: Hardware, sta
             if left[loop] > 0:
                 if watch.watched[loop]:
                     left[loop] -= stepping.head(level - 1, loop, left[loop], ops, loops, hardware, watch, state, past, log)
-                at = tape.b[at]
+                at = tape[at].b
             elif watch.watched[loop]:
                 level -= 1
                 stepping.leave(level, state, past)

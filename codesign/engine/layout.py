@@ -4,35 +4,44 @@ from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
-from codesign.engine.list_schedule import make_tape
-from codesign.engine.program import Codes, Indices, Ints, Loops
+from codesign.engine.list_schedule import tape_of
+from codesign.engine.program import LOOP, Indices, Ints, Rows
 
 if TYPE_CHECKING:
     from traces.trace import Trace
 
+KERNEL_ROW = np.dtype(
+    [
+        ("launches", "i8"),
+        ("joins", "i4"),  # is it in the command buffer of the kernel before it?
+        ("buffered", "i4"),  # is it in any command buffer?
+        ("read_start", "i4"),
+        ("read_end", "i4"),
+        ("write_start", "i4"),
+        ("write_end", "i4"),
+        ("dies_start", "i4"),  # allocations that end with it
+        ("dies_end", "i4"),
+    ],
+    align=True,
+)
+LOOP_ROW = np.dtype([("trips", "i8"), ("asks", "i4"), ("dies_start", "i4"), ("dies_end", "i4")], align=True)
+"""``asks``: does the device decide on another iteration?"""
+ALLOCATION = np.dtype([("bytes", "i8"), ("initial", "i4"), ("tensor", "i4")], align=True)
+"""An alias set: size, whether it exists before the trace, the row of its largest tensor."""
+
 
 class Layout(NamedTuple):
-    """A trace as arrays. An allocation is an alias set; ``x_start[i]:x_start[i + 1]`` are the entries of row i."""
+    """A trace as arrays."""
 
-    code: Codes  # the tape (see `list_schedule.Tape`) over kernels and loops
-    a: Indices
-    b: Indices
-    trips: Ints  # [L]
-    asks: Codes  # [L] does the device decide on another iteration?
-    launches: Ints  # [K]
-    joins: Codes  # [K] is it in the command buffer of the kernel before it?
-    buffered: Codes  # [K] is it in any command buffer?
-    read_start: Indices
+    tape: Rows  # over kernels and loops, see `list_schedule.TAPE`
+    kernel: Rows  # [K]
+    loop: Rows  # [L]
+    allocation: Rows  # [A]
     reads: Indices
-    write_start: Indices
     writes: Indices
-    bytes: Ints  # [A]
-    initial: Codes  # [A] does it exist before the trace?
-    tensor: Indices  # [A] its largest tensor
-    row_dies_start: Indices
     row_dies: Indices
-    loop_dies_start: Indices
     loop_dies: Indices
 
 
@@ -48,55 +57,59 @@ def layout_of(trace: "Trace") -> Layout:
 
 def _make(trace: "Trace") -> Layout:
     loops, asks = _loops(trace)
-    kernels, count = trace.kernels, len(trace.kernels)
+    count, buffer = len(trace.kernels), trace.kernels["command_buffer"]
     inner = _innermost(loops, count)
-    buffer = kernels["command_buffer"]
-    joins = np.zeros(count, np.int8)
-    joins[1:] = (buffer[1:] >= 0) & (buffer[1:] == buffer[:-1]) & (inner[1:] == inner[:-1])
-    tape = make_tape(count, loops)
-    reads = _accessed(trace, ~trace.access_writes)
-    writes = _accessed(trace, trace.access_writes)
-    size, tensor = _sizes(trace)
-    first, last = _lifetimes(trace, len(size))
-    row, loop = _deaths(first, last, loops)
-    return Layout(
-        tape.code, tape.a, tape.b, loops.count, asks, kernels["launches"].astype(np.int64), joins, (buffer >= 0).astype(np.int8),
-        *reads, *writes, size, (first < 0).astype(np.int8), tensor, *_grouped(row, count), *_grouped(loop, len(loops.first)),
-    )  # fmt: skip
+    kernel, loop = np.zeros(count, KERNEL_ROW), np.zeros(len(loops), LOOP_ROW)
+    kernel["launches"], kernel["buffered"] = trace.kernels["launches"], buffer >= 0
+    kernel["joins"][1:] = (buffer[1:] >= 0) & (buffer[1:] == buffer[:-1]) & (inner[1:] == inner[:-1])
+    kernel["read_start"], kernel["read_end"], reads = _accessed(trace, ~trace.access_writes)
+    kernel["write_start"], kernel["write_end"], writes = _accessed(trace, trace.access_writes)
+    allocation = _allocations(trace)
+    first, last = _lifetimes(trace, len(allocation))
+    allocation["initial"] = first < 0
+    dies_row, dies_loop = _deaths(first, last, loops)
+    kernel["dies_start"], kernel["dies_end"], row_dies = _grouped(dies_row, count)
+    loop["trips"], loop["asks"] = loops["count"], asks
+    loop["dies_start"], loop["dies_end"], loop_dies = _grouped(dies_loop, len(loops))
+    return Layout(tape_of(count, loops), kernel, loop, allocation, reads, writes, row_dies, loop_dies)
 
 
-def _loops(trace: "Trace") -> tuple[Loops, Codes]:
+def _loops(trace: "Trace") -> tuple[Rows, Indices]:
     """Return the loops that matter, outer ones first, and whose condition the device computes."""
     regions = trace.regions
     first, end, trips = regions["first_kernel"], regions["end_kernel"], regions["trip_count"]
     asks = np.asarray(regions["condition"] == "device")
     keep = np.flatnonzero((regions["kind"] == "loop") & (end > first) & ((trips > 1) | asks))
     keep = keep[np.lexsort((keep, -end[keep], first[keep]))]
-    return Loops(first[keep].astype(np.int32), end[keep].astype(np.int32), trips[keep].astype(np.int64)), asks[keep].astype(np.int8)
+    loops = np.zeros(len(keep), LOOP)
+    loops["first"], loops["end"], loops["count"] = first[keep], end[keep], trips[keep]
+    return loops, asks[keep].astype(np.int32)
 
 
-def _innermost(loops: Loops, kernels: int) -> Indices:
+def _innermost(loops: Rows, kernels: int) -> Indices:
     inner = np.full(kernels, -1, np.int32)
-    for loop, (first, end) in enumerate(zip(loops.first, loops.end, strict=True)):
+    for loop, (first, end, _) in enumerate(loops.tolist()):
         inner[first:end] = loop
     return inner
 
 
-def _accessed(trace: "Trace", chosen: np.ndarray) -> tuple[Indices, Indices]:
+def _accessed(trace: "Trace", chosen: npt.NDArray[np.bool_]) -> tuple[Ints, Ints, Indices]:
     """Return the allocations that each kernel touches by the chosen accesses, each once."""
     pairs = np.stack([trace.accesses["kernel"][chosen], trace.access_alias[chosen]], axis=1).astype(np.int64)
     pairs = np.unique(pairs, axis=0) if len(pairs) else pairs.reshape(0, 2)
-    start = np.searchsorted(pairs[:, 0], np.arange(len(trace.kernels) + 1)).astype(np.int32)
-    return start, pairs[:, 1].astype(np.int32)
+    start = np.searchsorted(pairs[:, 0], np.arange(len(trace.kernels) + 1))
+    return start[:-1], start[1:], pairs[:, 1].astype(np.int32)
 
 
-def _sizes(trace: "Trace") -> tuple[Ints, Indices]:
+def _allocations(trace: "Trace") -> Rows:
     """Return the bytes of each allocation, and the tensor that is that large."""
     alias, size = trace.alias_index, trace.tensors["bytes"]
     order = np.lexsort((-np.arange(len(size)), size, alias))
     tensor = np.full(int(alias.max(initial=-1)) + 1, -1, np.int32)
     tensor[alias[order]] = order
-    return size[tensor].astype(np.int64), tensor
+    allocation = np.zeros(len(tensor), ALLOCATION)
+    allocation["bytes"], allocation["tensor"] = size[tensor], tensor
+    return allocation
 
 
 def _lifetimes(trace: "Trace", allocations: int) -> tuple[Ints, Ints]:
@@ -108,21 +121,21 @@ def _lifetimes(trace: "Trace", allocations: int) -> tuple[Ints, Ints]:
     return first, last
 
 
-def _deaths(first: Ints, last: Ints, loops: Loops) -> tuple[Ints, Ints]:
+def _deaths(first: Ints, last: Ints, loops: Rows) -> tuple[Ints, Ints]:
     """Return at which kernel or at the end of which loop each allocation ends (-1: not there).
 
     That is the outermost loop around its last kernel that does not hold its whole life; without one, the kernel.
     """
     row, loop = last.copy(), np.full(len(last), -1, np.int64)
-    for number in range(len(loops.first) - 1, -1, -1):
-        holds = (last >= loops.first[number]) & (last < loops.end[number])
-        loop[holds & (first < loops.first[number])] = number
+    for number, (begin, end, _) in reversed(list(enumerate(loops.tolist()))):
+        loop[(last >= begin) & (last < end) & (first < begin)] = number
     row[loop >= 0] = -1
     return row, loop
 
 
-def _grouped(place: Ints, count: int) -> tuple[Indices, Indices]:
-    """Return which items each of ``count`` places has, as starts and items; items elsewhere are left out."""
+def _grouped(place: Ints, count: int) -> tuple[Ints, Ints, Indices]:
+    """Return which items each of ``count`` places has, as starts, ends and items; items elsewhere are left out."""
     order = np.argsort(place, kind="stable")
     order = order[(place[order] >= 0) & (place[order] < count)]
-    return np.searchsorted(place[order], np.arange(count + 1)).astype(np.int32), order.astype(np.int32)
+    start = np.searchsorted(place[order], np.arange(count + 1))
+    return start[:-1], start[1:], order.astype(np.int32)

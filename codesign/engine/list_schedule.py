@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, LIMIT_PS, WAITS, Codes, Floats, Hardware, Indices, Ints, Loops, Operations
+from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, LIMIT_PS, WAITS, Floats, Hardware, Ints, Operations, Rows
 from traces.compiled import compiled
 
 HOST, ISSUE, BUSY, OFFSET, BOUND_PS, BOUND_AT, RUN, LAUNCHES, STEPPED, ISSUED, LOW, WAITED, STATUS, RECORDED, STEPS, RECORDING = range(16)
@@ -21,27 +21,29 @@ NEVER = LIMIT_PS
 NO_CONTENTION = 1.0 - 1e-9
 """Demands up to this fraction of a capacity are served in full, whatever the rounding of their sum."""
 
+LANE = np.dtype([("free", "i8"), ("depth", "i8"), ("place", "i8"), ("held", "i8"), ("total", "i8"), ("shift", "i8")], align=True)
+"""A queue: when its last operation ends; how many launches it holds; its ring of the starts of the last launches (kept time plus
+``shift``): where the next goes, which is where the oldest is, and how many are in it; launches so far, stepped ones included."""
+
+RECORD = np.dtype([("op", "i8"), ("start", "i8"), ("stop", "i8")], align=True)
+TAPE = np.dtype([("code", "i4"), ("a", "i4"), ("b", "i4")], align=True)
+"""The loops as a straight program: run operations a to b (0), begin loop a at nesting level b (1), end an iteration of a, begun at b (2)."""
+
 
 class State(NamedTuple):
     """All that changes. Times are kept as if stepped iterations had never been (true = kept + clock[OFFSET])."""
 
     clock: Ints
-    free: Ints  # [Q] when the queue's last operation ends
+    lane: Rows  # [Q] of LANE
+    ring: Ints  # [Q, depth]
     end: Ints  # [N] end of the latest instance of each operation
-    ring: Ints  # [Q, depth] starts of the last launches, plus shift
-    shift: Ints  # [Q]
-    place: Ints  # [Q] where in the ring the next launch goes, which is where the oldest is
-    held: Ints  # [Q] launches in the ring
-    total: Ints  # [Q] launches so far, stepped ones included
 
 
 class Log(NamedTuple):
-    """Records and steps (`program.Records`), filled up to clock[RECORDED] and clock[STEPS]."""
+    """Rows of RECORD, and steps (first, end, count, period), filled up to clock[RECORDED] and clock[STEPS]."""
 
-    op: Indices
-    start: Ints
-    stop: Ints
-    steps: Ints  # [steps, 4] first, end, count, period
+    record: Rows
+    steps: Ints
 
 
 class Contention(NamedTuple):
@@ -51,73 +53,58 @@ class Contention(NamedTuple):
     end: Ints  # [R, Q]
 
 
-class Tape(NamedTuple):
-    """The loops as a straight program: run a stretch (0), begin a loop (1), end an iteration (2)."""
-
-    code: Codes
-    a: Indices  # first operation, or the loop
-    b: Indices  # one past the last operation, or where the loop begins
-
-
 @compiled
-def make_tape(n: int, loops: Loops) -> Tape:
-    """Return the tape of ``n`` operations."""
-    m = len(loops.first)
-    code, a, b = np.empty(4 * m + 1, np.int8), np.empty(4 * m + 1, np.int32), np.empty(4 * m + 1, np.int32)
-    stack, begun = np.empty(m + 1, np.int32), np.empty(m + 1, np.int32)
+def make_tape(n: int, loops: Rows, tape: Rows) -> int:
+    """Write the tape of ``n`` operations (room for 4 rows a loop and 1) and return its length."""
+    m = len(loops)
+    stack, begun = np.empty(m + 1, np.int64), np.empty(m + 1, np.int64)
     size = depth = at = loop = 0
     while loop < m or depth > 0 or at < n:
         border = n
-        closes = depth > 0 and (loop == m or loops.first[loop] >= loops.end[stack[depth - 1]])
+        closes = depth > 0 and (loop == m or loops[loop].first >= loops[stack[depth - 1]].end)
         if closes:
-            border = loops.end[stack[depth - 1]]
+            border = loops[stack[depth - 1]].end
         elif loop < m:
-            border = loops.first[loop]
+            border = loops[loop].first
         if border > at:
-            code[size], a[size], b[size] = 0, at, border
+            tape[size].code, tape[size].a, tape[size].b = 0, at, border
             size, at = size + 1, border
         if closes:
             depth -= 1
-            code[size], a[size], b[size] = 2, stack[depth], begun[depth]
+            tape[size].code, tape[size].a, tape[size].b = 2, stack[depth], begun[depth]
             size += 1
         elif loop < m:
             stack[depth], begun[depth] = loop, size
-            code[size], a[size], b[size] = 1, loop, depth
+            tape[size].code, tape[size].a, tape[size].b = 1, loop, depth
             size, depth, loop = size + 1, depth + 1, loop + 1
-    return Tape(code[:size], a[:size], b[:size])
+    return size
 
 
-@compiled
+def tape_of(n: int, loops: Rows) -> Rows:
+    """Return the tape of ``n`` operations."""
+    tape = np.zeros(4 * len(loops) + 1, TAPE)
+    return tape[: make_tape(n, loops, tape)]
+
+
 def new_state(n: int, hardware: Hardware) -> State:
     """Return the state before the first launch."""
-    queues = len(hardware.depth)
-    deepest = 1
-    for depth in hardware.depth:
-        deepest = max(deepest, depth)
+    lane = np.zeros(len(hardware.depth), LANE)
+    lane["depth"] = hardware.depth
     clock = np.zeros(16, np.int64)
     clock[LOW], clock[BOUND_AT] = NEVER, -1
-    return State(
-        clock,
-        np.zeros(queues, np.int64),
-        np.zeros(n, np.int64),
-        np.empty((queues, deepest), np.int64),
-        np.zeros(queues, np.int64),
-        np.zeros(queues, np.int64),
-        np.zeros(queues, np.int64),
-        np.zeros(queues, np.int64),
-    )
+    return State(clock, lane, np.empty((len(lane), int(hardware.depth.max(initial=1))), np.int64), np.zeros(n, np.int64))
 
 
 @compiled
 def largest_demands(ops: Operations, hardware: Hardware) -> Contention:
     """Return what each queue asks of each resource at most; resources that can serve all at once are set to zero."""
     demand = np.zeros((len(hardware.capacity), len(hardware.depth)))
-    for i in range(len(ops.queue)):
-        for u in range(ops.use_start[i], ops.use_start[i + 1]):
-            r = ops.use_resource[u]
-            if ops.duration[i] > 0:
-                asked = min(ops.use_bytes[u] / ops.duration[i], hardware.capacity[r]) + ops.use_claim[u] * hardware.capacity[r]
-                demand[r, ops.queue[i]] = max(demand[r, ops.queue[i]], asked)
+    for op in ops.op:
+        if op.duration > 0:
+            for u in range(op.use_start, op.use_end):
+                r = ops.use[u].resource
+                asked = min(ops.use[u].bytes / op.duration, hardware.capacity[r]) + ops.use[u].claim * hardware.capacity[r]
+                demand[r, op.queue] = max(demand[r, op.queue], asked)
     for r in range(len(demand)):
         if demand[r].sum() <= hardware.capacity[r] * NO_CONTENTION:
             demand[r] = 0.0
@@ -125,49 +112,32 @@ def largest_demands(ops: Operations, hardware: Hardware) -> Contention:
 
 
 @compiled
-def contends(i: int, q: int, start: int, stop: int, ops: Operations, hardware: Hardware, contention: Contention) -> bool:
-    """Could operation ``i``, running from start to stop, have to share with one launched before it on another queue?"""
-    for u in range(ops.use_start[i], ops.use_start[i + 1]):
-        r = ops.use_resource[u]
-        asked = contention.demand[r, q]
-        if asked == 0.0:
-            continue
-        for other in range(contention.demand.shape[1]):
-            if other != q and contention.end[r, other] > start:
-                asked += contention.demand[r, other]
-        if asked > hardware.capacity[r] * NO_CONTENTION and asked > contention.demand[r, q]:
-            return True
-        contention.end[r, q] = stop
-    return False
-
-
-@compiled
 def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state: State, contention: Contention, log: Log) -> None:
     """Run operations ``first:end`` once."""
-    clock = state.clock
+    clock, lane, latest = state.clock, state.lane, state.end
     host, issue, busy, offset = clock[HOST], clock[ISSUE], clock[BUSY], clock[OFFSET]
     bound, bound_at, number, launches, issued = clock[BOUND_PS], clock[BOUND_AT], clock[RUN], clock[LAUNCHES], clock[ISSUED]
     low, record, recording = NEVER, clock[RECORDED], clock[RECORDING] != 0
-    shared = len(hardware.capacity) > 0
     for i in range(first, end):
-        flags = ops.flags[i]
+        op = ops.op[i]
+        flags = op.flags
         if flags & ISSUES:
-            s = ops.slot[i]
+            slot = lane[op.slot]
             issue = host
-            if state.held[s] >= hardware.depth[s]:
-                issue = max(issue, state.ring[s, state.place[s]] - state.shift[s])
+            if slot.held >= slot.depth:
+                issue = max(issue, state.ring[op.slot, slot.place] - slot.shift)
             host = issue + hardware.interval
             issued += 1
         if flags & WAITS:
             start = busy
-            stop = start + ops.duration[i]
+            stop = start + op.duration
             host = max(host, stop)
             clock[WAITED] = max(clock[WAITED], stop + offset)
         else:
-            q = ops.queue[i]
-            start = state.free[q] + ops.gap[i]
-            for d in range(ops.dep_start[i], ops.dep_start[i + 1]):
-                start = max(start, state.end[ops.dep[d]])
+            q = op.queue
+            start = lane[q].free + op.gap
+            for d in range(op.dep_start, op.dep_end):
+                start = max(start, latest[ops.dep[d]])
             ready = issue
             if flags & LAUNCHED:
                 ready += hardware.latency
@@ -175,22 +145,30 @@ def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state
             if ready > start:
                 bound += max(ready - busy, 0)
                 start, bound_at = ready, number
-            stop = start + ops.duration[i]
-            state.free[q] = stop
+            stop = start + op.duration
+            lane[q].free = stop
             busy = max(busy, stop)
             if flags & LEAVES:
-                at = state.place[q]
-                state.ring[q, at] = start + state.shift[q]
-                state.place[q] = at + 1 if at + 1 < hardware.depth[q] else 0
-                state.held[q] = min(state.held[q] + 1, hardware.depth[q])
-                state.total[q] += 1
-            if shared and contends(i, q, start, stop, ops, hardware, contention):
-                clock[STATUS] = CONTENTION
-                return
-        state.end[i] = stop
+                at, depth = lane[q].place, lane[q].depth
+                state.ring[q, at] = start + lane[q].shift
+                lane[q].place = at + 1 if at + 1 < depth else 0
+                lane[q].held = min(lane[q].held + 1, depth)
+                lane[q].total += 1
+            for u in range(op.use_start, op.use_end):  # could one that was launched before on another queue have to share?
+                r = ops.use[u].resource
+                asked = contention.demand[r, q]
+                if asked > 0.0:
+                    for other in range(len(lane)):
+                        if other != q and contention.end[r, other] > start:
+                            asked += contention.demand[r, other]
+                    if asked > max(hardware.capacity[r] * NO_CONTENTION, contention.demand[r, q]):
+                        clock[STATUS] = CONTENTION
+                        return
+                    contention.end[r, q] = stop
+        latest[i] = stop
         low = min(low, start)
         if recording:
-            log.op[record], log.start[record], log.stop[record] = i, start + offset, stop + offset
+            log.record[record].op, log.record[record].start, log.record[record].stop = i, start + offset, stop + offset
             record += 1
         number += 1
         if stop > NEVER - offset:

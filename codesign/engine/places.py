@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import networkx as nx
 import numpy as np
 
-from codesign.engine.program import PS, Floats, Hardware, Indices, picoseconds
+from codesign.engine.program import PS, Hardware, Indices, Rows, picoseconds
 from traces.errors import MachineError
 
 if TYPE_CHECKING:
@@ -20,33 +20,31 @@ PATH_BYTES = 1 << 20
 """The transfer for which a way between two places is called the fastest."""
 
 
-class Places(NamedTuple):
-    """A machine as arrays: D devices, M memories, P places (memories first), Q queues (devices first), links by direction.
+DEVICE = np.dtype([("place", "i4"), ("memory", "i4"), ("hand_over", "i4"), ("shares", "i4"), ("claim", "f8")], align=True)
+"""A device: its place and memory, its hand-over (-1: none), whether its kernels move their bytes over the memory's interface, and
+the fraction of the memory that they close to others."""
+WAY = np.dtype([("hop_start", "i4"), ("hop_end", "i4"), ("fixed", "f8"), ("per_byte", "f8")], align=True)
+"""The fastest way from place s to t, at s * P + t: hops; seconds, and seconds a byte (inf: no way)."""
+CHANNEL = np.dtype([("source", "i4"), ("target", "i4"), ("duplex", "i4"), ("latency", "f8"), ("per_byte", "f8"), ("pj", "f8")], align=True)
+"""One direction of a link: places, the resource of both directions together (-1: none), seconds, seconds a byte, pJ a byte."""
+SWITCH = np.dtype(
+    [("device", "i4"), ("place", "i4"), ("memory", "i4"), ("fixed", "f8"), ("per_byte", "f8"), ("closed", "f8"), ("pj", "f8")], align=True
+)
+"""A hand-over between a memory's own view and the view (place) of a PIM: seconds, seconds a byte, fraction closed, pJ a byte."""
 
-    A hop is the queue of a link's direction, or -1 - h for hand-over h.
+
+class Places(NamedTuple):
+    """A machine as arrays: D devices, P places (memories first), H hand-overs, directions of links.
+
+    A hop is the number of a direction, or -1 - h for hand-over h; the queue of a direction is its number + D.
     """
 
-    place: Indices  # [D]
+    device: Rows  # [D]
     memory: Indices  # [P]
-    shares: np.ndarray  # [D] do its kernels move their bytes over the memory's interface (bool)
-    claim: Floats  # [D] fraction of the memory that its kernels close to others
-    hand_over: Indices  # [D] -1: none
-    hop_start: Indices  # [P * P + 1] hops of the way from place s to t: hop_start[s * P + t] ...
+    way: Rows  # [P * P]
     hop: Indices
-    way_fixed: Floats  # [P * P] seconds; inf: no way
-    way_per_byte: Floats  # [P * P]
-    latency: Floats  # [Q] of links
-    per_byte: Floats  # [Q]
-    source: Indices  # [Q] places
-    target: Indices  # [Q]
-    duplex: Indices  # [Q] the resource of both directions together, -1: none
-    pj: Floats  # [Q] per byte; NaN: unknown
-    switch: Floats  # [H] seconds
-    layout: Floats  # [H] seconds a byte
-    closed: Floats  # [H]
-    switch_pj: Floats  # [H]
-    switch_device: Indices  # [H]
-    switch_place: Indices  # [H]
+    channel: Rows
+    switch: Rows  # [H]
     gap: int
     round_trip: int
 
@@ -62,62 +60,61 @@ class Site(NamedTuple):
 
 def site_of(machine: "Machine") -> Site:
     """Return the arrays of ``machine``. Raises MachineError if a device's memory is not there."""
-    names = [memory.id for memory in machine.memories]
-    devices, overs, links, host = machine.devices, machine.hand_overs, machine.links, machine.host
-    over_of = {over.device: h for h, over in enumerate(overs)}
-    switch_place = {h: len(names) + h for h in range(len(overs))}
-    at = {name: i for i, name in enumerate(names)}
+    at = {memory.id: i for i, memory in enumerate(machine.memories)}
     _check_memories(machine, at)
-    place = [switch_place[over_of[d.id]] if d.id in over_of else at[d.memory] for d in devices]
-    memory = [*range(len(names)), *(at[over.memory] for over in overs)]
-    ends = [(at[link.source], at[link.target]) for link in links]
-    both = [pair for a, b in ends for pair in ((a, b), (b, a))]
-    capacity = [m.bandwidth / PS for m in machine.memories]
-    resources, duplex = list(names), [-1] * (len(devices) + len(both))
-    for number, link in enumerate(links):
-        limit = getattr(link, "duplex_bandwidth", None)
-        if limit is not None and limit < 2 * link.bandwidth:
-            queue = len(devices) + 2 * number
-            duplex[queue] = duplex[queue + 1] = len(resources)
-            resources.append(f"{link.id} both ways")
-            capacity.append(limit / PS)
-    ways = _ways(machine, at, over_of)
-    none = [0.0] * len(devices)
+    overs = machine.hand_overs
+    memory = np.array([*range(len(at)), *(at[over.memory] for over in overs)], np.int32)
+    resources = {m.id: m.bandwidth / PS for m in machine.memories}
+    channels = _channels(machine, at, resources)
+    way, hop = _ways(machine, at)
+    host = machine.host
     places = Places(
-        np.array(place, np.int32),
-        np.array(memory, np.int32),
-        np.array([getattr(d, "kind", "gpu") != "pim" for d in devices], np.bool_),
-        np.array([overs[over_of[d.id]].closed_fraction if d.id in over_of else 0.0 for d in devices]),
-        np.array([over_of.get(d.id, -1) for d in devices], np.int32),
-        *ways,
-        np.array(none + [link.latency_s for link in links for _ in range(2)]),
-        np.array(none + [1 / link.bandwidth for link in links for _ in range(2)]),
-        np.array([-1] * len(devices) + [a for a, _ in both], np.int32),
-        np.array([-1] * len(devices) + [b for _, b in both], np.int32),
-        np.array(duplex, np.int32),
-        np.array(none + [_known(link.pj_per_byte) for link in links for _ in range(2)]),
-        np.array([over.mode_switch_s + over.flush_s for over in overs], np.float64),
-        np.array([1 / over.layout_bandwidth for over in overs], np.float64),
-        np.array([over.closed_fraction for over in overs], np.float64),
-        np.array([_known(over.pj_per_byte) for over in overs], np.float64),
-        np.array([[d.id for d in devices].index(over.device) for over in overs], np.int32),
-        np.array([switch_place[h] for h in range(len(overs))], np.int32),
-        picoseconds(host.graph_gap_s),
-        picoseconds(host.round_trip_s),
+        _devices(machine, at), memory, way, hop, channels, _switches(machine, at), picoseconds(host.graph_gap_s), picoseconds(host.round_trip_s)
     )
-    queues = (*(d.id for d in devices), *(f"{link.id}: {a} to {b}" for link in links for a, b in _directions(link)))
+    ends = [f"{link.id}: {a} to {b}" for link in machine.links for a, b in ((link.source, link.target), (link.target, link.source))]
+    queues = (*(d.id for d in machine.devices), *ends)
     depth = np.full(len(queues), host.queue_depth, np.int64)
-    hardware = Hardware(picoseconds(host.launch_interval_s), picoseconds(host.launch_latency_s), depth, np.array(capacity, np.float64))
+    capacity = np.array(list(resources.values()), np.float64)
+    hardware = Hardware(picoseconds(host.launch_interval_s), picoseconds(host.launch_latency_s), depth, capacity)
     return Site(places, hardware, queues, tuple(resources))
+
+
+def _devices(machine: "Machine", at: dict[str, int]) -> Rows:
+    over_of = {over.device: h for h, over in enumerate(machine.hand_overs)}
+    rows = []
+    for device in machine.devices:
+        h = over_of.get(device.id, -1)
+        place = at[device.memory] if h < 0 else len(at) + h
+        claim = machine.hand_overs[h].closed_fraction if h >= 0 else 0.0
+        rows.append((place, at[device.memory], h, device.kind != "pim", claim))
+    return np.array(rows, DEVICE)
+
+
+def _channels(machine: "Machine", at: dict[str, int], resources: dict[str, float]) -> Rows:
+    """Return both directions of every link; add what they share to ``resources``."""
+    rows = []
+    for link in machine.links:
+        duplex = -1
+        if link.duplex_bandwidth is not None and link.duplex_bandwidth < 2 * link.bandwidth:
+            duplex = len(resources)
+            resources[f"{link.id} both ways"] = link.duplex_bandwidth / PS
+        for ends in ((at[link.source], at[link.target]), (at[link.target], at[link.source])):
+            rows.append((*ends, duplex, link.latency_s, 1 / link.bandwidth, _known(link.pj_per_byte)))
+    return np.array(rows, CHANNEL)
+
+
+def _switches(machine: "Machine", at: dict[str, int]) -> Rows:
+    devices = [device.id for device in machine.devices]
+    rows = []
+    for h, over in enumerate(machine.hand_overs):
+        fixed = over.mode_switch_s + over.flush_s
+        where = (devices.index(over.device), len(at) + h, at[over.memory])
+        rows.append((*where, fixed, 1 / over.layout_bandwidth, over.closed_fraction, _known(over.pj_per_byte)))
+    return np.array(rows, SWITCH)
 
 
 def _known(value: float | None) -> float:
     return np.nan if value is None else value
-
-
-def _directions(link: "object") -> tuple[tuple[str, str], tuple[str, str]]:
-    source, target = link.source, link.target  # type: ignore[attr-defined]
-    return (source, target), (target, source)
 
 
 def _check_memories(machine: "Machine", known: dict[str, int]) -> None:
@@ -129,31 +126,29 @@ def _check_memories(machine: "Machine", known: dict[str, int]) -> None:
             raise MachineError(f"the memory {name!r} of {user} must be one of the machine's: {', '.join(known)}")
 
 
-def _ways(machine: "Machine", at: dict[str, int], over_of: dict[str, int]) -> tuple[Indices, Indices, Floats, Floats]:
-    """Return the hops of the fastest way between every two places, and its fixed seconds and seconds a byte (inf: no way)."""
-    graph, count = _graph(machine, at), len(at) + len(over_of)
+def _ways(machine: "Machine", at: dict[str, int]) -> tuple[Rows, Indices]:
+    """Return the fastest way between every two places, and the hops of all of them."""
+    graph, count = _graph(machine, at), len(at) + len(machine.hand_overs)
     hops: list[int] = []
-    start = [0]
-    fixed, per_byte = np.full(count * count, np.inf), np.full(count * count, np.inf)
+    ways = np.zeros(count * count, WAY)
     for source in range(count):
         paths = nx.single_source_dijkstra_path(graph, source, weight="weight")
         for target in range(count):
-            if target in paths:
-                edges = [graph.edges[pair] for pair in pairwise(paths[target])]
-                hops += [edge["hop"] for edge in edges]
-                fixed[source * count + target] = sum(edge["fixed"] for edge in edges)
-                per_byte[source * count + target] = sum(edge["per_byte"] for edge in edges)
-            start.append(len(hops))
-    return np.array(start, np.int32), np.array(hops, np.int32), fixed, per_byte
+            edges = [graph.edges[pair] for pair in pairwise(paths.get(target, []))]
+            start = len(hops)
+            hops += [edge["hop"] for edge in edges]
+            cost = [sum(edge[term] for edge in edges) if target in paths else np.inf for term in ("fixed", "per_byte")]
+            ways[source * count + target] = (start, len(hops), *cost)
+    return ways, np.array(hops, np.int32)
 
 
 def _graph(machine: "Machine", at: dict[str, int]) -> "nx.DiGraph[int]":
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(len(at) + len(machine.hand_overs)))
     for number, link in enumerate(machine.links):
-        queue = len(machine.devices) + 2 * number
-        _join(graph, at[link.source], at[link.target], queue, link.latency_s, 1 / link.bandwidth)
-        _join(graph, at[link.target], at[link.source], queue + 1, link.latency_s, 1 / link.bandwidth)
+        direction = 2 * number
+        _join(graph, at[link.source], at[link.target], direction, link.latency_s, 1 / link.bandwidth)
+        _join(graph, at[link.target], at[link.source], direction + 1, link.latency_s, 1 / link.bandwidth)
     for h, over in enumerate(machine.hand_overs):
         fixed = over.mode_switch_s + over.flush_s
         for ends in ((at[over.memory], len(at) + h), (len(at) + h, at[over.memory])):

@@ -12,9 +12,9 @@ import numpy as np
 from codesign.engine import dependencies, residency
 from codesign.engine.layout import Layout, layout_of
 from codesign.engine.places import Places, Site, site_of
-from codesign.engine.program import KERNEL, Changes, Codes, Indices, Ints, Loops, Operations, Program
-from codesign.engine.residency import OPS, STATUS, WHERE, Costs, Draft, World
-from traces.compiled import compiled
+from codesign.engine.list_schedule import tape_of
+from codesign.engine.program import Indices, Ints, Operations, Program, Rows
+from codesign.engine.residency import CHANGES, COST, LOOPS, OPS, STATUS, USES, WHERE, Draft, World
 from traces.errors import MachineError, MappingError, TraceError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def make_plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "Co
     layout = layout_of(trace)
     draft, world = _write(layout, site.places, _costs(layout, costs, mapping.device), len(machine.memories))
     _check(draft, trace, machine)
-    return Plan(_program(draft, layout, site, machine), world.peak)
+    return Plan(_program(draft, layout, site, machine), world.memory[1])
 
 
 def _site(machine: "Machine") -> Site:
@@ -76,24 +76,24 @@ def _site(machine: "Machine") -> Site:
         return site_of(machine)
 
 
-def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Costs:
+def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
     """Return what one launch of each kernel costs where it is."""
-    rows = np.arange(len(layout.launches))
-    launches = layout.launches.astype(np.float64)
-    return Costs(
-        device.astype(np.int32),
-        costs.duration_s[device, rows] / launches,
-        np.nan_to_num(costs.dram_bytes[device, rows]) / launches,
-        costs.energy_j[device, rows] / launches,
-    )
+    rows, launches = np.arange(len(layout.kernel)), layout.kernel["launches"]
+    cost = np.empty(len(rows), COST)
+    cost["device"] = device
+    cost["seconds"] = costs.duration_s[device, rows] / launches
+    cost["bytes"] = np.nan_to_num(costs.dram_bytes[device, rows]) / launches
+    cost["joules"] = costs.energy_j[device, rows] / launches
+    return cost
 
 
-def _write(layout: Layout, places: Places, costs: Costs, memories: int) -> tuple[Draft, World]:
+def _write(layout: Layout, places: Places, cost: Rows, memories: int) -> tuple[Draft, World]:
     """Write the program, with more room each time it does not fit."""
-    ops, heads = 4 * len(layout.launches) + 64, 64
+    ops, heads = 4 * len(layout.kernel) + 64, 64
     while True:
-        draft = residency.new_draft(ops, heads, len(layout.bytes) + memories)
-        world = residency.write_program(layout, places, costs, memories, draft)
+        draft = residency.new_draft(ops, heads, len(layout.allocation) + memories)
+        world = residency.new_world(layout, places, memories)
+        residency.write_program(layout, places, cost, draft, world)
         if draft.size[STATUS] != residency.FULL:
             return draft, world
         ops, heads = 2 * ops, 2 * heads
@@ -111,40 +111,27 @@ def _check(draft: Draft, trace: "Trace", machine: "Machine") -> None:
         raise TraceError(f"planning failed with status {status}")
 
 
-@compiled
-def _sorted_loops(draft: Draft) -> Loops:
+def _sorted_loops(loops: Rows) -> Rows:
     """Return the loops, outer ones before those they hold: of two over the same operations, the outer was written later."""
-    count = draft.size[residency.LOOPS]
-    key = np.empty(count, np.int64)
-    for k in range(count):
-        row = count - 1 - k
-        key[k] = (np.int64(draft.loop_first[row]) << 32) - draft.loop_end[row]
-    order = count - 1 - np.argsort(key, kind="mergesort")
-    return Loops(draft.loop_first[order], draft.loop_end[order], draft.loop_count[order])
+    backwards = loops[::-1]
+    return backwards[np.lexsort((-backwards["end"], backwards["first"]))]
 
 
 def _program(draft: Draft, layout: Layout, site: Site, machine: "Machine") -> Program:
-    n, c = int(draft.size[OPS]), int(draft.size[residency.CHANGES])
-    loops = _sorted_loops(draft)
-    dep_start, dep = dependencies.find(n, loops, len(site.queues), len(layout.bytes) * len(machine.memories), draft)
-    u = int(draft.use_start[n])
-    ops = Operations(
-        draft.queue[:n], draft.duration[:n], draft.gap[:n], draft.flags[:n], draft.slot[:n], dep_start, dep,
-        draft.use_start[: n + 1], draft.use_resource[:u], draft.use_bytes[:u], draft.use_claim[:u],
-    )  # fmt: skip
-    changes = Changes(
-        draft.change_op[:c], draft.change_memory[:c], draft.change_bytes[:c], draft.change_at_end[:c], draft.change_every[:c],
-        draft.change_tensor[:c],
-    )  # fmt: skip
+    n = int(draft.size[OPS])
+    ops, loops = draft.op[:n], _sorted_loops(draft.loop[: draft.size[LOOPS]])
+    copies = len(layout.allocation) * len(machine.memories)
+    dep = dependencies.find(ops, draft.touch, tape_of(n, loops), loops, len(site.queues), copies)
     initial = np.zeros(len(machine.memories), np.int64)
-    initial[site.places.memory[site.places.place[0]]] = layout.bytes[layout.initial != 0].sum()
+    initial[site.places.device[0]["memory"]] = layout.allocation["bytes"][layout.allocation["initial"] != 0].sum()
     return Program(
-        ops, loops, site.hardware, draft.kind[:n], draft.kernel[:n], draft.tensor[:n], _device(ops.queue, draft.kind[:n]),
-        site.queues, site.resources, tuple(m.id for m in machine.memories), changes,
-        np.array([m.capacity_bytes for m in machine.memories], np.int64), initial, draft.energy[:n],
-    )  # fmt: skip
-
-
-def _device(queue: Indices, kind: Codes) -> Indices:
-    """Return the device whose kernel an operation is, -1 for others."""
-    return np.where(kind == KERNEL, queue, -1).astype(np.int32)
+        Operations(ops, dep, draft.use[: draft.size[USES]]),
+        loops,
+        site.hardware,
+        site.queues,
+        site.resources,
+        tuple(memory.id for memory in machine.memories),
+        draft.change[: draft.size[CHANGES]],
+        np.array([memory.capacity_bytes for memory in machine.memories], np.int64),
+        initial,
+    )

@@ -7,9 +7,9 @@ stands later (or is the operation itself) is of the iteration before.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,8 @@ PS = 1e12
 """Picoseconds in a second."""
 LONGEST_PS = 1 << 53
 """An operation lasts less than this (2.5 hours): beyond it float64 cannot count picoseconds."""
-LIMIT_PS = 1 << 62
+LIMIT_BITS = 62
+LIMIT_PS = 1 << LIMIT_BITS
 """A replay ends before this (53 days), so that no sum overflows."""
 
 ISSUES = 1
@@ -43,42 +44,43 @@ KERNEL, TRANSFER, HAND_OVER, ROUND_TRIP = range(4)
 KINDS = ("kernel", "transfer", "hand_over", "round_trip")
 
 
+OPERATION = np.dtype(
+    [
+        ("queue", "i4"),  # -1: the host's own
+        ("slot", "i4"),  # queue whose depth the launch respects, where it ISSUES
+        ("flags", "i4"),
+        ("kind", "i4"),
+        ("duration", "i8"),  # ps, alone on every resource
+        ("gap", "i8"),  # ps, least idle time of the queue before it
+        ("dep_start", "i4"),  # rows dep_start to dep_end of `Operations.dep` are what it waits for
+        ("dep_end", "i4"),
+        ("use_start", "i4"),
+        ("use_end", "i4"),
+        ("touch_start", "i4"),  # for planning only
+        ("touch_end", "i4"),
+        ("kernel", "i4"),  # row of the trace, -1: none
+        ("tensor", "i4"),  # row of the trace, -1: none
+        ("energy", "f8"),  # joules, NaN: unknown
+    ],
+    align=True,
+)
+USE = np.dtype([("resource", "i4"), ("bytes", "f8"), ("claim", "f8")], align=True)
+"""Bytes moved over a resource in the operation's duration; or a fraction of its capacity that is closed to others meanwhile."""
+LOOP = np.dtype([("first", "i4"), ("end", "i4"), ("count", "i8")], align=True)
+"""Operations first to end run count times."""
+CHANGE = np.dtype([("op", "i4"), ("memory", "i4"), ("tensor", "i4"), ("at_end", "i4"), ("bytes", "i8"), ("every", "i8")], align=True)
+"""Memory taken (positive bytes) or released (negative) when an operation starts or ends: at the start of each first, or at the
+end of each last, of ``every`` instances. ``tensor``: row of the trace, -1: none."""
+
+Rows = npt.NDArray[np.void]
+
+
 class Operations(NamedTuple):
-    """Columns over operations (length N), in launch order. Lists an operation are ranges ``start[i]:start[i + 1]``."""
+    """Operations in launch order: rows of OPERATION, what they wait for, rows of USE."""
 
-    queue: Indices  # -1: the host's own
-    duration: Ints  # ps, alone on every resource
-    gap: Ints  # ps, least idle time of the queue before it
-    flags: Codes
-    slot: Indices  # queue whose depth the launch respects, where it ISSUES
-    dep_start: Indices
+    op: Rows
     dep: Indices
-    use_start: Indices
-    use_resource: Indices
-    use_bytes: Floats  # moved over the resource in ``duration``
-    use_claim: Floats  # fraction of the resource's capacity closed to others meanwhile
-
-
-class Loops(NamedTuple):
-    """Loops: operations ``first:end`` run ``count`` times. Outer loops stand before the loops they hold."""
-
-    first: Indices
-    end: Indices
-    count: Ints
-
-
-class Changes(NamedTuple):
-    """Memory taken (positive bytes) or released (negative) when an operation starts or ends.
-
-    ``every``: at the start of each first, or at the end of each last, of so many instances of the operation.
-    """
-
-    op: Indices
-    memory: Indices
-    bytes: Ints
-    at_end: Codes
-    every: Ints
-    tensor: Indices  # row of the trace's tensors; -1: none
+    use: Rows
 
 
 class Hardware(NamedTuple):
@@ -92,43 +94,46 @@ class Hardware(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Operations, loops and the hardware they occupy. ``kernel``, ``tensor``, ``device`` point back (-1: none)."""
+    """Operations, loops (rows of LOOP, outer ones before those they hold), changes of memory (rows of CHANGE) and hardware."""
 
     ops: Operations
-    loops: Loops
+    loops: Rows
     hardware: Hardware
-    kind: Codes
-    kernel: Indices
-    tensor: Indices
-    device: Indices
     queues: tuple[str, ...]
-    resources: tuple[str, ...] = ()
-    memories: tuple[str, ...] = ()
-    changes: Changes = field(default_factory=lambda: _changes([]))
-    memory_capacity: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    memory_initial: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    energy_j: Floats | None = None
-    """Joules of one instance of each operation (NaN: unknown)."""
+    resources: tuple[str, ...]
+    memories: tuple[str, ...]
+    changes: Rows
+    memory_capacity: Ints
+    memory_initial: Ints
 
     def __len__(self) -> int:
-        return len(self.ops.queue)
+        return len(self.ops.op)
+
+    def __getitem__(self, column: str) -> npt.NDArray[Any]:
+        """Return a column of OPERATION."""
+        return self.ops.op[column]
 
     @cached_property
     def executions(self) -> Ints:
         """How often each operation runs (int64[N])."""
         times = np.ones(len(self), np.int64)
-        size = np.ones(len(self))
-        for first, end, count in zip(*self.loops, strict=True):
+        for first, end, count in self.loops.tolist():
             times[first:end] *= count
-            size[first:end] *= count
-        if len(self) and size.max() >= LIMIT_PS:
-            raise TraceError(f"an operation must run less than {LIMIT_PS:.2g} times, but got {size.max():.2g}: check the trip counts")
+        if len(self.loops) and np.log2(self.loops["count"].astype(np.float64)).sum() >= LIMIT_BITS:
+            self._check_size()
         return times
+
+    def _check_size(self) -> None:
+        size = np.ones(len(self))
+        for first, end, count in self.loops.tolist():
+            size[first:end] *= count
+        if size.max() >= 2.0**LIMIT_BITS:
+            raise TraceError(f"an operation must run fewer than 2^{LIMIT_BITS} times, but got {size.max():.2g}: check the trip counts")
 
     @cached_property
     def launches(self) -> int:
         """Kernels launched in all."""
-        return int(self.executions[self.kind == KERNEL].sum())
+        return int(self.executions[self["kind"] == KERNEL].sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,12 +171,6 @@ def picoseconds(seconds: float) -> int:
     if not 0 <= value < LONGEST_PS:
         raise TraceError(f"a duration must be at least 0 s and less than {LONGEST_PS / PS:.0f} s, but got {seconds!r} s")
     return value
-
-
-def _changes(rows: Sequence[tuple[int, int, int, int, int, int]]) -> Changes:
-    table = np.array(rows, np.int64).reshape(-1, 6).T
-    as_index = [table[i].astype(np.int32) for i in (0, 1, 5)]
-    return Changes(as_index[0], as_index[1], table[2], table[3].astype(np.int8), table[4], as_index[2])
 
 
 class ProgramBuilder:
@@ -262,8 +261,8 @@ class ProgramBuilder:
         self._deps[operation].append(on)
 
     def memory(self, operation: int, memory: str, nbytes: int, *, at_end: bool = False, every: int = 1) -> None:
-        """Take (or, negative, release) bytes when ``operation`` starts (or ends); ``every`` as in `Changes`."""
-        self._changes.append((operation, self._index(memory, tuple(self.memories), "memory"), nbytes, int(at_end), every, -1))
+        """Take (or, negative, release) bytes when ``operation`` starts (or ends); ``every`` as in CHANGE."""
+        self._changes.append((operation, self._index(memory, tuple(self.memories), "memory"), -1, int(at_end), nbytes, every))
 
     @contextmanager
     def loop(self, count: int) -> Iterator[None]:
@@ -288,36 +287,25 @@ class ProgramBuilder:
         """Return the program."""
         if self._pending is not None:
             raise TraceError("an operation must be followed by the launch it goes with, but the program ends: add the launch")
-        columns = np.array(self._rows, np.int64).reshape(-1, 7).T
-        dep_start, dep = _ranges([sorted(set(d)) for d in self._deps])
-        use_start, use = _ranges(self._uses)
-        table = np.array(use, np.float64).reshape(-1, 3).T
         n = len(self._rows)
+        ops = np.zeros(n, OPERATION)
+        for column, values in zip(("queue", "duration", "gap", "flags", "slot", "kind", "kernel"), zip(*self._rows, strict=True), strict=False):
+            ops[column] = values
+        ops["tensor"], ops["energy"] = -1, np.nan
+        ops["dep_start"], ops["dep_end"], dep = _ranges([sorted(set(d)) for d in self._deps])
+        ops["use_start"], ops["use_end"], use = _ranges(self._uses)
+        capacity = np.array([c / PS for c in self.resources.values()], np.float64)
         return Program(
-            Operations(
-                _index32(columns[0]), columns[1].copy(), columns[2].copy(), columns[3].astype(np.int8), _index32(columns[4]),
-                dep_start, np.array(dep, np.int32), use_start, _index32(table[0]), table[1].copy(), table[2].copy(),
-            ),
-            self._loop_table(),
-            Hardware(
-                self.interval, self.latency, np.full(len(self.queues), self.depth, np.int64),
-                np.array([c / PS for c in self.resources.values()], np.float64),
-            ),
-            kind=columns[5].astype(np.int8),
-            kernel=_index32(columns[6]),
-            tensor=np.full(n, -1, np.int32),
-            device=_index32(columns[0]),
+            Operations(ops, np.array(dep, np.int32), np.array(use, USE)),
+            np.array([tuple(row) for row in self._loops if row[1] > row[0]], LOOP),
+            Hardware(self.interval, self.latency, np.full(len(self.queues), self.depth, np.int64), capacity),
             queues=self.queues,
             resources=tuple(self.resources),
             memories=tuple(self.memories),
-            changes=_changes(self._changes),
+            changes=np.array(self._changes, CHANGE),
             memory_capacity=np.array(list(self.memories.values()), np.int64),
             memory_initial=np.zeros(len(self.memories), np.int64),
-        )  # fmt: skip
-
-    def _loop_table(self) -> Loops:
-        table = np.array([row for row in self._loops if row[1] > row[0]], np.int64).reshape(-1, 3).T
-        return Loops(_index32(table[0]), _index32(table[1]), table[2].copy())
+        )
 
     def _settle(self, queue: int) -> None:
         """The launch has come that the pending operations go with: they take their place in its queue."""
@@ -363,12 +351,7 @@ class ProgramBuilder:
         return list(known).index(name)
 
 
-def _index32(column: npt.NDArray[np.number]) -> Indices:
-    return column.astype(np.int32)
-
-
-def _ranges(lists: Sequence[Sequence[T]]) -> tuple[Indices, list[T]]:
-    """Join lists; return where each starts (int32[N + 1]) and the joined list."""
-    start = np.zeros(len(lists) + 1, np.int32)
-    np.cumsum([len(items) for items in lists], out=start[1:])
-    return start, [item for items in lists for item in items]
+def _ranges(lists: Sequence[Sequence[T]]) -> tuple[Ints, Ints, list[T]]:
+    """Join lists; return where each starts and ends in the joined list, and that."""
+    end = np.cumsum([len(items) for items in lists], dtype=np.int64)
+    return end - [len(items) for items in lists], end, [item for items in lists for item in items]

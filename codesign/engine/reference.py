@@ -256,29 +256,27 @@ class Simulation:
 
 
 def _steps(program: Program) -> Iterator[Step]:
-    ops = program.ops
-    for i in range(len(program)):
-        uses = range(ops.use_start[i], ops.use_start[i + 1])
-        names = {u: program.resources[ops.use_resource[u]] for u in uses}
-        flags = int(ops.flags[i])
+    for op in program.ops.op:
+        uses = [(program.resources[resource], moved, claim) for resource, moved, claim in program.ops.use[op["use_start"] : op["use_end"]].tolist()]
+        flags = int(op["flags"])
         yield Step(
-            queue=int(ops.queue[i]),
-            duration=int(ops.duration[i]),
-            gap=int(ops.gap[i]),
+            queue=int(op["queue"]),
+            duration=int(op["duration"]),
+            gap=int(op["gap"]),
             latency=program.hardware.latency if flags & LAUNCHED else 0,
             issues=bool(flags & ISSUES),
             leaves=bool(flags & LEAVES),
             waits=bool(flags & WAITS),
-            slot=int(ops.slot[i]),
-            dependencies=ops.dep[ops.dep_start[i] : ops.dep_start[i + 1]].tolist(),
-            uses={names[u]: float(ops.use_bytes[u]) for u in uses if ops.use_bytes[u] > 0},
-            claims={names[u]: float(ops.use_claim[u]) for u in uses if ops.use_claim[u] > 0},
+            slot=int(op["slot"]),
+            dependencies=program.ops.dep[op["dep_start"] : op["dep_end"]].tolist(),
+            uses={name: moved for name, moved, _ in uses if moved > 0},
+            claims={name: claim for name, _, claim in uses if claim > 0},
         )
 
 
 def unrolled(program: Program) -> Iterator[int]:
     """Yield the number of every operation as often as it runs, in launch order."""
-    loops = [(int(first), int(end), int(count)) for first, end, count in zip(*program.loops, strict=True)]
+    loops: list[tuple[int, int, int]] = program.loops.tolist()
 
     def body(first: int, end: int, inner: list[tuple[int, int, int]]) -> Iterator[int]:
         while inner:
@@ -323,7 +321,7 @@ def _summary(program: Program, log: list[Instance]) -> Run:
         time_ps=int(end.max(initial=0)),
         host_bound_ps=host_bound(program, log),
         elapsed_ps=np.bincount(op, (end - start).astype(np.float64), minlength=len(program)),
-        launches_run=int((program.kind[op] == KERNEL).sum()),
+        launches_run=int((program["kind"][op] == KERNEL).sum()),
         launches_stepped=0,
         records=Records(op, start, end, none, none, none, none),
     )

@@ -94,5 +94,5 @@ def check_in_order(made: Plan, trace: "Trace") -> None:
 
 def _largest(made: Plan, memory: int) -> int:
     changes = made.program.changes
-    here = changes.memory == memory
-    return int(changes.tensor[here][changes.bytes[here].argmax()]) if here.any() else -1
+    here = changes["memory"] == memory
+    return int(changes["tensor"][here][changes["bytes"][here].argmax()]) if here.any() else -1

@@ -16,7 +16,7 @@ from codesign.engine.list_schedule import (
     BOUND_AT, BOUND_PS, BUSY, HOST, ISSUE, ISSUED, LAUNCHES, LOW, NEVER, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS,
     Log, State,
 )  # fmt: skip
-from codesign.engine.program import WAITS, Codes, Hardware, Indices, Ints, Loops, Operations
+from codesign.engine.program import WAITS, Codes, Hardware, Indices, Ints, Operations, Rows
 from traces.compiled import compiled
 
 LONGEST_PERIOD = 8
@@ -56,28 +56,28 @@ class Past(NamedTuple):
 
 
 @compiled
-def make_watch(ops: Operations, loops: Loops, queues: int) -> Watch:
+def make_watch(ops: Operations, loops: Rows, queues: int) -> Watch:
     """Return what to watch."""
-    n, m = len(ops.queue), len(loops.first)
+    n, m = len(ops.op), len(loops)
     watched, waits, used = np.zeros(m, np.int8), np.zeros(m, np.int8), np.zeros((m, queues), np.int8)
     carried_start, outer_start = np.zeros(m + 1, np.int32), np.zeros(m + 1, np.int32)
     carried, outer = np.empty(16, np.int32), np.empty(16, np.int32)
     mark = np.full(n, -1, np.int32)
     gap = 0
     for i in range(n):
-        gap = max(gap, ops.gap[i])
+        gap = max(gap, ops.op[i].gap)
     for loop in range(m):
-        first, end = loops.first[loop], loops.end[loop]
+        first, end = loops[loop].first, loops[loop].end
         carried_start[loop + 1], outer_start[loop + 1] = carried_start[loop], outer_start[loop]
-        watched[loop] = loops.count[loop] > 2 and _executed(loop, loops) >= WORTH_WATCHING
+        watched[loop] = loops[loop].count > 2 and _executed(loop, loops) >= WORTH_WATCHING
         if not watched[loop]:
             continue
         for i in range(first, end):
-            if ops.flags[i] & WAITS:
+            if ops.op[i].flags & WAITS:
                 waits[loop] = 1
             else:
-                used[loop, ops.queue[i]] = 1
-            for d in range(ops.dep_start[i], ops.dep_start[i + 1]):
+                used[loop, ops.op[i].queue] = 1
+            for d in range(ops.op[i].dep_start, ops.op[i].dep_end):
                 on = ops.dep[d]
                 if on < first or on >= end:
                     outer = _append(outer, outer_start[loop + 1], on)
@@ -91,19 +91,19 @@ def make_watch(ops: Operations, loops: Loops, queues: int) -> Watch:
 
 
 @compiled
-def _executed(loop: int, loops: Loops) -> float:
+def _executed(loop: int, loops: Rows) -> float:
     """Operations that one pass through the loop executes, as far as `WORTH_WATCHING` needs to know."""
-    executed = float(loops.end[loop] - loops.first[loop])
+    executed = float(loops[loop].end - loops[loop].first)
     inner = loop + 1
-    while inner < len(loops.first) and loops.first[inner] < loops.end[loop]:
-        executed += float(loops.end[inner] - loops.first[inner]) * loops.count[inner]
+    while inner < len(loops) and loops[inner].first < loops[loop].end:
+        executed += float(loops[inner].end - loops[inner].first) * loops[inner].count
         inner += 1
-    return executed * loops.count[loop]
+    return executed * loops[loop].count
 
 
 @compiled
 def _sources(ops: Operations) -> Indices:
-    named = np.zeros(len(ops.queue), np.bool_)
+    named = np.zeros(len(ops.op), np.bool_)
     for on in ops.dep:
         named[on] = True
     return np.flatnonzero(named).astype(np.int32)
@@ -154,7 +154,7 @@ def leave(level: int, state: State, past: Past) -> None:
 
 
 @compiled
-def head(level: int, loop: int, left: int, ops: Operations, loops: Loops, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log) -> int:
+def head(level: int, loop: int, left: int, ops: Operations, loops: Rows, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log) -> int:
     """Note the state at the head of ``loop`` with ``left`` iterations to go; return how many of them are stepped over."""
     slot = past.heads[level] % LONGEST_PERIOD
     scratch_in_step, scratch_ahead = past.in_step[level, slot].copy(), past.ahead[level, slot].copy()
@@ -182,9 +182,9 @@ def _describe(loop: int, watch: Watch, state: State, in_step: Ints, ahead: Ints)
     issue, anchor, size = clock[ISSUE], _anchor(loop, watch, state), 2
     in_step[0], ahead[0] = clock[HOST] - issue, 0
     in_step[1], ahead[1] = clock[BUSY] - issue, clock[BUSY] - anchor
-    for q in range(len(state.free)):
+    for q in range(len(state.lane)):
         if watch.queues[loop, q]:
-            in_step[size], ahead[size] = max(state.free[q] - issue, -watch.gap), state.free[q] - anchor
+            in_step[size], ahead[size] = max(state.lane[q].free - issue, -watch.gap), state.lane[q].free - anchor
             size += 1
     for c in range(watch.carried_start[loop], watch.carried_start[loop + 1]):
         end = state.end[watch.carried[c]]
@@ -196,9 +196,9 @@ def _describe(loop: int, watch: Watch, state: State, in_step: Ints, ahead: Ints)
 @compiled
 def _anchor(loop: int, watch: Watch, state: State) -> int:
     anchor = 0
-    for q in range(len(state.free)):
+    for q in range(len(state.lane)):
         if watch.queues[loop, q]:
-            anchor = max(anchor, state.free[q])
+            anchor = max(anchor, state.lane[q].free)
     return anchor
 
 
@@ -210,11 +210,11 @@ def _note(level: int, loop: int, slot: int, low: int, ops: Operations, watch: Wa
     mark[BOUND], mark[NUMBER], mark[LAUNCHED_BY] = clock[BOUND_PS], clock[RUN], clock[LAUNCHES] + clock[STEPPED]
     mark[ISSUED_BY], mark[RECORD], mark[LOWEST] = clock[ISSUED], clock[RECORDED], low
     mark[PAST] = _outside_is_past(loop, ops, watch, state)
-    past.total[level, slot] = state.total
-    for q in range(len(state.free)):
+    for q in range(len(state.lane)):
+        past.total[level, slot, q] = state.lane[q].total
         count = 0
         if watch.queues[loop, q]:
-            while count < state.held[q] and _start(q, count + 1, state) > clock[ISSUE]:
+            while count < state.lane[q].held and _start(q, count + 1, state) > clock[ISSUE]:
                 past.starts[level, slot, q, count] = _start(q, count + 1, state) - clock[ISSUE]
                 count += 1
         past.pending[level, slot, q] = count
@@ -226,7 +226,7 @@ def _outside_is_past(loop: int, ops: Operations, watch: Watch, state: State) -> 
     """Has everything outside ended that operations inside wait for, by the time they last started?"""
     for pair in range(watch.outer_start[loop], watch.outer_start[loop + 1], 2):
         on, inside = watch.outer[pair], watch.outer[pair + 1]
-        if state.end[on] > state.end[inside] - ops.duration[inside]:
+        if state.end[on] > state.end[inside] - ops.op[inside].duration:
             return False
     return True
 
@@ -234,10 +234,10 @@ def _outside_is_past(loop: int, ops: Operations, watch: Watch, state: State) -> 
 @compiled
 def _start(q: int, back: int, state: State) -> int:
     """Return when the launch started that was ``back`` launches ago on queue ``q`` (1: the last)."""
-    at = state.place[q] - back
+    at = state.lane[q].place - back
     if at < 0:
-        at += max(state.held[q], state.place[q])
-    return state.ring[q, at] - state.shift[q]
+        at += max(state.lane[q].held, state.lane[q].place)
+    return state.ring[q, at] - state.lane[q].shift
 
 
 @compiled
@@ -268,10 +268,10 @@ def _equal(a: Ints, b: Ints, size: int) -> bool:
 def _same_pending(level: int, loop: int, then: int, watch: Watch, state: State, past: Past) -> bool:
     """Have the launches that have not started by the present issue the same starts, relative to it, as at ``then``?"""
     issue = state.clock[ISSUE]
-    for q in range(len(state.free)):
+    for q in range(len(state.lane)):
         if watch.queues[loop, q]:
             count = past.pending[level, then, q]
-            if count > state.held[q] or (count < state.held[q] and _start(q, count + 1, state) > issue):
+            if count > state.lane[q].held or (count < state.lane[q].held and _start(q, count + 1, state) > issue):
                 return False
             for x in range(count):
                 if _start(q, x + 1, state) - issue != past.starts[level, then, q, x]:
@@ -298,12 +298,12 @@ def _stays_ahead(
     lead = issues + hardware.latency
     if issues > takes or clock[HOST] + lead > soon:
         return False
-    for q in range(len(state.free)):
-        launches = state.total[q] - past.total[level, then, q]
+    for q in range(len(state.lane)):
+        launches = state.lane[q].total - past.total[level, then, q]
         if watch.queues[loop, q] and launches > 0:
-            for back in range(1, state.held[q] + 1):
+            for back in range(1, state.lane[q].held + 1):
                 start = _start(q, back, state)
-                if start + lead > soon + (hardware.depth[q] - back) // launches * takes:
+                if start + lead > soon + (state.lane[q].depth - back) // launches * takes:
                     return False
                 if back > launches and start + issues > _start(q, back - launches, state):
                     return False
@@ -312,7 +312,7 @@ def _stays_ahead(
 
 @compiled
 def _step(
-    level: int, loop: int, then: int, period: int, times: int, way: int, loops: Loops, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log
+    level: int, loop: int, then: int, period: int, times: int, way: int, loops: Rows, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log
 ) -> int:
     """Take ``times`` periods out of the loop; return how many iterations that is."""
     clock, mark = state.clock, past.mark[level, then]
@@ -322,7 +322,7 @@ def _step(
     if takes > 0 and times > (NEVER - clock[OFFSET]) // takes:
         clock[STATUS] = OVERFLOW
         return 0
-    _move_outside(loop, loops.first[loop], loops.end[loop], times * takes, watch, state)
+    _move_outside(loop, loops[loop].first, loops[loop].end, times * takes, watch, state)
     issues = clock[ISSUED] - mark[ISSUED_BY]
     if way == AHEAD:
         behind = times * (takes - issues * hardware.interval)
@@ -331,8 +331,8 @@ def _step(
         _refill(level, loop, then, times, takes, hardware, watch, state, past)
     else:
         clock[BOUND_AT] = clock[RUN]
-    for q in range(len(state.free)):
-        state.total[q] += times * (state.total[q] - past.total[level, then, q])
+    for q in range(len(state.lane)):
+        state.lane[q].total += times * (state.lane[q].total - past.total[level, then, q])
     clock[OFFSET] += times * takes
     clock[BOUND_PS] += times * (clock[BOUND_PS] - mark[BOUND])
     clock[ISSUED] += times * issues
@@ -350,24 +350,24 @@ def _move_outside(loop: int, first: int, end: int, by: int, watch: Watch, state:
     for on in watch.sources:
         if on < first or on >= end:
             state.end[on] -= by
-    for q in range(len(state.free)):
+    for q in range(len(state.lane)):
         if not watch.queues[loop, q]:
-            state.free[q] -= by
-            state.shift[q] += by
+            state.lane[q].free -= by
+            state.lane[q].shift += by
 
 
 @compiled
 def _refill(level: int, loop: int, then: int, times: int, takes: int, hardware: Hardware, watch: Watch, state: State, past: Past) -> None:
     """Put the starts of the launches stepped over into the rings: the last period's, each period earlier than the next."""
-    for q in range(len(state.free)):
-        launches = state.total[q] - past.total[level, then, q]
+    for q in range(len(state.lane)):
+        launches = state.lane[q].total - past.total[level, then, q]
         if watch.queues[loop, q] and launches > 0:
-            _refill_queue(q, launches, times, takes, hardware.depth[q], state)
+            _refill_queue(q, launches, times, takes, state.lane[q].depth, state)
 
 
 @compiled
 def _refill_queue(q: int, launches: int, times: int, takes: int, depth: int, state: State) -> None:
-    held = state.held[q]
+    held = state.lane[q].held
     now_held = min(depth, held + times * launches)
     starts = np.empty(now_held, np.int64)
     for back in range(1, now_held + 1):
@@ -376,6 +376,6 @@ def _refill_queue(q: int, launches: int, times: int, takes: int, depth: int, sta
         else:
             starts[back - 1] = _start(q, back - times * launches, state) - times * takes
     for back in range(1, now_held + 1):
-        state.ring[q, now_held - back] = starts[back - 1] + state.shift[q]
-    state.held[q] = now_held
-    state.place[q] = now_held if now_held < depth else 0
+        state.ring[q, now_held - back] = starts[back - 1] + state.lane[q].shift
+    state.lane[q].held = now_held
+    state.lane[q].place = now_held if now_held < depth else 0

@@ -150,7 +150,7 @@ def timeline_of(
 ) -> Timeline:  # fmt: skip
     """Put together what a run of a program found."""
     elapsed = run.elapsed_ps / PS
-    by_kind = np.bincount(program.kind, elapsed, minlength=4)
+    by_kind = np.bincount(program["kind"], elapsed, minlength=4)
     time = run.time_ps / PS
     return Timeline(
         program=trace.program,
@@ -182,9 +182,9 @@ def timeline_of(
 
 def energy(program: Program, machine: "Machine", time_s: float) -> float | None:
     """Return dynamic energy plus static power over the makespan in joules; None if any of it is unknown."""
-    if machine.static_watts is None or program.energy_j is None:
+    if machine.static_watts is None:
         return None
-    dynamic = float((program.executions * program.energy_j).sum())
+    dynamic = float((program.executions * program["energy"]).sum())
     return None if np.isnan(dynamic) else dynamic + machine.static_watts * time_s
 
 
@@ -200,13 +200,13 @@ def ineligible(trace: "Trace", machine: "Machine", costs: "CostTable") -> dict[s
 
 
 def _shares(trace: "Trace", machine: "Machine", program: Program, elapsed: Floats) -> dict[str, dict[str, float]]:
-    mine = program.kind == KERNEL
-    weight, kernel = elapsed[mine], program.kernel[mine]
+    mine = program["kind"] == KERNEL
+    weight, kernel = elapsed[mine], program["kernel"][mine]
     groups = {}
     for by in GROUPS[:3]:
         names = [label_of(by, name) for name in trace.kernels.categories(by)]
         groups[by] = _fractions(names, trace.kernels.codes(by)[kernel], weight)
-    groups["device"] = _fractions([d.id for d in machine.devices], program.device[mine], weight)
+    groups["device"] = _fractions([d.id for d in machine.devices], program["queue"][mine], weight)
     return groups
 
 
@@ -220,9 +220,9 @@ def _fractions(names: list[str], codes: np.ndarray, weight: Floats) -> dict[str,
 def _devices(machine: "Machine", program: Program, elapsed: Floats, time_s: float) -> dict[str, dict[str, float]]:
     rows = {}
     for number, device in enumerate(machine.devices):
-        here = program.ops.queue == number
-        busy = float(elapsed[here & (program.kind == KERNEL)].sum())
-        handing = float(elapsed[here & (program.kind == HAND_OVER)].sum())
+        here = program["queue"] == number
+        busy = float(elapsed[here & (program["kind"] == KERNEL)].sum())
+        handing = float(elapsed[here & (program["kind"] == HAND_OVER)].sum())
         rows[device.id] = {"busy_s": busy, "hand_over_s": handing, "idle_s": max(0.0, time_s - busy - handing)}
     return rows
 
@@ -230,6 +230,6 @@ def _devices(machine: "Machine", program: Program, elapsed: Floats, time_s: floa
 def _links(machine: "Machine", program: Program, elapsed: Floats, time_s: float) -> dict[str, dict[str, float]]:
     rows = {}
     for queue in range(len(machine.devices), len(program.queues)):
-        busy = float(elapsed[program.ops.queue == queue].sum())
+        busy = float(elapsed[program["queue"] == queue].sum())
         rows[program.queues[queue]] = {"busy_s": busy, "idle_s": max(0.0, time_s - busy)}
     return rows

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codesign.engine.expand import Instances, expand
-from codesign.engine.program import PS, Changes, Floats, Indices, Ints, Program, Records
+from codesign.engine.program import PS, Floats, Indices, Ints, Program, Records, Rows
 from traces.errors import CapacityError
 
 if TYPE_CHECKING:
@@ -60,40 +60,40 @@ def too_much(memory: str, capacity: int, needed: int, tensor: int, time_s: float
     )
 
 
-def _moments(changes: Changes, instances: Instances, ops: int) -> tuple[Ints, Ints]:
+def _moments(changes: Rows, instances: Instances, ops: int) -> tuple[Ints, Ints]:
     """Return which change happens at which time (ps), in no order."""
     order = np.argsort(instances.op, kind="stable")
     first = np.searchsorted(instances.op[order], np.arange(ops + 1))
-    counts = np.diff(first)[changes.op] if len(changes.op) else np.zeros(0, np.int64)
-    change = np.repeat(np.arange(len(changes.op)), counts)
+    counts = np.diff(first)[changes["op"]] if len(changes["op"]) else np.zeros(0, np.int64)
+    change = np.repeat(np.arange(len(changes["op"])), counts)
     within = np.arange(len(change)) - np.repeat(np.cumsum(counts) - counts, counts)
-    instance = order[first[changes.op[change]] + within]
+    instance = order[first[changes["op"][change]] + within]
     happens = np.ones(len(change), bool)
-    for row in np.flatnonzero(changes.every > 1):
+    for row in np.flatnonzero(changes["every"] > 1):
         mine = change == row
         happens[mine] = _every(changes, row, instances)[instance[mine]]
-    at_end = changes.at_end[change] != 0
+    at_end = changes["at_end"][change] != 0
     time = np.where(at_end, instances.end_ps[instance], instances.start_ps[instance])
     return change[happens], time[happens]
 
 
-def _every(changes: Changes, row: int, instances: Instances) -> np.ndarray:
+def _every(changes: Rows, row: int, instances: Instances) -> np.ndarray:
     """Say at which instances a change happens that does not happen at each."""
-    weight = np.where(instances.op == changes.op[row], 1, 0) + np.where(instances.skipped_op == changes.op[row], instances.skipped, 0)
+    weight = np.where(instances.op == changes["op"][row], 1, 0) + np.where(instances.skipped_op == changes["op"][row], instances.skipped, 0)
     number = np.cumsum(weight) - weight
-    wanted = changes.every[row] - 1 if changes.at_end[row] else 0
-    return np.asarray(number % changes.every[row] == wanted)
+    wanted = changes["every"][row] - 1 if changes["at_end"][row] else 0
+    return np.asarray(number % changes["every"][row] == wanted)
 
 
 def _of_memory(memory: int, program: Program, change: Ints, time: Ints) -> Usage:
     changes = program.changes
-    mine = changes.memory[change] == memory
+    mine = changes["memory"][change] == memory
     change, time = change[mine], time[mine]
-    taken = changes.bytes[change]
+    taken = changes["bytes"][change]
     order = np.lexsort((taken > 0, time))
     level = program.memory_initial[memory] + np.concatenate([[0], np.cumsum(taken[order])])
     return Usage(
         np.concatenate([[0.0], time[order] / PS]),
         level.astype(np.int64),
-        np.concatenate([[-1], changes.tensor[change[order]]]).astype(np.int32),
+        np.concatenate([[-1], changes["tensor"][change[order]]]).astype(np.int32),
     )
