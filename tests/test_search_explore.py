@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from arch.build import machine as catalogue_machine
 from arch.cost import cost_table
 from arch.machine import Machine
 from codesign.search import Result, Space, explore
 from codesign.search.designs import Designer
 from codesign.search.result import Border
+from codesign.testing import example_trace
 from schedulers.scheduler import Mapping
 from schedulers.serial_model import serial_cost
 from tests.fixed_prices import adjustable_machine, toy_machine
@@ -181,7 +183,7 @@ def test_a_storage_that_cannot_be_used_is_an_error_that_names_it(tmp_path: Path)
     with pytest.raises(SearchError, match="foreign cannot be used"):
         search(storage=foreign)
     assert foreign.read_text() == "no journal\nat all\n"
-    with pytest.raises(SearchError, match="no .*absent; make it first"):
+    with pytest.raises(SearchError, match=r"no .*absent; make it first"):
         search(storage=tmp_path / "absent" / "trials.journal")
     with pytest.raises(SearchError, match="cannot be used"):
         search(storage=f"sqlite:///{tmp_path}/absent/trials.db")
@@ -215,9 +217,10 @@ def test_a_run_stopped_within_a_trial_loses_that_trial_alone(tmp_path: Path, mon
             raise KeyboardInterrupt
         return original(self, point, number)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Designer, "design", stop_at_three)
-        search(trials=10, storage=tmp_path / "trials.journal")
+        with pytest.raises(KeyboardInterrupt):
+            search(trials=10, storage=tmp_path / "trials.journal")
     result = search(trials=3, storage=tmp_path / "trials.journal")
     assert [t.trial for t in result.tried] == [0, 1, 2, 4, 5, 6]
 
@@ -287,6 +290,18 @@ def test_a_search_says_nothing_and_leaves_the_log_level_of_others_alone(capfd: p
     finally:
         optuna.logging.set_verbosity(before)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["a5000", "a5000+aim-fp32", "a5000+aim-fp32@link"])
+def test_a_machine_of_the_catalogue_is_searched_over_what_a_designer_chooses(name: str) -> None:
+    searched = catalogue_machine(name)
+    result = explore(example_trace(kernels=30), searched, trials=12, objectives=("time", "energy"))
+    assert set(result.space["machine"]) == {key for key, parameter in searched.parameters.items() if parameter.design}
+    assert result.hypothetical == searched.hypothetical
+    assert result.best_single_device_s is not None
+    assert result.lower_bound_s is not None
+    assert result.lower_bound_s <= result.best.time_s <= result.best_single_device_s
+    assert result.best.energy_j is not None
 
 
 def test_an_empty_trace_can_be_searched() -> None:
