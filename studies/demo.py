@@ -64,7 +64,15 @@ def capture(names: Iterable[str]) -> dict[str, cd.Trace]:
         console.print("$", " ".join(command))
         quiet = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         running[name] = path, quiet
+    compile_engine()
     return {name: finished(path, process) for name, (path, process) in running.items()}
+
+
+def compile_engine() -> None:
+    """Replay a small recorded trace: the engine is compiled on its first use, here while the captures run."""
+    trace = cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / f"ferminet-lih-{GPU}.trace")
+    for name, scheduler in ((GPU, "single-device"), (MACHINES[-1], "intensity-threshold")):
+        cd.replay(trace, cd.machine(name), scheduler)
 
 
 def finished(path: Path, process: "subprocess.Popen[str]") -> cd.Trace:
@@ -88,7 +96,7 @@ def show_replay(name: str, timeline: cd.Timeline) -> None:
 
 def broken_down(timeline: cd.Timeline) -> list[tuple[str, ...]]:
     """Return rows: phase, family, our share, the largest first within a phase; small ones together."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     found = survey.shares(timeline)
     for phase in dict.fromkeys(phase for phase, _ in found):
         mine = sorted(((share, family) for (p, family), share in found.items() if p == phase), reverse=True)

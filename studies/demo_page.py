@@ -54,10 +54,8 @@ def write(outcome: Outcome, folder: Path) -> None:
 
 def draw(outcome: Outcome) -> "dict[str, Figure]":
     """Return the figures by name."""
-    labelled = {LABELS[name]: timeline for name, timeline in outcome.replays.items()}
-    published = [("survey", survey.published_shares(name)) for name in outcome.replays]
     return {
-        "breakdown": cd.plot(labelled, "breakdown", published=published, title=f"{MOLECULE} on {GPU}, 1,024 walkers: kernel time"),
+        "breakdown": survey.figure(outcome.replays),
         "roofline": cd.plot(outcome.traces["ferminet"], "roofline", machine=MACHINES[-1]),
         "pareto": cd.plot(outcome.results, "pareto"),
         "timeline": cd.plot(outcome.best, "timeline"),

@@ -1,18 +1,26 @@
 """What the survey of neural-network Monte Carlo (arXiv 2603.18126) published, beside what a replay gives.
 
-    python -m studies.nnvmc_survey        # every recorded trace on the survey's GPU
+    python -m studies.nnvmc_survey [FIGURE]        # the recorded traces on the survey's GPU; FIGURE is the README's
 
 The published numbers, each with the place it stands in, are in ``published/nnvmc_survey.toml``.
 """
 
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
 
 import codesign as cd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BAND = ("elementwise", "slice_concat")
 """XLA fuses elementwise work into its concatenations; the survey's regular expressions cannot tell them apart. Compared as one."""
@@ -64,7 +72,7 @@ def shares(timeline: cd.Timeline) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
     for kind, phase, family, start, end in zip(spans.kind, spans.phase, spans.family, spans.start_s, spans.end_s, strict=True):
         if kind == "kernel":
-            found[phase, family] = found.get((phase, family), 0.0) + (end - start) / timeline.kernel_time_s
+            found[phase, family] = found.get((phase, family), 0.0) + float(end - start) / timeline.kernel_time_s
     return found
 
 
@@ -102,3 +110,34 @@ def kernel_time_band(molecule: str) -> tuple[float, float]:
     """Return the published kernel time of a step on A5000 in seconds, as (low, high): the survey says only 'hundreds of ms'."""
     band = published()["kernel_time"][molecule]
     return band["low"], band["high"]
+
+
+def recorded(workload: str) -> cd.Timeline:
+    """Return the replay of a recorded workload on the survey's molecule and GPU."""
+    setup = published()["setup"]
+    name = f"{workload}-{setup['molecule'].lower()}-{setup['gpu']}.trace"
+    return cd.replay(cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / name), cd.machine(setup["gpu"]))
+
+
+def figure(timelines: Mapping[str, cd.Timeline]) -> "Figure":
+    """Return the bars of the workloads (by name), each above the survey's."""
+    labelled = {published()["shares"][name]["label"]: timeline for name, timeline in timelines.items()}
+    bars = [("survey", published_shares(name)) for name in timelines]
+    title = "CH4 on an RTX A5000, 1,024 walkers: modelled, above the survey's measurement"
+    return cd.plot(labelled, "breakdown", published=bars, title=title)
+
+
+def main() -> None:
+    """Print published numbers beside ours; write the figure if its name is given."""
+    timelines = {name: recorded(name) for name in ("ferminet", "default")}
+    for name, timeline in timelines.items():
+        table = Table(*COLUMNS, title=f"{name}: kernel time {1e3 * timeline.kernel_time_s:.0f} ms")
+        for row in rows(name, timeline):
+            table.add_row(*row)
+        Console().print(table)
+    if len(sys.argv) > 1:
+        figure(timelines).savefig(sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()

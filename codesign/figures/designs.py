@@ -82,7 +82,7 @@ def pareto(
 
 def _limit(clouds: Sequence[Cloud], marks: Sequence[Mark], which: int) -> float:
     """Return the value up to which an axis reaches: half as much again as the worst design of a front, or that is marked."""
-    worst = [cloud.values[cloud.front, which].max(initial=0.0) for cloud in clouds]
+    worst = [float(cloud.values[cloud.front, which].max(initial=0.0)) for cloud in clouds]
     return 1.5 * max([*worst, *(value for mark in marks for value in mark.values[which : which + 1])])
 
 
