@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 Point = dict[str, Any]
 """A point of the space: 'policy' and its parameters, 'machine.NAME', 'group.NAME'."""
 POLICY, MACHINE, GROUP = "policy", "machine.", "group."
+BYTES_WEIGHTS = (1.0, 0.1, 0.01, 0.001)
+"""The parameters of cut points that a search begins with."""
+MOST_CORNERS = 256
+"""Corners of the space that are priced at most to find a favourable one to begin at."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +106,40 @@ class Designer:
         return trial.params
 
     def seeds(self) -> list[Point]:
-        """Return points to begin with: the machine as it is under every policy of the space, with telling parameters."""
-        base = {MACHINE + name: limits.clip(self.machine.parameters[name].value) for name, limits in self.space.ranges.items()}
-        return [base | choice for policy in self.space.policies for choice in self._variants(policy)]
+        """Return points to begin with: the machine as it is, then at its most favourable corner, under every policy of the space."""
+        given = {name: limits.clip(self.machine.parameters[name].value) for name, limits in self.space.ranges.items()}
+        machines = [given] + [corner for corner in [self._favourable_corner()] if corner not in (None, given)]
+        points = []
+        for overrides in machines:
+            base = {MACHINE + name: value for name, value in (overrides or {}).items()}
+            points += [base | choice for policy in self.space.policies for choice in self._variants(policy, overrides or {})]
+        return points
 
-    def _variants(self, policy: str) -> list[Point]:
+    def _favourable_corner(self) -> dict[str, float] | None:
+        """Return the corner of the space where cut points promise most if few bytes move; None if corners are too many."""
+        from schedulers.cut_points import partition
+
+        ends = {name: sorted({limits.low, limits.high}) for name, limits in self.space.ranges.items()}
+        if math.prod(len(e) for e in ends.values()) > MOST_CORNERS:
+            return None
+        corners = [dict(zip(ends, corner, strict=True)) for corner in itertools.product(*ends.values())]
+        promised: list[float] = []
+        for corner in corners:
+            try:
+                promised.append(partition(self.trace, *self.priced(corner), BYTES_WEIGHTS[-1]).serial_s)
+            except CANNOT_RUN:
+                promised.append(math.inf)
+        return corners[promised.index(min(promised))]
+
+    def _variants(self, policy: str, overrides: dict[str, float]) -> list[Point]:
         if policy == "single-device":
             return [{POLICY: policy, "device": name} for name in self.whole_devices]
         if policy == "intensity-threshold":
             return [{POLICY: policy, "threshold": self.space.threshold.clip(1.0)}]
         if policy == "cut-points":
-            return [{POLICY: policy, "bytes_weight": self.space.bytes_weight.clip(share)} for share in (1.0, 0.1, 0.01, 0.001)]
+            return [{POLICY: policy, "bytes_weight": self.space.bytes_weight.clip(share)} for share in BYTES_WEIGHTS]
         if policy == GROUPS:
-            fastest = self.groups.fastest(self.machine, self.priced({})[1], self.trace.executions)
+            fastest = self.groups.fastest(self.machine, self.priced(overrides)[1], self.trace.executions)
             return [{POLICY: policy} | {GROUP + name: fastest[name] for name in self.choices}]
         return [{POLICY: policy}]
 
