@@ -93,7 +93,7 @@ class GPU(Device):
         """Return the cost of every kernel. Raises MachineError naming a kernel whose work is unknown."""
         ready = once(work, (self.entry, self.use_measured), lambda: _prepare(self, work))
         if np.any(ready.unknown):
-            raise _unknown_work(self, work, int(np.flatnonzero(ready.unknown)[0]))
+            raise _unknown_work(self, work, ready.unknown)
         if work.cold.any():
             return _combine(self, ready, np.where(work.cold, 1.0, 1.0 - ready.resident))
         return once(work, self, lambda: _combine(self, ready, 1.0 - ready.resident))
@@ -113,11 +113,16 @@ def _refuse(gpu: GPU, work: Work) -> Refusals:
     return Refusals(code, ("", *(f"dtype {d}" for d in missing[:126])))
 
 
-def _unknown_work(gpu: GPU, work: Work, kernel: int) -> MachineError:
+def _unknown_work(gpu: GPU, work: Work, unknown: Bool) -> MachineError:
+    """Say how many kernels lack what, and how much of the time they are where that was measured (on another device)."""
+    kernel = int(np.flatnonzero(unknown)[0])
     name, family = work.kernels["name"][kernel], work.kernels["family"][kernel]
+    measured = np.nan_to_num(work.kernels["measured_s"])
+    share = f", {measured[unknown].sum() / measured.sum():.1%} of the measured time".replace("%", " %") if measured.any() else ""
     return MachineError(
-        f"the work of a kernel must be known to price it on {gpu.id!r}, but kernel {kernel} ({name!r}, {family}) lacks its bytes, "
-        "FLOP or size; fill bytes_unique, flops_vector, flops_matrix or batch and m, or give measured_s on this device"
+        f"the work of a kernel must be known to price it on {gpu.id!r}, but {int(unknown.sum()):,} of {len(work):,} kernels{share} lack "
+        f"their bytes, FLOP or size, first kernel {kernel} ({name[:80]!r}, {family}); fill bytes_unique, flops_vector, flops_matrix or "
+        "batch and m, or give measured_s on this device"
     )
 
 

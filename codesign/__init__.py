@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from codesign.engine import Timeline, replay
     from codesign.figures import plot
     from codesign.html_report import report
+    from codesign.importing import import_profile
     from codesign.search import Result, Space, explore
     from schedulers.scheduler import Mapping, Scheduler
     from traces import Trace, load, merge
@@ -34,6 +35,7 @@ __all__ = [
     "capture",
     "errors",
     "explore",
+    "import_profile",
     "load",
     "machine",
     "merge",
@@ -48,6 +50,7 @@ _HOME = {
     "Machine": "arch.machine",
     "machine": "arch.build",
     "capture": "codesign.capturing",
+    "import_profile": "codesign.importing",
     "replay": "codesign.engine",
     "Timeline": "codesign.engine",
     "plot": "codesign.figures",

@@ -42,7 +42,7 @@ def refusal(*arguments: str) -> str:
 
 
 def test_every_command_has_help_with_an_example() -> None:
-    for command in ("workloads", "machines", "capture", "replay", "explore", "plot"):
+    for command in ("workloads", "machines", "capture", "replay", "explore", "import", "export", "plot"):
         done = run(command, "--help")
         assert done.exit_code == 0
         assert f"Example: codesign {command}" in done.stdout

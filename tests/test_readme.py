@@ -28,7 +28,7 @@ def test_the_readme_lists_every_command() -> None:
     from codesign.cli.app import app
 
     listed = re.findall(r"^\| `codesign (\w+)", README, re.MULTILINE)
-    assert listed == [command.callback.__name__ for command in app.registered_commands if command.callback]
+    assert listed == [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
