@@ -80,7 +80,8 @@ def _tabled(call: Call, setting: Setting, warned: set[str]) -> Kernel:
         known = _power(call, known)
     touches = _touches(call, spread=known.kind in ("elementwise", "random", "fill"))
     grid, block = _dimensions(call, setting)
-    return Kernel(call.full_name, known.family, touches, _flops(call, known, warned), opcodes=known.text(), grid=grid, block=block)
+    flops, launches = _flops(call, known, warned), operators.launches(call.name)
+    return Kernel(call.full_name, known.family, touches, flops, opcodes=known.text(), launches=launches, grid=grid, block=block)
 
 
 def _dimensions(call: Call, setting: Setting) -> tuple[launch.Grid, launch.Grid]:
@@ -102,7 +103,8 @@ def _flops(call: Call, known: operators.Operator, warned: set[str]) -> Flops:
     if not known.kind:
         if call.full_name not in warned:
             warned.add(call.full_name)
-            warnings.warn(f"the operator {call.full_name} has no rule for its FLOP: its work is unknown (null) in the trace", stacklevel=2)
+            message = f"the operator {call.full_name} has no rule for its FLOP: its work is unknown (null) in the trace"
+            warnings.warn(message, stacklevel=2)
         return UNKNOWN
     result = max((t.numel() for t in call.written), default=0)
     operand = max((t.numel() for t in (*call.reads, *call.mutated)), default=0)

@@ -100,6 +100,11 @@ def launch_rule(name: str) -> str:
     return next((rule for rule, names in _sections()["launch"].items() if plain(name) in names), "")
 
 
+def launches(name: str) -> int:
+    """Return how many kernels an operator launches."""
+    return int(_sections()["launches"].get(plain(name), 1))
+
+
 def multi_tensor_launches(lists: int, sizes: Iterable[int]) -> int:
     """Return how many kernels a ``_foreach_`` operator on ``lists`` lists of tensors of ``sizes`` elements launches."""
     rule = _sections()["multi_tensor"]
