@@ -78,6 +78,23 @@ def test_reuse_distance_wraps_around_a_loop_once() -> None:
     assert once.build().reuse_distance_bytes.tolist() == [np.inf, np.inf]
 
 
+def test_a_small_write_does_not_bring_a_whole_tensor_back() -> None:
+    """A decoding step reads a cache of keys, reads weights, writes one row of the cache, and reads the cache again."""
+    toy = Toy()
+    toy.tensor("cache", 1000, "parameter")
+    toy.tensor("row", 10, "parameter", alias="cache")
+    toy.tensor("weights", 300, "parameter")
+    toy.kernel("k", ["cache", "weights"], ["row"])
+    toy.kernel("k", ["cache"])
+    assert toy.build().reuse_distance_bytes.tolist() == [np.inf, np.inf, 300.0, 300.0]
+    never = Toy()
+    never.tensor("cache", 1000, "parameter")
+    never.tensor("row", 10, "parameter", alias="cache")
+    never.kernel("k", [], ["row"])
+    never.kernel("k", ["cache"])
+    assert never.build().reuse_distance_bytes.tolist() == [np.inf, np.inf]
+
+
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 3))
 def test_reuse_distance_equals_a_walk_over_an_explicit_lru_stack(order: list[int], trips: int) -> None:
     sizes = [1.0, 10.0, 100.0, 1000.0, 10000.0]

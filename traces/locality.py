@@ -36,11 +36,15 @@ def reuse_distances(walk: Int, offsets: Long, alias: Int, size: Float, alias_set
     """Return for each access the distinct bytes of other alias sets since its own was touched last; inf at the first touch.
 
     The LRU stack distance, counted with a Fenwick tree over time that holds each alias set's bytes at its last touch.
+    A touch of less than half of what an access asks for leaves most of that where it was: the last touch that was large
+    enough counts then (a row that is written to a cache of keys does not bring the whole cache back).
     ``size`` is bytes an access, ``steps`` the number of accesses of the walk. Cost: steps x log(steps).
     """
     tree = np.zeros(steps + 1, dtype=np.float64)
     last = np.zeros(alias_sets, dtype=np.int64)
     held = np.zeros(alias_sets, dtype=np.float64)
+    whole = np.zeros(alias_sets, dtype=np.int64)
+    covered = np.zeros(alias_sets, dtype=np.float64)
     distance = np.full(len(alias), np.inf, dtype=np.float64)
     total = 0.0
     time = 0
@@ -50,12 +54,18 @@ def reuse_distances(walk: Int, offsets: Long, alias: Int, size: Float, alias_set
             tensor = alias[a]
             before = last[tensor]
             if before > 0:
-                older = 0.0
-                i = before
-                while i > 0:
-                    older += tree[i]
-                    i -= i & -i
-                distance[a] = max(total - older, 0.0)
+                since, own = before, 0.0
+                if 2.0 * held[tensor] < size[a]:
+                    since = whole[tensor] if 2.0 * covered[tensor] >= size[a] else 0
+                    own = held[tensor] if since < before else 0.0
+                distance[a] = np.inf
+                if since > 0:
+                    older = 0.0
+                    i = since
+                    while i > 0:
+                        older += tree[i]
+                        i -= i & -i
+                    distance[a] = max(total - older - own, 0.0)
                 i = before
                 while i <= steps:
                     tree[i] -= held[tensor]
@@ -68,6 +78,9 @@ def reuse_distances(walk: Int, offsets: Long, alias: Int, size: Float, alias_set
             total += size[a]
             last[tensor] = time
             held[tensor] = size[a]
+            if 2.0 * size[a] >= covered[tensor]:
+                whole[tensor] = time
+                covered[tensor] = size[a]
     return distance
 
 
