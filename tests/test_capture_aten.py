@@ -1,7 +1,9 @@
 """Does the capture of a PyTorch program hold what eager mode launches?"""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,7 +54,7 @@ def test_a_product_has_its_sizes_work_and_bytes():
 
 def test_views_are_no_kernels():
     def views(x):
-        return x.view(4, 16).t()[2:5].unsqueeze(0).expand(3, -1, -1).detach()
+        return x.squeeze_().view(4, 16).t()[2:5].unsqueeze(0).expand(3, -1, -1).detach()
 
     assert kernels(captured(views, torch.randn(8, 8))) == []
 
@@ -317,6 +319,15 @@ def test_a_captured_program_can_be_priced_and_saved(tmp_path):
     captured(step, *training()).save(tmp_path / "step.trace")
     costs = cost_table(cd.load(tmp_path / "step.trace"), machine("a5000"))
     assert np.all(costs.duration_s > 0)
+
+
+def test_the_examples_of_the_documentation_run():
+    text = (Path(__file__).parent.parent / "docs" / "pytorch.md").read_text()
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block.replace("print(", "str("), names)
+    assert names["trace"].launches == 4096 * (3 + 2 * 80)
+    assert names["trace"].manifest["steps"]["steps"]["affine_defect"] == 0
 
 
 def test_codesign_is_imported_and_workloads_are_listed_without_pytorch():

@@ -16,7 +16,7 @@ from traces.workloads.llm_weights import Matrix, Quantized, unpacked
 
 if TYPE_CHECKING:
     from traces.capture.aten.call import Call
-    from traces.capture.aten.kernels import Kernel, Setting
+    from traces.capture.aten.kernel import Kernel, Setting
 
 BLOCK = 256
 """Threads of Marlin's blocks."""
@@ -53,7 +53,7 @@ def _operator() -> Any:
 def _rule(call: "Call", setting: "Setting") -> "Kernel":
     """A product whose weights are widened on the way: one operation a weight (times its scale) beside the multiply-adds."""
     from traces.capture.aten.call import dtype_name, read, write
-    from traces.capture.aten.kernels import Kernel
+    from traces.capture.aten.kernel import Kernel
     from traces.capture.work import Flops
 
     x, codes, scales = call.reads

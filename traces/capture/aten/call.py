@@ -77,6 +77,18 @@ class Call:
         name = str(self.func._schema.name).replace(f"{CUDA_ONLY}::", "aten::")
         return f"{name}.{overload}" if overload != "default" else name
 
+    def argument(self, name: str, default: Any) -> Any:
+        """Return the value of an argument of the schema, ``default`` if it was not given."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        names = [argument.name for argument in self.func._schema.arguments]
+        return self.args[names.index(name)] if name in names and names.index(name) < len(self.args) else default
+
+    @property
+    def changes_view(self) -> bool:
+        """Whether an in-place variant changes shape or strides only: `squeeze_`, `t_`."""
+        return torch.Tag.inplace_view in self.func.tags
+
     @property
     def written(self) -> list[Tensor]:
         return [*self.mutated, *self.fresh]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from traces.capture.aten.arguments import to_meta
-from traces.capture.aten.kernels import Setting
+from traces.capture.aten.kernel import Setting
 from traces.capture.aten.likegpu import like_cuda
 from traces.capture.aten.recorder import RECORDING, Recorder
 from traces.capture.aten.segments import affine_defects

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from traces.capture.aten.call import dtype_name, read_call, storage_key
-from traces.capture.aten.kernels import Kernel, Setting, kernel_of
+from traces.capture.aten.kernel import Kernel, Setting
+from traces.capture.aten.kernels import kernel_of
 from traces.capture.schedule import Region
 from traces.errors import CaptureError
 
