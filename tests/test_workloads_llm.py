@@ -31,7 +31,17 @@ LEARNED = replace(
     bias=True,
     tied=True,
 )
-SETTINGS = {"batch": 2, "prompt": 5, "tokens": 4, "prefill": "yes", "weights": "fp16", "segments": 8, "routing": "uniform", "seed": 0}
+SETTINGS = {
+    "batch": 2,
+    "prompt": 5,
+    "tokens": 4,
+    "prefill": "yes",
+    "weights": "fp16",
+    "attention": "flash",
+    "segments": 8,
+    "routing": "uniform",
+    "seed": 0,
+}
 
 
 def count(tree):
@@ -143,6 +153,18 @@ def real(shape, seed=1, **settings):
     chosen = SETTINGS | settings
     arguments = llm.arguments(shape, chosen, llm_weights.normal(seed, torch.float32))
     return arguments, {"shape": shape, "prompt_length": chosen["prompt"], "tokens": chosen["tokens"]}
+
+
+def test_unfused_attention_says_the_same_and_has_the_same_products(decoding):
+    (weights, cache, prompt, rope, _, _), settings = real(TINY)
+    fused = llm_model.generate(weights, cache, prompt, rope, None, None, **settings)
+    assert torch.equal(llm_model.generate(weights, cache, prompt, rope, None, None, fused=False, **settings), fused)
+    traces = [decoding("llama-3-8b"), decoding("llama-3-8b", attention="unfused")]
+    work = [np.sum(t.executions * t.kernels["flops_matrix"]) for t in traces]
+    assert work[0] == work[1]
+    products = (traces[1].kernels["stage"] == "attention") & (traces[1].kernels["batch"] > 1)
+    assert set(traces[1].kernels["batch"][products]) == {4 * 8}  # sequences times heads of keys
+    assert set(traces[1].kernels["m"][products]) == {4}  # heads that share a key
 
 
 @pytest.mark.parametrize("shape", [TINY, MIXTURE, LEARNED], ids=lambda shape: shape.name)

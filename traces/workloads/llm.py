@@ -29,6 +29,7 @@ _COMMON = (
     Option(
         "weights", "fp16", "type of the linear layers' weights; activations and cache are fp16", choices=("fp16", "int8", "int4", "ternary")
     ),
+    Option("attention", "flash", "one kernel, or two products and a softmax, which other devices may run", choices=("flash", "unfused")),
     Option("segments", SEGMENTS, "loops that stand for the decoding steps, each with the sizes of its middle"),
 )
 _MIXTURE = (
@@ -96,6 +97,7 @@ def _programs(name: str, settings: Mapping[str, Value]) -> list[Program]:
         prompt_length=int(settings["prompt"]),
         tokens=int(settings["tokens"]),
         prefill=settings["prefill"] == "yes",
+        fused=settings["attention"] == "flash",
         segments=int(settings["segments"]),
     )
     return [

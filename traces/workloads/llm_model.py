@@ -26,11 +26,13 @@ Choice = Sequence[Tensor] | None
 
 @dataclass(frozen=True)
 class Place:
-    """Where the tokens of a call are: position of the first, angles [tokens, head_dim] or None, tokens of each expert."""
+    """Where the tokens of a call are, and how they are treated: position of the first, angles [tokens, head_dim] or None, tokens of
+    each expert, and whether attention is fused."""
 
     position: int
     angles: tuple[Tensor, Tensor] | None
     choice: Choice
+    fused: bool = True
 
 
 def angles(shape: ModelShape, length: int, dtype: torch.dtype = torch.float16) -> tuple[Tensor, Tensor]:
@@ -53,6 +55,7 @@ def generate(
     prompt_length: int,
     tokens: int,
     prefill: bool = True,
+    fused: bool = True,
     segments: int = SEGMENTS,
 ) -> Tensor:
     """Return the last token of each sequence, int64 [batch, 1], after ``tokens`` decoding steps.
@@ -69,22 +72,25 @@ def generate(
         ``angles`` for all positions; None for learned positions.
     prefill_choice, decode_choice
         Tokens of each expert in a layer of the prefill, and in a layer of a decoding step.
+    fused
+        Whether attention is one kernel, or two products and a softmax.
     """
     with torch.no_grad():
         token = prompt
         if prefill:
             with scope("phase_prefill"):
-                token = forward(weights, cache, prompt, _place(0, prompt.shape[1], rope, prefill_choice), shape)
+                token = forward(weights, cache, prompt, _place(0, prompt.shape[1], rope, prefill_choice, fused), shape)
 
         def step(token: Tensor, position: int) -> Tensor:
-            return forward(weights, cache, token, _place(position, 1, rope, decode_choice), shape)
+            return forward(weights, cache, token, _place(position, 1, rope, decode_choice, fused), shape)
 
         with scope("phase_decode"):
             return steps(step, token, range(prompt_length, prompt_length + tokens), name="decode", segments=segments)
 
 
-def _place(position: int, count: int, rope: tuple[Tensor, Tensor] | None, choice: Choice) -> Place:
-    return Place(position, None if rope is None else (rope[0][position : position + count], rope[1][position : position + count]), choice)
+def _place(position: int, count: int, rope: tuple[Tensor, Tensor] | None, choice: Choice, fused: bool = True) -> Place:
+    end = position + count
+    return Place(position, None if rope is None else (rope[0][position:end], rope[1][position:end]), choice, fused)
 
 
 def forward(weights: dict[str, Any], cache: dict[str, Tensor], tokens: Tensor, place: Place, shape: ModelShape) -> Tensor:
@@ -137,10 +143,25 @@ def _attention(x: Tensor, layer: dict[str, Any], cache: tuple[Tensor, Tensor], p
     keys, values = cache
     keys[:, :, place.position : end] = key
     values[:, :, place.position : end] = value
-    attended = functional.scaled_dot_product_attention(
-        query, keys[:, :, :end], values[:, :, :end], is_causal=count > 1, enable_gqa=shape.kv_heads != shape.heads
-    )
+    if place.fused:
+        grouped = shape.kv_heads != shape.heads
+        attended = functional.scaled_dot_product_attention(
+            query, keys[:, :, :end], values[:, :, :end], is_causal=count > 1, enable_gqa=grouped
+        )
+    else:
+        attended = _unfused(query, keys[:, :, :end], values[:, :, :end])
     return linear(attended.transpose(1, 2).reshape(batch, count, shape.hidden), **_of(layer["out"]))
+
+
+def _unfused(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attend by two products and a softmax; heads that share a key are rows of one product."""
+    batch, heads, count, width = query.shape
+    scaled = (query * width**-0.5).reshape(batch, keys.shape[1], -1, width)
+    scores = torch.matmul(scaled, keys.transpose(2, 3))
+    if count > 1:
+        hidden = torch.full((count, keys.shape[2]), float("-inf"), dtype=query.dtype, device=query.device).triu(1)
+        scores = (scores.view(batch, heads, count, -1) + hidden).view_as(scores)
+    return torch.matmul(scores.softmax(dim=-1), values).view(batch, heads, count, width)
 
 
 def _rotated(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
