@@ -102,6 +102,7 @@ def report(trace: "Trace") -> dict[str, Any]:
     kernels, captured = trace.kernels, trace.manifest["captured"]
     kind = kernels["launch_kind"]
     is_kernel = ((kind != "copy") & (kind != "memset")) if captured["copies"] else np.ones(len(kernels), np.bool_)
+    known = ~np.isnan(kernels["measured_s"][is_kernel])
     measured = np.nan_to_num(kernels["measured_s"][is_kernel])
     streams = sorted({int(s) for s in kernels["stream"][is_kernel]} - {-1})
     total = float(measured.sum())
@@ -110,8 +111,8 @@ def report(trace: "Trace") -> dict[str, Any]:
     return {
         "format": captured["format"],
         "kernels": int(is_kernel.sum()),
-        "measured": int((~np.isnan(kernels["measured_s"][is_kernel])).sum()),
-        "total_us": round(total * 1e6, 6),
+        "measured": int(known.sum()),
+        "total_us": round(total * 1e6, 6) if known.any() else None,
         "streams": streams,
         "device": captured["device"],
         "target": trace.target,

@@ -33,7 +33,7 @@ def begins_with_metadata(start: bytes) -> bool:
     """Say whether the bytes begin with a length and a GlobalMetadata: a version as text, then only attributes."""
     try:
         size, at = wire.read_varint(start, 0)
-        if not 2 < size < 4096 or at + size > len(start):
+        if size < 3 or at + size > len(start):
             return False
         found = list(wire.fields(start[at : at + size]))
     except wire.WireError:
@@ -52,9 +52,21 @@ def read(source: Source) -> Nodes:
         pytorch = "schema" in documents[0]
     else:
         found, pytorch = [d for d in documents if "id" in d], False
-    if not isinstance(found, list) or not all(isinstance(node, dict) and "id" in node for node in found):
-        raise TraceError(f"{source} must hold a list of nodes with ids, as Chakra's traces do, but has none")
+    if not isinstance(found, list):
+        raise TraceError(f"{source} must hold a list of nodes, as Chakra's traces do, but has none")
+    for place, node in enumerate(found):
+        _check(source, place, node)
     return Nodes(found, pytorch)
+
+
+def _check(source: Source, place: int, node: Any) -> None:
+    """Raise TraceError naming the node unless it has an id, and type, dependencies, times and attributes can be read."""
+    try:
+        int(node["id"])
+        dependencies(node), attributes(node), node_type(node), start_us(node), duration_us(node)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
+        shown = str(node.get("name", ""))[:80] if isinstance(node, dict) else ""
+        raise TraceError(f"{source}: a node must be as Chakra's schema says, but node {place} ({shown!r}) is not: {error!r}") from error
 
 
 def _documents(source: Source) -> list[dict[str, Any]]:

@@ -21,6 +21,9 @@ KINDS = {"kernel": KERNEL, "gpu_memcpy": COPY, "gpu_memset": MEMSET, "memcpy": C
 """Category of an event (older versions capitalise it) to the kind of launch."""
 
 _NO_NUMBER = re.compile(rb"(?<=[:\[,\s])-?(?:inf|nan|Infinity|NaN)(?=[\s,\]}])")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_LONE_BACKSLASH = re.compile(rb'\\(?:(["\\/bfnrt]|u[0-9a-fA-F]{4})|)')
+"""What some versions write and JSON does not allow: bare 'inf', control characters, backslashes of paths."""
 _RAW = msgspec.Raw()
 
 
@@ -52,6 +55,7 @@ class _Args(msgspec.Struct, gc=False):
     stream: Any = None
     correlation: Any = None
     external: Any = msgspec.field(name="External id", default=None)
+    external_of_old: Any = msgspec.field(name="external id", default=None)
     grid: Any = None
     block: Any = None
     registers: Any = msgspec.field(name="registers per thread", default=None)
@@ -107,18 +111,31 @@ class Kineto(Importer):
 def _decode(source: Source) -> _Document:
     data = source.data
     try:
-        return _parse(data)
+        return _parse_mended(data)
     except msgspec.ValidationError as error:
         raise TraceError(f"{source} must be a Kineto profile, but an event is not as the profiler writes it: {error}") from error
-    except msgspec.DecodeError as first:
-        mended = _NO_NUMBER.sub(b"null", data)  # the profiler writes bare 'inf' for occupancies that it cannot tell
-        try:
-            return _parse(mended)
-        except msgspec.DecodeError as error:
-            events = data.count(b'"ph"')
-            raise TraceError(
-                f"{source} must be a whole JSON file, but is truncated or damaged after {events:,} events, {len(data):,} bytes: {first}"
-            ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        events = data.count(b'"ph"')
+        raise TraceError(
+            f"{source} must be a whole JSON file, but is truncated or damaged after {events:,} events, {len(data):,} bytes: {error}"
+        ) from error
+
+
+def _parse_mended(data: bytes) -> _Document:
+    """Parse what JSON allows, else what is left after mending; the error is then about the mended text."""
+    try:
+        return _parse(data)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        mended = _NO_NUMBER.sub(b"null", data.removeprefix(b"\xef\xbb\xbf"))
+        mended = _LONE_BACKSLASH.sub(lambda found: found[0] if found[1] else rb"\\", _CONTROL.sub(b" ", mended))
+        return _parse(mended.decode(errors="replace").encode())
+
+
+def _text(raw: msgspec.Raw) -> str:
+    """Return a name; bytes that are no UTF-8 are replaced."""
+    return str(msgspec.json.decode(bytes(raw).decode(errors="replace"))) if raw else ""
 
 
 def _parse(data: bytes) -> _Document:
@@ -138,7 +155,7 @@ def _launches(source: Source, events: list[_Event]) -> list[_Launch]:
 
 def _launch(source: Source, place: int, kind: str, event: _Event) -> _Launch:
     try:
-        name = msgspec.json.decode(bytes(event.name)) if event.name else ""
+        name = _text(event.name)
         start, duration = _scaled(event.ts, 1_000), _scaled(event.dur, PS_PER_US)
         args = msgspec.json.decode(bytes(event.args), type=_Args) if event.args else _Args()
     except (InvalidOperation, ValueError, msgspec.DecodeError) as error:
@@ -148,10 +165,18 @@ def _launch(source: Source, place: int, kind: str, event: _Event) -> _Launch:
         ) from error
     if not (0 <= start < 2**63 and 0 <= duration < 2**63 and start + duration // 1_000 < 2**63):
         raise TraceError(
-            f"{source}: the clock must not overflow, but event {place} ({str(name)[:80]!r}) begins at {_show(event.ts)} us and takes "
+            f"{source}: the clock must not overflow, but event {place} ({name[:80]!r}) begins at {_show(event.ts)} us and takes "
             f"{_show(event.dur)} us; record the profile again"
         )
-    return _Launch(place, kind, str(name), start, -1 if args.unmeasured else duration, args)
+    return _Launch(place, kind, name, start, -1 if args.unmeasured else duration, args)
+
+
+def _side_args(event: _Event) -> _Args:
+    """Return the arguments of an event that is no launch: of no use if they are no object."""
+    try:
+        return msgspec.json.decode(bytes(event.args), type=_Args)
+    except msgspec.DecodeError:
+        return _Args()
 
 
 def _show(raw: msgspec.Raw) -> str:
@@ -170,6 +195,10 @@ def _int(value: Any) -> int:
     return int(value) if isinstance(value, (int, float)) and value >= 0 else -1
 
 
+def _external(args: _Args) -> int:
+    return _int(args.external_of_old if args.external is None else args.external)
+
+
 def _three(value: Any, axis: int) -> int:
     return _int(value[axis]) if isinstance(value, list) and len(value) > axis else -1
 
@@ -182,7 +211,7 @@ def _columns(launches: list[_Launch], operators: dict[int, str]) -> Launches:
         columns[f"block_{letter}"] = [_three(a.block, axis) for a in args]
     columns["registers"] = [_int(a.registers) for a in args]
     columns["shared_bytes"] = [_int(a.shared) for a in args]
-    columns["scope"] = [operators.get(_int(a.external), "") for a in args]
+    columns["scope"] = [operators.get(_external(a), "") for a in args]
     return Launches(
         name=[launch.name for launch in launches],
         kind=[launch.kind for launch in launches],
@@ -199,9 +228,9 @@ def _operators(events: list[_Event]) -> dict[int, str]:
     found: dict[int, str] = {}
     for event in events:
         if event.cat == "cpu_op" and event.args:
-            external = _int(msgspec.json.decode(bytes(event.args), type=_Args).external)
+            external = _external(_side_args(event))
             if external >= 0:
-                found.setdefault(external, str(msgspec.json.decode(bytes(event.name))))
+                found.setdefault(external, _text(event.name))
     return found
 
 
@@ -225,7 +254,7 @@ def _waits(events: list[_Event], launches: list[_Launch]) -> Ints:
     for event in events:
         if event.cat != "cuda_sync" or not event.args:
             continue
-        args = msgspec.json.decode(bytes(event.args), type=_Args)
+        args = _side_args(event)
         if args.sync != "Stream Wait Event":
             continue
         after = _next(by_stream, _int(args.stream), _int(args.correlation), last=False)

@@ -19,6 +19,9 @@ from traces.table import Values
 
 NEEDED = ("ID", "Process ID", "Kernel Name", "Context", "Stream")
 
+_LONG = ("Metric Name", "Metric Unit", "Metric Value")
+"""Columns of the page 'details' that the page 'raw' does not have."""
+
 DURATION = ("gpu__time_duration.sum", "gpu__time_duration.avg", "gpu__time_duration", "Duration")
 REGISTERS = ("launch__registers_per_thread", "Registers Per Thread")
 SHARED = (
@@ -49,7 +52,10 @@ class Ncu(Importer):
         """Return the profile. Raises TraceError naming the line for a truncated file or a cell that is no number."""
         header, rows, line = read_rows(source, NEEDED)
         pick = {name: header.index(name) for name in header}
-        wide = "Metric Name" not in pick
+        missing = [name for name in (*NEEDED, *_LONG) if name not in pick]
+        wide = missing == list(_LONG)
+        if missing and not wide:
+            raise TraceError(f"{source} must have the columns of the page 'details' or 'raw', but {', '.join(missing)} are missing")
         kernels = _wide(source, header, rows, line) if wide else _long(pick, rows)
         head = [row for row, _ in kernels]
 

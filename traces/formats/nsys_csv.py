@@ -53,8 +53,8 @@ class _Table:
         self.place: dict[str, int] = {}
         self.unit: dict[str, str] = {}
         for place, title in enumerate(header):
-            name, unit = re.fullmatch(r"([^(]*?)\s*(?:\((.*)\))?", title).groups("")  # type: ignore[union-attr]
-            self.place[name], self.unit[name] = place, unit
+            name, _, unit = title.partition("(")
+            self.place[name.strip()], self.unit[name.strip()] = place, unit.strip(" )")
 
     def text(self, name: str) -> list[str]:
         if name not in self.place:

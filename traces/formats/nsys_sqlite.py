@@ -27,6 +27,10 @@ COLUMNS = {
 """Our column to theirs."""
 
 
+_NAMES = ("demangledName", "shortName", "mangledName")
+_READ = {"start", "end", "deviceId", "streamId", "staticSharedMemory", "dynamicSharedMemory", *_NAMES, *COLUMNS.values()}
+
+
 class NsysSqlite(Importer):
     """Nsight Systems, exported as SQLite."""
 
@@ -69,13 +73,16 @@ def _profile(source: Source, database: sqlite3.Connection) -> Profile:
 
 
 def _rows(database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
-    return [dict(row) for row in database.execute(f'SELECT * FROM "{table}" ORDER BY start')]
+    """Return the columns that we read, of those that the table has."""
+    there = [row["name"] for row in database.execute(f'PRAGMA table_info("{table}")')]
+    wanted = ", ".join(f'"{name}"' for name in there if name in _READ)
+    return [dict(row) for row in database.execute(f'SELECT {wanted} FROM "{table}" ORDER BY start')]
 
 
 def _names(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> list[str]:
     """Return the demangled name of each kernel: an id of StringIds."""
     strings = dict(tuple(row) for row in database.execute("SELECT id, value FROM StringIds")) if "StringIds" in tables else {}
-    column = next((c for c in ("demangledName", "shortName", "mangledName") if rows and c in rows[0]), "")
+    column = next((c for c in _NAMES if rows and c in rows[0]), "")
     return [str(strings.get(row.get(column), row.get(column) or "")) for row in rows]
 
 

@@ -223,6 +223,7 @@ def to_trace(profile: Profile, *, target: str, program: str, copies: bool = Fals
     check_clock(profile)
     chosen, left_out = select(profile, copies=copies, device=device)
     times = gaps_and_overlaps(chosen)
+    _warn_of_devices(chosen)
     kernels = _kernels(chosen)
     tensors, accesses = _dependencies(chosen)
     region: dict[str, Values] = {
@@ -242,6 +243,17 @@ def to_trace(profile: Profile, *, target: str, program: str, copies: bool = Fals
     }
     manifest = {"program": program, "target": target, "options": {}, "captured": captured, "versions": {}}
     return Trace(kernels, tensors, accesses, Table.build("regions", region), manifest)
+
+
+def _warn_of_devices(profile: Profile) -> None:
+    devices = np.unique(profile.launches.device).tolist()
+    if len(devices) > 1:
+        warnings.warn(
+            f"{profile.path}: kernels of the devices {', '.join(map(str, devices))} are in one trace, which a replay runs on one; choose "
+            "one with the option device",
+            ProfileWarning,
+            stacklevel=3,
+        )
 
 
 def _kernels(profile: Profile) -> Table:

@@ -48,7 +48,10 @@ class XPlane(Importer):
 
         for _ in _checked(source):  # jaxlib ends the process on damaged bytes
             pass
-        planes = list(ProfileData.from_serialized_xspace(source.data).planes)
+        try:
+            planes = list(ProfileData.from_serialized_xspace(source.data).planes)
+        except RuntimeError as error:
+            raise TraceError(f"{source} must be an XSpace protobuf, but jaxlib cannot read it: {error}") from error
         devices = [p for p in planes if re.match(r"/device:(GPU|TPU)", p.name)]
         found = [(_number(p.name), line, _events(lane)) for p in devices for line, lane in _lines(p)]
         if not found:
