@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign.engine.program import Indices, Ints, Rows
-from traces.compiled import compiled
+from traces.compiled import compiled, in_place
 
 
 class Web(NamedTuple):
@@ -62,7 +62,7 @@ def _walk(ops: Rows, touches: Rows, tape: Rows, loops: Rows, web: Web) -> Indice
     return _listed(ops, web)
 
 
-@compiled
+@in_place
 def _one_queue(ops: Rows) -> bool:
     queue = -1
     for op in ops:
@@ -73,7 +73,7 @@ def _one_queue(ops: Rows) -> bool:
     return True
 
 
-@compiled
+@in_place
 def _visit(i: int, ops: Rows, touches: Rows, web: Web) -> None:
     """Walk over one operation."""
     op, queues = ops[i], len(web.waited)
@@ -97,7 +97,7 @@ def _visit(i: int, ops: Rows, touches: Rows, web: Web) -> None:
             web.readers[copy, op.queue] = i
 
 
-@compiled
+@in_place
 def _wait(i: int, on: int, queue: int, other: int, web: Web) -> None:
     """Let operation ``i`` wait for ``on``, of another queue, unless that goes without saying."""
     if web.waited[queue, other] >= web.position[on]:

@@ -18,7 +18,7 @@ from codesign.engine.list_schedule import (
 )  # fmt: skip
 from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, WAITS, Floats, Hardware, Ints, Operations, Program, Rows
 from codesign.engine.stepping import LONGEST_PERIOD, WORTH_WATCHING
-from traces.compiled import compiled
+from traces.compiled import compiled, in_place, inlined
 
 NOW, TIME, BUSY, ENDED, AT, INSIDE, CHANGED, FULL = 16, 17, 18, 19, 20, 21, 22, 100
 """More places in the clock: the present time; the latest end (true); the latest end of the first ENDED instances, all of which
@@ -69,9 +69,9 @@ class Track(NamedTuple):
     watched: Ints  # [L]
     level: Ints  # [L]
     heads: Ints  # [levels]
-    mark: Ints  # [levels, 8, 4] true time, host-bound time, launches, instances
+    mark: Ints  # [levels, 8, 5] true time, host-bound time, launches, instances, and what can be told of the state at a glance
     elapsed: Ints  # [levels, 8, N]
-    steady: Ints  # [levels, 6] period (0: not known), what each of the marks grows by, instances when it began
+    steady: Ints  # [levels, 6] period (0: not known), what each of the first marks grows by, instances when it began
     grows: Ints  # [levels, N] how much each operation's time grows by
 
 
@@ -90,19 +90,38 @@ def _replay(
     tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, demand: Floats, log: Log
 ) -> None:
     clock = board.clock
-    share = np.zeros(len(board.queue))
+    share = np.zeros((2, len(board.queue)))
     states = [np.zeros(0)] * (LONGEST_PERIOD * len(track.heads) + 1)
     stretches = [(0, 0)]
+    while advance(tape, ops, loops, hardware, board, track, demand, share, log):
+        row = tape[clock[AT]]
+        look(row.a, ops, loops, hardware, board, track, states, stretches, log)
+        clock[AT] = row.b + 1 if row.code == 2 else clock[AT] + 1
+
+
+@in_place
+def advance(
+    tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, demand: Floats, share: Floats, log: Log
+) -> bool:
+    """Let time pass until the host comes to the head of a loop that is watched (True), or to the end."""
+    clock = board.clock
     while clock[STATUS] == FINE:
         moved = True
-        while moved and clock[STATUS] == FINE:
+        while moved:
             moved = end_all(ops, board, log)
-            moved |= issue_all(tape, ops, loops, hardware, board, track, states, stretches, log)
+            while clock[AT] < len(tape) and clock[STATUS] == FINE:
+                if clock[INSIDE] >= 0:
+                    moved |= issue_stretch(tape[clock[AT]].b, ops, hardware, board, log)
+                    if clock[INSIDE] >= 0:
+                        break
+                elif cross(tape, loops, clock, track):
+                    return True
             moved |= start_all(ops, hardware, board, log)
         if clock[CHANGED]:
             settle(ops, hardware, demand, share, board)
         if not to_next_moment(len(tape), ops, hardware, board):
             break
+    return False
 
 
 def new_board(ops: Operations, hardware: Hardware, room: int) -> Board:
@@ -115,7 +134,7 @@ def new_board(ops: Operations, hardware: Hardware, room: int) -> Board:
     clock[INSIDE] = -1
     width = int((ops.op["dep_end"] - ops.op["dep_start"]).max(initial=1))
     need = np.empty((len(queue), room, width), np.int64)
-    return Board(clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(4 * room, -1, np.int64))
+    return Board(clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(2 * room, -1, np.int64))
 
 
 def new_track(program: Program, step_over: bool) -> Track:
@@ -126,7 +145,7 @@ def new_track(program: Program, step_over: bool) -> Track:
     level = around.sum(axis=0).astype(np.int64)
     watched = step_over & (loops["count"] > 2) & ((end - first) * loops["count"] >= WORTH_WATCHING)
     levels = int(level.max()) + 1 if watched.any() else 0
-    mark, elapsed = np.zeros((levels, LONGEST_PERIOD, 4), np.int64), np.zeros((levels, LONGEST_PERIOD, n), np.int64)
+    mark, elapsed = np.zeros((levels, LONGEST_PERIOD, 5), np.int64), np.zeros((levels, LONGEST_PERIOD, n), np.int64)
     return Track(
         np.zeros(len(loops), np.int64), watched.astype(np.int64), level, np.zeros(levels, np.int64), mark, elapsed,
         np.zeros((levels, 6), np.int64), np.zeros((levels, n), np.int64),
@@ -143,7 +162,7 @@ def demands(ops: Operations, hardware: Hardware) -> Floats:
     return demand
 
 
-@compiled
+@inlined
 def end_all(ops: Operations, board: Board, log: Log) -> bool:
     """End what ends now; return whether anything did."""
     clock, end, moved = board.clock, board.end, False
@@ -172,7 +191,7 @@ def end_all(ops: Operations, board: Board, log: Log) -> bool:
     return moved
 
 
-@compiled
+@inlined
 def start_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
     """Start what can start now; return whether anything did."""
     moved, now = False, board.clock[NOW]
@@ -186,7 +205,7 @@ def start_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> bo
     return moved
 
 
-@compiled
+@inlined
 def earliest(q: int, ops: Operations, hardware: Hardware, board: Board) -> int:
     """Return when the first waiting instance of a queue can start as far as is known; NEVER while inputs are missing."""
     queue = board.queue[q]
@@ -201,7 +220,7 @@ def earliest(q: int, ops: Operations, hardware: Hardware, board: Board) -> int:
     return max(first.issue + latency, queue.free + op.gap)
 
 
-@compiled
+@inlined
 def start(q: int, had_inputs: bool, ops: Operations, hardware: Hardware, board: Board, log: Log) -> None:
     """Start the first waiting instance of a queue."""
     clock, queue = board.clock, board.queue[q]
@@ -227,7 +246,7 @@ def start(q: int, had_inputs: bool, ops: Operations, hardware: Hardware, board: 
         log.record[first.number].start = now + first.offset
 
 
-@compiled
+@in_place
 def _input_ends(i: int, now: int, ops: Operations, board: Board) -> bool:
     """Does an input end at this very moment (so that the launch was not all it waited for)?"""
     for d in range(ops.op[i].dep_start, ops.op[i].dep_end):  # noqa: SIM110 (compiled code has no generator for any())
@@ -236,7 +255,7 @@ def _input_ends(i: int, now: int, ops: Operations, board: Board) -> bool:
     return False
 
 
-@compiled
+@inlined
 def to_next_moment(tape: int, ops: Operations, hardware: Hardware, board: Board) -> bool:
     """Advance the time to the next event; return False if there is none. ``tape`` is the length of the tape."""
     clock = board.clock
@@ -257,30 +276,30 @@ def to_next_moment(tape: int, ops: Operations, hardware: Hardware, board: Board)
     return False
 
 
-@compiled
+@inlined
 def settle(ops: Operations, hardware: Hardware, demand: Floats, share: Floats, board: Board) -> None:
-    """Give every running operation its shares, and the rate and the end that follow."""
+    """Give every running operation its shares, and the rate and the end that follow. ``share``: [2, Q] room to compute them."""
     clock = board.clock
     now = clock[NOW]
     clock[CHANGED] = 0
-    share[:] = 1.0
+    share[0, :] = 1.0
     for r in range(len(hardware.capacity)):
         divide(r, hardware.capacity[r], ops, demand, share, board.queue)
     for q in range(len(board.queue)):
         queue = board.queue[q]
         i = queue.running
-        if i >= 0 and ops.op[i].use_start < ops.op[i].use_end and ops.op[i].duration > 0 and share[q] != queue.rate:
+        if i >= 0 and ops.op[i].use_start < ops.op[i].use_end and ops.op[i].duration > 0 and share[0, q] != queue.rate:
             if queue.rate > 0.0:
                 queue.left -= queue.rate * (now - queue.since)
-            queue.rate, queue.since, queue.finish = share[q], now, NEVER
-            if share[q] > 0.0:
-                takes = np.ceil(queue.left / share[q])
+            queue.rate, queue.since, queue.finish = share[0, q], now, NEVER
+            if share[0, q] > 0.0:
+                takes = np.ceil(queue.left / share[0, q])
                 queue.finish = now + max(1, np.int64(takes)) if takes < NEVER - now else NEVER
 
 
-@compiled
+@inlined
 def divide(r: int, capacity: float, ops: Operations, demand: Floats, share: Floats, queues: Rows) -> None:
-    """Divide one resource: lower ``share`` (of what each queue's operation asks) where it gets less.
+    """Divide one resource: lower ``share[0]`` (of what each queue's operation asks) where it gets less.
 
     Demands are filled from the smallest up; those that cannot be filled get the same.
     """
@@ -297,27 +316,30 @@ def divide(r: int, capacity: float, ops: Operations, demand: Floats, share: Floa
     left = capacity * max(0.0, 1.0 - claimed)
     if users == 0 or (users == 1 and demand[user] <= left):
         return
-    level = water_level(r, left, users, ops, demand, queues)
+    level = water_level(r, left, users, ops, demand, share[1], queues)
     for q in range(len(queues)):
         if queues[q].running >= 0:
             op = ops.op[queues[q].running]
             for u in range(op.use_start, op.use_end):
                 if ops.use[u].resource == r and ops.use[u].bytes > 0.0:
-                    share[q] = min(share[q], min(demand[u], level) / demand[u])
+                    share[0, q] = min(share[0, q], min(demand[u], level) / demand[u])
 
 
-@compiled
-def water_level(r: int, left: float, users: int, ops: Operations, demand: Floats, queues: Rows) -> float:
-    """Return what those get whose demand on the resource cannot be filled; inf if all can be."""
-    asked, count = np.empty(users), 0
+@inlined
+def water_level(r: int, left: float, users: int, ops: Operations, demand: Floats, asked: Floats, queues: Rows) -> float:
+    """Return what those get whose demand on the resource cannot be filled; inf if all can be. ``asked`` is room for all demands."""
+    count = 0
     for queue in queues:
         if queue.running >= 0:
             op = ops.op[queue.running]
             for u in range(op.use_start, op.use_end):
                 if ops.use[u].resource == r and ops.use[u].bytes > 0.0:
-                    asked[count] = demand[u]
+                    place = count  # keep them sorted
+                    while place > 0 and asked[place - 1] > demand[u]:
+                        asked[place] = asked[place - 1]
+                        place -= 1
+                    asked[place] = demand[u]
                     count += 1
-    asked.sort()
     for served in range(users):
         if asked[served] > left / (users - served):
             return left / (users - served)
@@ -325,35 +347,43 @@ def water_level(r: int, left: float, users: int, ops: Operations, demand: Floats
     return np.inf
 
 
-@compiled
-def issue_all(
-    tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log
-) -> bool:
-    """Let the host issue what it can now; return whether it did anything."""
+@inlined
+def issue_stretch(end: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
+    """Let the host issue the operations up to ``end`` that it can issue now; return whether it did anything."""
     clock, moved = board.clock, False
-    while clock[AT] < len(tape) and clock[STATUS] == FINE:
-        at = clock[AT]
-        if tape[at].code == 0:
-            if clock[INSIDE] < 0:
-                clock[INSIDE] = tape[at].a
-            while clock[INSIDE] < tape[at].b:
-                if not issue(clock[INSIDE], ops, hardware, board, log):
-                    return moved
-                moved = True
-                clock[INSIDE] += 1
-            clock[INSIDE] = -1
-        elif tape[at].code == 1:
-            enter(tape[at].a, ops, loops, hardware, board, track, states, stretches, log)
-        else:
-            track.left[tape[at].a] -= 1
-            if track.left[tape[at].a] > 0:
-                look(tape[at].a, ops, loops, hardware, board, track, states, stretches, log)
-                clock[AT] = tape[at].b
-        clock[AT] += 1
-    return moved
+    while clock[INSIDE] < end:
+        if not issue(clock[INSIDE], ops, hardware, board, log):
+            return moved
+        moved = True
+        clock[INSIDE] += 1
+    clock[INSIDE] = -1
+    clock[AT] += 1
+    return True
 
 
-@compiled
+@inlined
+def cross(tape: Rows, loops: Rows, clock: Ints, track: Track) -> bool:
+    """Let the host go on to the next stretch; return True, short of it, at the head of a loop that is watched."""
+    row = tape[clock[AT]]
+    if row.code == 0:
+        clock[INSIDE] = row.a
+        return False
+    if row.code == 1:
+        track.left[row.a] = loops[row.a].count
+        if track.watched[row.a]:
+            track.heads[track.level[row.a]] = track.steady[track.level[row.a], 0] = 0
+            return True
+    else:
+        track.left[row.a] -= 1
+        if track.left[row.a] > 0:
+            if track.watched[row.a]:
+                return True
+            clock[AT] = row.b
+    clock[AT] += 1
+    return False
+
+
+@inlined
 def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
     """Issue an operation, if it can be now."""
     clock, op = board.clock, ops.op[i]
@@ -384,7 +414,7 @@ def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -
     return True
 
 
-@compiled
+@inlined
 def count(i: int, end: int, board: Board, log: Log) -> None:
     """Give an instance its number."""
     clock = board.clock
@@ -396,7 +426,7 @@ def count(i: int, end: int, board: Board, log: Log) -> None:
     clock[RECORDED] = clock[RUN]
 
 
-@compiled
+@inlined
 def wait(i: int, duration: int, board: Board, log: Log) -> bool:
     """Let the host wait for all that was issued, if it has ended."""
     clock = board.clock
@@ -419,19 +449,8 @@ def wait(i: int, duration: int, board: Board, log: Log) -> bool:
 
 
 @compiled
-def enter(loop: int, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log) -> None:
-    """A loop begins."""
-    track.left[loop] = loops[loop].count
-    if track.watched[loop]:
-        track.heads[track.level[loop]] = track.steady[track.level[loop], 0] = 0
-        look(loop, ops, loops, hardware, board, track, states, stretches, log)
-
-
-@compiled
 def look(loop: int, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log) -> None:
     """At the head of a loop: find out whether it repeats, and step over it when that is known."""
-    if not track.watched[loop]:
-        return
     level = track.level[loop]
     period = track.steady[level, 0]
     if period == 0:
@@ -445,21 +464,23 @@ def look(loop: int, ops: Operations, loops: Rows, hardware: Hardware, board: Boa
 
 @compiled
 def compare(loop: int, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]]) -> None:
-    """Compare the state with that at earlier heads, and keep it."""
-    level = track.level[loop]
-    state = describe(ops, hardware, board)
-    if len(state) == 0:
-        track.heads[level] = 0
-        return
+    """Compare the state with that at earlier heads, and keep it, if at a glance it may be one of them."""
+    level, clock = track.level[loop], board.clock
     heads = track.heads[level]
     slot = heads % LONGEST_PERIOD
-    first, end, clock = loops[loop].first, loops[loop].end, board.clock
-    now = np.array([clock[NOW] + clock[OFFSET], clock[BOUND_PS], clock[LAUNCHES] + clock[STEPPED], clock[RUN]])
+    first, end = loops[loop].first, loops[loop].end
+    pace = (clock[RUN] - clock[ENDED]) * 1_000_003 + clock[HOST] - clock[NOW]
+    now = np.array([clock[NOW] + clock[OFFSET], clock[BOUND_PS], clock[LAUNCHES] + clock[STEPPED], clock[RUN], pace])
+    state = np.zeros(0)
     for period in range(1, min(heads, LONGEST_PERIOD) + 1):
         then = (heads - period) % LONGEST_PERIOD
-        if same(state, states[level * LONGEST_PERIOD + then]):
+        if track.mark[level, then, 4] != pace:
+            continue
+        if len(state) == 0:
+            state = describe(ops, hardware, board)
+        if len(state) > 0 and same(state, states[level * LONGEST_PERIOD + then]):
             track.steady[level, 0] = period
-            track.steady[level, 1:5] = now - track.mark[level, then]
+            track.steady[level, 1:5] = (now - track.mark[level, then])[:4]
             track.steady[level, 5] = track.mark[level, then, 3]
             for i in range(first, end):
                 track.grows[level, i] = board.tally[i].elapsed - track.elapsed[level, then, i]
@@ -483,7 +504,7 @@ def has_settled(level: int, board: Board, track: Track, states: list[Floats], st
     return begin >= track.steady[level, 5]
 
 
-@compiled
+@in_place
 def same(a: Floats, b: Floats) -> bool:
     """Are two states equal?"""
     if len(a) != len(b):
@@ -516,7 +537,7 @@ def step(loop: int, times: int, loops: Rows, board: Board, track: Track, states:
     postpone(times * takes, board, log)
 
 
-@compiled
+@in_place
 def postpone(by: int, board: Board, log: Log) -> None:
     """All that is pending happens later in true time."""
     clock = board.clock
@@ -565,7 +586,7 @@ def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
     return state
 
 
-@compiled
+@in_place
 def _describe_queue(q: int, at: int, gap: int, board: Board, state: Floats) -> int:
     queue, now = board.queue[q], board.clock[NOW]
     state[at], state[at + 1], state[at + 2], state[at + 3] = queue.held, queue.waiting, queue.ready, queue.running
@@ -577,7 +598,7 @@ def _describe_queue(q: int, at: int, gap: int, board: Board, state: Floats) -> i
     return at + 9
 
 
-@compiled
+@in_place
 def _describe_waiting(q: int, place: int, at: int, ops: Operations, hardware: Hardware, board: Board, state: Floats) -> int:
     waiting = board.waiting[q, place]
     op = ops.op[waiting.op]

@@ -11,7 +11,7 @@ from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Operations, Pr
 from traces.compiled import compiled
 from traces.errors import TraceError
 
-FIRST_ROOM = 2048
+FIRST_ROOM = 8192
 """Instances that may wait in a queue at first; more room is made when needed."""
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, LIMIT_PS, WAITS, Floats, Hardware, Ints, Operations, Rows
-from traces.compiled import compiled
+from traces.compiled import compiled, in_place
 
 HOST, ISSUE, BUSY, OFFSET, BOUND_PS, BOUND_AT, RUN, LAUNCHES, STEPPED, ISSUED, LOW, WAITED, STATUS, RECORDED, STEPS, RECORDING = range(16)
 """Places in ``State.clock``: the host's next free moment, the present issue, the latest end so far, true minus kept time,
@@ -111,7 +111,7 @@ def largest_demands(ops: Operations, hardware: Hardware) -> Contention:
     return Contention(demand, np.zeros(demand.shape, np.int64))
 
 
-@compiled
+@in_place
 def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state: State, contention: Contention, log: Log) -> None:
     """Run operations ``first:end`` once."""
     clock, lane, latest = state.clock, state.lane, state.end

@@ -14,7 +14,7 @@ from codesign.engine.places import Places
 from codesign.engine.program import (
     CHANGE, HAND_OVER, ISSUES, KERNEL, LAUNCHED, LEAVES, LONGEST_PS, LOOP, OPERATION, PS, ROUND_TRIP, TRANSFER, USE, WAITS, Indices, Ints, Rows,
 )  # fmt: skip
-from traces.compiled import compiled
+from traces.compiled import compiled, in_place
 
 OPS, USES, TOUCHES, CHANGES, LOOPS, HEADS, STATUS, WHERE, ISSUING, ON = range(10)
 """Places in ``Draft.size``: how many of each are written; the error and the kernel it is about; whether the launch being
@@ -94,7 +94,7 @@ def write_program(layout: Layout, places: Places, cost: Rows, draft: Draft, worl
         at += 1
 
 
-@compiled
+@in_place
 def note_head(draft: Draft, world: World) -> None:
     """Keep the state at the head of a loop."""
     head = draft.size[HEADS]
@@ -102,11 +102,12 @@ def note_head(draft: Draft, world: World) -> None:
         draft.size[STATUS] = FULL
         return
     draft.head[head].ops, draft.head[head].changes, draft.head[head].loops = draft.size[OPS], draft.size[CHANGES], draft.size[LOOPS]
-    draft.state[head] = world.state
+    for i in range(len(world.state)):
+        draft.state[head, i] = world.state[i]
     draft.size[HEADS] = head + 1
 
 
-@compiled
+@in_place
 def end_iteration(loop: int, first_head: Ints, left: Ints, loops: Rows, round_trip: int, draft: Draft, world: World) -> bool:
     """A body has been written; return whether the loop is complete, else another body has to be written."""
     if loops[loop].asks and not has_room(draft):
@@ -128,7 +129,7 @@ def end_iteration(loop: int, first_head: Ints, left: Ints, loops: Rows, round_tr
     return False
 
 
-@compiled
+@in_place
 def same_state(a: Ints, b: Ints) -> bool:
     """Are they equal?"""
     for i in range(len(a)):  # noqa: SIM110 (compiled code has no generator for all())
@@ -137,7 +138,7 @@ def same_state(a: Ints, b: Ints) -> bool:
     return True
 
 
-@compiled
+@in_place
 def repeat(head: int, period: int, iterations: int, first_head: int, draft: Draft, world: World) -> int:
     """Make a loop of the bodies from ``head`` on, ``period`` of them, to run ``iterations`` in all; return how many do not fit into it."""
     count, rest = iterations // period, iterations % period
@@ -150,7 +151,7 @@ def repeat(head: int, period: int, iterations: int, first_head: int, draft: Draf
     return rest
 
 
-@compiled
+@in_place
 def same_bodies(a: int, b: int, draft: Draft) -> bool:
     """Are the last two bodies the same operations, touches, changes of memory and loops?"""
     start, middle, end = draft.head[a].ops, draft.head[b].ops, draft.size[OPS]
@@ -174,7 +175,7 @@ def same_bodies(a: int, b: int, draft: Draft) -> bool:
     return True
 
 
-@compiled
+@in_place
 def same_operation(i: int, j: int, draft: Draft) -> bool:
     """Are two operations equal in all that is written of them?"""
     a, b = draft.op[i], draft.op[j]
@@ -194,7 +195,7 @@ def same_operation(i: int, j: int, draft: Draft) -> bool:
     return True
 
 
-@compiled
+@in_place
 def same_change(c: int, d: int, shift: int, draft: Draft) -> bool:
     """Are two changes of memory equal, ``shift`` operations apart?"""
     same = draft.change[c].op + shift == draft.change[d].op and draft.change[c].memory == draft.change[d].memory
@@ -202,7 +203,7 @@ def same_change(c: int, d: int, shift: int, draft: Draft) -> bool:
     return same and draft.change[c].every == draft.change[d].every
 
 
-@compiled
+@in_place
 def drop_last_body(head: int, draft: Draft, world: World) -> None:
     """Take back the body written from ``head`` on: the one before it is the same."""
     first = draft.head[head].ops
@@ -215,7 +216,7 @@ def drop_last_body(head: int, draft: Draft, world: World) -> None:
     draft.size[HEADS] = head
 
 
-@compiled
+@in_place
 def close_loop(loop: int, first_head: int, layout: Layout, places: Places, draft: Draft, world: World) -> None:
     """The loop is complete: forget its heads, release what ends with it."""
     draft.size[HEADS] = first_head
@@ -223,7 +224,7 @@ def close_loop(loop: int, first_head: int, layout: Layout, places: Places, draft
         release(layout.loop_dies[d], layout.allocation, places.memory, draft, world)
 
 
-@compiled
+@in_place
 def write_loop(first: int, end: int, count: int, draft: Draft) -> None:
     """Let the operations ``first:end`` run ``count`` times."""
     row = draft.size[LOOPS]
@@ -234,7 +235,7 @@ def write_loop(first: int, end: int, count: int, draft: Draft) -> None:
     draft.size[LOOPS] = row + 1
 
 
-@compiled
+@in_place
 def has_room(draft: Draft) -> bool:
     """Is there room for all that one operation may need?"""
     full = draft.size[OPS] + 2 > len(draft.op)
@@ -245,7 +246,7 @@ def has_room(draft: Draft) -> bool:
     return not full
 
 
-@compiled
+@in_place
 def write_operation(queue: int, seconds: float, gap: int, flags: int, kind: int, kernel: int, tensor: int, joules: float, draft: Draft) -> int:
     """Append an operation, which begins the launch if that has still to be issued; return its number."""
     i, size = draft.size[OPS], draft.size
@@ -268,14 +269,14 @@ def write_operation(queue: int, seconds: float, gap: int, flags: int, kind: int,
     return i
 
 
-@compiled
+@in_place
 def write_wait(duration: int, draft: Draft) -> None:
     """Append a round trip of the host."""
     i = write_operation(-1, duration / PS, 0, WAITS, ROUND_TRIP, -1, -1, 0.0, draft)
     draft.op[i].duration, draft.op[i].slot = duration, 0
 
 
-@compiled
+@in_place
 def use(resource: int, moved: float, claim: float, draft: Draft) -> None:
     """Let the operation written last use a resource."""
     u, op = draft.size[USES], draft.op[draft.size[OPS] - 1]
@@ -284,7 +285,7 @@ def use(resource: int, moved: float, claim: float, draft: Draft) -> None:
         draft.size[USES] = op.use_end = u + 1
 
 
-@compiled
+@in_place
 def touch(a: int, memory: int, writes: bool, draft: Draft, world: World) -> None:
     """Let the operation written last read or write an allocation's copy in a memory."""
     t, i = draft.size[TOUCHES], draft.size[OPS] - 1
@@ -296,7 +297,7 @@ def touch(a: int, memory: int, writes: bool, draft: Draft, world: World) -> None
     world.toucher[a] = i
 
 
-@compiled
+@in_place
 def change(i: int, memory: int, tensor: int, taken: int, at_end: bool, every: int, draft: Draft, world: World) -> None:
     """Take or release memory with operation ``i``."""
     c = draft.size[CHANGES]
@@ -312,7 +313,7 @@ def change(i: int, memory: int, tensor: int, taken: int, at_end: bool, every: in
     level[1, memory] = max(level[1, memory], level[0, memory])
 
 
-@compiled
+@in_place
 def holds(valid: int, memory: int, places: Indices) -> bool:
     """Is any of the places (bits) a view of the memory? ``places``: the memory of each."""
     for p in range(len(places)):  # noqa: SIM110 (compiled code has no generator for any())
@@ -321,14 +322,14 @@ def holds(valid: int, memory: int, places: Indices) -> bool:
     return False
 
 
-@compiled
+@in_place
 def take(a: int, memory: int, every: int, allocation: Rows, places: Indices, draft: Draft, world: World) -> None:
     """With the operation written last, take room for a copy in a memory that has none."""
     if not holds(world.state[a], memory, places):
         change(draft.size[OPS] - 1, memory, allocation[a].tensor, allocation[a].bytes, False, every, draft, world)
 
 
-@compiled
+@in_place
 def release(a: int, allocation: Rows, places: Indices, draft: Draft, world: World) -> None:
     """Release all copies when the operation written last that touched the allocation has ended, in its last instance."""
     i, every = world.toucher[a], 1
@@ -342,7 +343,7 @@ def release(a: int, allocation: Rows, places: Indices, draft: Draft, world: Worl
     world.state[a] = 0
 
 
-@compiled
+@in_place
 def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, draft: Draft, world: World) -> bool:
     """Append a kernel with all that has to happen before it; return False if that cannot be."""
     row, size, device = layout.kernel[kernel], draft.size, cost[kernel].device
@@ -360,7 +361,7 @@ def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, draft:
     return size[STATUS] == FINE
 
 
-@compiled
+@in_place
 def all_there(first: int, end: int, device: int, reads: Indices, devices: Rows, state: Ints, modes: int) -> bool:
     """Are all inputs valid where the device reads them, and is its memory in its mode?"""
     here = devices[device]
@@ -372,7 +373,7 @@ def all_there(first: int, end: int, device: int, reads: Indices, devices: Rows, 
     return True
 
 
-@compiled
+@in_place
 def write_launches(kernel: int, joins: bool, layout: Layout, places: Places, cost: Rows, draft: Draft, world: World) -> None:
     """Append the launches of one kernel entry: the first, and a loop of the others where they differ from it in how they are issued."""
     launches, buffered, first_issues = layout.kernel[kernel].launches, layout.kernel[kernel].buffered, draft.size[ISSUING]
@@ -385,7 +386,7 @@ def write_launches(kernel: int, joins: bool, layout: Layout, places: Places, cos
     write_launch(kernel, buffered == 1, launches - 1, layout, places, cost, draft, world)
 
 
-@compiled
+@in_place
 def write_launch(kernel: int, member: bool, times: int, layout: Layout, places: Places, cost: Rows, draft: Draft, world: World) -> None:
     """Append one launch, to run ``times`` times, with its uses, touches and changes of memory."""
     if not has_room(draft):
@@ -411,7 +412,7 @@ def write_launch(kernel: int, member: bool, times: int, layout: Layout, places: 
         write_loop(i, i + 1, times, draft)
 
 
-@compiled
+@in_place
 def overwrite(a: int, place: int, times: int, allocation: Rows, places: Indices, draft: Draft, world: World) -> None:
     """The operation written last writes the allocation: it is valid in ``place`` only, copies elsewhere are dropped."""
     here, i = places[place], draft.size[OPS] - 1
@@ -424,7 +425,7 @@ def overwrite(a: int, place: int, times: int, allocation: Rows, places: Indices,
     world.state[a] = 1 << place
 
 
-@compiled
+@in_place
 def bring_inputs(first: int, end: int, place: int, layout: Layout, places: Places, draft: Draft, world: World) -> bool:
     """Append what makes inputs ``first:end`` valid in ``place``: hand-overs out of other views, transfers, a hand-over into this one."""
     for r in range(first, end):
@@ -441,7 +442,7 @@ def bring_inputs(first: int, end: int, place: int, layout: Layout, places: Place
     return draft.size[STATUS] == FINE
 
 
-@compiled
+@in_place
 def way_to(a: int, place: int, allocation: Rows, places: Places, state: Ints) -> int:
     """Return the number of the fastest way that brings the allocation to ``place`` (-1: it is there; -2: there is none)."""
     count = len(places.memory)
@@ -457,7 +458,7 @@ def way_to(a: int, place: int, allocation: Rows, places: Places, state: Ints) ->
     return best
 
 
-@compiled
+@in_place
 def hand_out(h: int, first: int, end: int, place: int, layout: Layout, places: Places, draft: Draft, world: World) -> None:
     """Append one hand-over from the view of PIM ``h`` to its memory's own, for all inputs that have to leave that way."""
     moved, count = 0.0, 0
@@ -478,13 +479,13 @@ def hand_out(h: int, first: int, end: int, place: int, layout: Layout, places: P
     world.state[len(layout.allocation) + memory] = 0
 
 
-@compiled
+@in_place
 def leaves_by(h: int, way: int, places: Places) -> bool:
     """Does the way begin in the view of PIM ``h``?"""
     return way // len(places.memory) == places.switch[h].place and places.hop[places.way[way].hop_start] == -1 - h
 
 
-@compiled
+@in_place
 def hand_in(h: int, first: int, end: int, layout: Layout, places: Places, draft: Draft, world: World) -> None:
     """Append one hand-over into the view of PIM ``h``, if inputs are not valid there or the memory is in another mode."""
     place, memory, moved, count = places.switch[h].place, places.switch[h].memory, 0.0, 0
@@ -505,7 +506,7 @@ def hand_in(h: int, first: int, end: int, layout: Layout, places: Places, draft:
     world.state[mode] = 1 + h
 
 
-@compiled
+@in_place
 def write_hand_over(h: int, moved: float, places: Places, draft: Draft) -> None:
     """Append a hand-over of so many bytes, on the PIM's queue."""
     switch = places.switch[h]
@@ -514,7 +515,7 @@ def write_hand_over(h: int, moved: float, places: Places, draft: Draft) -> None:
     use(switch.memory, 0.0, switch.closed, draft)
 
 
-@compiled
+@in_place
 def move(a: int, place: int, layout: Layout, places: Places, draft: Draft, world: World) -> None:
     """Append the transfers along links that bring an allocation towards ``place``; a hand-over at the end is left to do."""
     way = way_to(a, place, layout.allocation, places, world.state)
@@ -525,7 +526,7 @@ def move(a: int, place: int, layout: Layout, places: Places, draft: Draft, world
             write_transfer(a, places.hop[k], layout.allocation, places, draft, world)
 
 
-@compiled
+@in_place
 def write_transfer(a: int, direction: int, allocation: Rows, places: Places, draft: Draft, world: World) -> None:
     """Append the transfer of an allocation over one direction of a link."""
     moved, channel = float(allocation[a].bytes), places.channel[direction]

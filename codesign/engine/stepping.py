@@ -17,7 +17,7 @@ from codesign.engine.list_schedule import (
     Log, State,
 )  # fmt: skip
 from codesign.engine.program import WAITS, Codes, Hardware, Indices, Ints, Operations, Rows
-from traces.compiled import compiled
+from traces.compiled import compiled, in_place
 
 LONGEST_PERIOD = 8
 WORTH_WATCHING = 16
@@ -90,7 +90,7 @@ def make_watch(ops: Operations, loops: Rows, queues: int) -> Watch:
     return Watch(watched, waits, used, carried_start, carried, outer_start, outer, _sources(ops), gap)
 
 
-@compiled
+@in_place
 def _executed(loop: int, loops: Rows) -> float:
     """Operations that one pass through the loop executes, as far as `WORTH_WATCHING` needs to know."""
     executed = float(loops[loop].end - loops[loop].first)
@@ -139,7 +139,7 @@ def new_past(levels: int, queues: int, deepest: int, watch: Watch) -> Past:
     )
 
 
-@compiled
+@in_place
 def enter(level: int, state: State, past: Past) -> None:
     """A loop begins."""
     past.heads[level] = 0
@@ -147,7 +147,7 @@ def enter(level: int, state: State, past: Past) -> None:
     state.clock[LOW] = NEVER
 
 
-@compiled
+@in_place
 def leave(level: int, state: State, past: Past) -> None:
     """A loop has ended."""
     state.clock[LOW] = min(state.clock[LOW], past.low[level, 0], past.low[level, 1])
@@ -175,7 +175,7 @@ def head(level: int, loop: int, left: int, ops: Operations, loops: Rows, hardwar
     return 0
 
 
-@compiled
+@in_place
 def _describe(loop: int, watch: Watch, state: State, in_step: Ints, ahead: Ints) -> int:
     """Fill in the times that make the state, relative to the present issue and to the devices; return how many."""
     clock = state.clock
@@ -193,7 +193,7 @@ def _describe(loop: int, watch: Watch, state: State, in_step: Ints, ahead: Ints)
     return size
 
 
-@compiled
+@in_place
 def _anchor(loop: int, watch: Watch, state: State) -> int:
     anchor = 0
     for q in range(len(state.lane)):
@@ -202,7 +202,7 @@ def _anchor(loop: int, watch: Watch, state: State) -> int:
     return anchor
 
 
-@compiled
+@in_place
 def _note(level: int, loop: int, slot: int, low: int, ops: Operations, watch: Watch, state: State, past: Past) -> None:
     """Keep what a later head needs to know of this one."""
     clock, mark = state.clock, past.mark[level, slot]
@@ -221,7 +221,7 @@ def _note(level: int, loop: int, slot: int, low: int, ops: Operations, watch: Wa
     past.heads[level] += 1
 
 
-@compiled
+@in_place
 def _outside_is_past(loop: int, ops: Operations, watch: Watch, state: State) -> bool:
     """Has everything outside ended that operations inside wait for, by the time they last started?"""
     for pair in range(watch.outer_start[loop], watch.outer_start[loop + 1], 2):
@@ -231,7 +231,7 @@ def _outside_is_past(loop: int, ops: Operations, watch: Watch, state: State) -> 
     return True
 
 
-@compiled
+@in_place
 def _start(q: int, back: int, state: State) -> int:
     """Return when the launch started that was ``back`` launches ago on queue ``q`` (1: the last)."""
     at = state.lane[q].place - back
@@ -240,7 +240,7 @@ def _start(q: int, back: int, state: State) -> int:
     return state.ring[q, at] - state.lane[q].shift
 
 
-@compiled
+@in_place
 def _repeats(
     level: int, loop: int, then: int, period: int, low: int, in_step: Ints, ahead: Ints, hardware: Hardware, watch: Watch, state: State, past: Past
 ) -> int:
@@ -256,7 +256,7 @@ def _repeats(
     return 0
 
 
-@compiled
+@in_place
 def _equal(a: Ints, b: Ints, size: int) -> bool:
     for i in range(size):  # noqa: SIM110 (compiled code has no generator for all())
         if a[i] != b[i]:
@@ -264,7 +264,7 @@ def _equal(a: Ints, b: Ints, size: int) -> bool:
     return True
 
 
-@compiled
+@in_place
 def _same_pending(level: int, loop: int, then: int, watch: Watch, state: State, past: Past) -> bool:
     """Have the launches that have not started by the present issue the same starts, relative to it, as at ``then``?"""
     issue = state.clock[ISSUE]
@@ -279,7 +279,7 @@ def _same_pending(level: int, loop: int, then: int, watch: Watch, state: State, 
     return True
 
 
-@compiled
+@in_place
 def _stays_ahead(
     level: int, loop: int, then: int, period: int, low: int, hardware: Hardware, watch: Watch, state: State, past: Past
 ) -> bool:
@@ -344,7 +344,7 @@ def _step(
     return times * period
 
 
-@compiled
+@in_place
 def _move_outside(loop: int, first: int, end: int, by: int, watch: Watch, state: State) -> None:
     """Times that do not move with the loop lie further back once iterations are taken out of it."""
     for on in watch.sources:
