@@ -123,6 +123,8 @@ def test_the_csv_report_of_nsight_systems(tmp_path: Path) -> None:
 def test_other_time_units_are_converted(tmp_path: Path) -> None:
     text = GPU_TRACE.replace("Start (ns),Duration (ns)", "Start (us),Duration (us)")
     assert (trace_of(NsysCsv(), report(tmp_path, text)).kernels["measured_s"] * 1e6).round(6).tolist() == [2345.0, 1001.0]
+    older = GPU_TRACE.replace("Start (ns),Duration (ns)", "Start(nsec),Duration(nsec)")
+    assert (trace_of(NsysCsv(), report(tmp_path, older)).kernels["measured_s"] * 1e9).round(6).tolist() == [2345.0, 1001.0]
     with pytest.raises(TraceError, match=r"the unit of 'Duration' must be one of .*, but is 'fortnights'"):
         NsysCsv().read(report(tmp_path, GPU_TRACE.replace("Duration (ns)", "Duration (fortnights)")))
 

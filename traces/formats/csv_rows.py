@@ -20,10 +20,8 @@ BYTES = {
     "kib": 1024,
     "mib": 2**20,
 }
-SECONDS = {
-    "s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "msecond": 1e-3, "us": 1e-6, "usecond": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9,
-    "nsecond": 1e-9,
-}  # fmt: skip
+_PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "n": 1e-9}
+SECONDS = {prefix + unit: factor for prefix, factor in _PREFIXES.items() for unit in ("s", "sec", "second")}
 
 
 def header_line(text: str, needed: Sequence[str]) -> int:

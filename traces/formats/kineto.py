@@ -237,10 +237,11 @@ def _operators(events: list[_Event]) -> dict[int, str]:
 def _facts(properties: _DeviceProperties | None) -> dict[str, Any]:
     if properties is None:
         return {}
-    facts = {"sm_count": properties.numSms, "memory_bytes": properties.totalGlobalMem}
-    if properties.computeMajor is not None:
-        facts["compute_capability"] = f"{properties.computeMajor}.{properties.computeMinor or 0}"
-    return {name: value for name, value in facts.items() if value is not None}
+    counts = {"sm_count": _int(properties.numSms), "memory_bytes": _int(properties.totalGlobalMem)}
+    facts: dict[str, Any] = {name: count for name, count in counts.items() if count > 0}
+    if _int(properties.computeMajor) >= 0:
+        facts["compute_capability"] = f"{_int(properties.computeMajor)}.{max(_int(properties.computeMinor), 0)}"
+    return facts
 
 
 def _waits(events: list[_Event], launches: list[_Launch]) -> Ints:

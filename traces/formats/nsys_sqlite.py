@@ -92,10 +92,11 @@ def _device(database: sqlite3.Connection, tables: set[str], rows: list[dict[str,
     wanted = rows[0].get("deviceId", 0) if rows else 0
     found = [dict(row) for row in database.execute("SELECT * FROM TARGET_INFO_GPU")]
     ours = next((gpu for gpu in found if gpu.get("id") == wanted), found[0] if found else {})
-    facts = {"sm_count": ours.get("smCount"), "memory_bytes": ours.get("totalMemory")}
+    counts = {"sm_count": ours.get("smCount"), "memory_bytes": ours.get("totalMemory")}
+    facts: dict[str, Any] = {name: count for name, count in counts.items() if isinstance(count, int) and count > 0}
     if ours.get("computeMajor") is not None:
         facts["compute_capability"] = f"{ours['computeMajor']}.{ours.get('computeMinor', 0)}"
-    return str(ours.get("name") or ""), {name: value for name, value in facts.items() if value}
+    return str(ours.get("name") or ""), facts
 
 
 def _launches(rows: list[dict[str, Any]], names: list[str], kinds: list[str]) -> Launches:
