@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,20 @@ def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch) 
     done = run("workloads")
     assert (done.exit_code, done.stdout) == (130, "")
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_of_the_real_process_leaves_no_output_and_no_file(tmp_path: Path) -> None:
+    output = tmp_path / "result.json"
+    command = [sys.executable, "-m", "codesign", "explore", "ferminet-lih-a5000", "-m", "a5000", "--trials", "1000000", "--json"]
+    storage = tmp_path / "trials"
+    searching = subprocess.Popen([*command, "-o", str(output), "--storage", str(storage)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while searching.poll() is None and not storage.exists():
+        time.sleep(0.1)
+    searching.send_signal(signal.SIGINT)
+    written, said = searching.communicate()
+    assert (searching.returncode, written) == (130, b"")
+    assert b"Traceback" not in said
+    assert not output.exists()
 
 
 def test_what_libraries_print_does_not_reach_the_document(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
