@@ -181,6 +181,26 @@ def test_the_optimiser_uses_multi_tensor_kernels_as_on_a_gpu():
     assert "aten::_foreach_addcdiv_.ScalarList" in names
 
 
+def test_an_optimiser_goes_on_where_it_stands_and_may_be_fused():
+    weight = nn.Parameter(torch.randn(100))
+    weight.grad = torch.randn(100)
+    optimizer = torch.optim.Adam([weight])
+    optimizer.step()
+    trace = captured(lambda optimizer: optimizer.step(), optimizer)
+    assert [name for name in trace.tensors["name"] if "state" in name] == ["optimizer.state[0].exp_avg", "optimizer.state[0].exp_avg_sq"]
+    fused = captured(lambda optimizer: optimizer.step(), torch.optim.Adam([weight], fused=True))
+    row = kernels(fused).index("aten::_fused_adam_")
+    assert fused.kernels["flops_vector"][row] == 12 * 100  # two moments (3 + 4), the denominator (2) and the update (3), by hand
+    assert fused.kernels["flops_transcendental"][row] == 100
+
+
+def test_layers_of_pytorch_choose_the_kernels_that_they_choose_on_a_gpu():
+    layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.1, batch_first=True)
+    names = kernels(captured(lambda layer, x: layer(x), layer, torch.randn(2, 5, 16)))
+    assert names.count("aten::_scaled_dot_product_efficient_attention") == 1
+    assert names.count("aten::native_dropout") == 3
+
+
 def test_capturing_leaves_what_is_given_as_it_is():
     model, optimizer, x, y = training()
     before = model[0].weight.detach().clone()

@@ -34,6 +34,8 @@ def to_meta(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
     given = (function, tuple(args), dict(kwargs))
     for tensor in _reachable(given):
         mover.memo[id(tensor)] = mover.moved(tensor)
+    for tensor in _counters(given):
+        mover.memo[id(tensor)] = tensor.clone()
     try:
         with mover:
             moved_function, moved_args, moved_kwargs = copy.deepcopy(given, mover.memo)
@@ -91,6 +93,15 @@ def _reachable(given: Any) -> Iterator[Tensor]:
             yield from (t for group in owner.param_groups for t in group["params"])
 
 
+def _counters(given: Any) -> Iterator[Tensor]:
+    """Numbers that optimisers keep on the host, and read: how many steps they have done."""
+    for leaf in pytree.tree_leaves(given):
+        owner = getattr(leaf, "__self__", leaf)
+        if isinstance(owner, torch.optim.Optimizer):
+            states = (value for state in owner.state.values() for value in state.values() if isinstance(value, Tensor))
+            yield from (t for t in states if t.dim() == 0 and t.device.type == "cpu" and not owner.defaults.get("capturable"))
+
+
 def _named(
     original: Callable[..., Any], function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Iterator[tuple[str, Tensor]]:
@@ -120,7 +131,8 @@ def _tensors_of(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
                 yield f"{label}.{inner}".lstrip("."), tensor
         elif isinstance(leaf, torch.optim.Optimizer):
             for number, state in enumerate(leaf.state.values()):
-                yield from ((f"{label}.state[{number}].{key}", t) for key, t in state.items() if isinstance(t, Tensor))
+                tensors = ((key, t) for key, t in state.items() if isinstance(t, Tensor) and t.device.type == "meta")
+                yield from ((f"{label}.state[{number}].{key}", t) for key, t in tensors)
 
 
 def has_torch(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

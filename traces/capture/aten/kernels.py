@@ -28,7 +28,7 @@ def kernel_of(call: Call, setting: Setting, warned: set[str]) -> Kernel | None:
     if not call.written or call.changes_view or operators.operator(call.name).kind == "free":
         return None
     rule = _registered.get(str(call.func._schema.name)) or _RULES.get(call.name)
-    if rule is None and call.name.startswith("_foreach_"):
+    if rule is None and call.name.startswith(("_foreach_", "_fused_adam")):
         rule = _multi_tensor
     made = rule(call, setting) if rule else _tabled(call, setting, warned)
     return replace(made, dtype=made.dtype or main_dtype(made.touches))
@@ -148,9 +148,10 @@ def _multi_tensor(call: Call, setting: Setting) -> Kernel:
     if call.name.startswith("_foreach_pow"):
         known = _power(call, known)
     lists = [value for value in call.args if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor)]
-    sizes = [t.numel() for t in call.written]
-    launches = operators.multi_tensor_launches(len(lists) + bool(call.fresh), sizes)
+    elements = sum(t.numel() for t in (lists[0] if lists else []))
+    launches = operators.multi_tensor_launches(len(lists) + bool(call.fresh), [t.numel() for t in (lists[0] if lists else [])])
     touches = _touches(call, spread=False)
-    work = known.flops(sum(sizes), sum(t.numel() for t in (lists[0] if lists else []))) if known.kind not in ("", "copy") else Flops()
+    result = sum(t.numel() for t in call.fresh) if call.fresh else elements
+    work = known.flops(result, elements) if known.kind not in ("", "copy") else Flops()
     family = "elementwise" if known.kind == "copy" else known.family
     return Kernel(call.full_name, family, touches, work if known.kind else UNKNOWN, opcodes=known.text(), launches=launches)

@@ -14,6 +14,7 @@ from traces.capture.aten.fused import rms_norm
 
 FLASH_CAPABILITY = (8, 0)
 """Flash attention needs Ampere or later (ATen/native/transformers/cuda/sdp_utils.cpp, check_sm_version)."""
+EFFICIENT_CAPABILITY = (5, 0)
 FLASH_WIDTH = 256
 """Largest head (check_head_dim_size_flash)."""
 
@@ -21,16 +22,14 @@ FLASH_WIDTH = 256
 class LikeCuda(TorchFunctionMode):
     """Rewrites calls above the dispatcher, which on `meta` would choose other kernels than on a GPU of this compute capability."""
 
-    def __init__(self, capability: tuple[int, int]) -> None:
+    def __init__(self, chosen: dict[Any, Any]) -> None:
         super().__init__()
-        self.capability = capability
+        self.chosen = chosen
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = dict(kwargs or {})
-        if func is F.scaled_dot_product_attention:
-            return self._attention(func, args, kwargs)
-        if func in (F.rms_norm, torch.rms_norm) and args[0].device.type == "meta":
-            return rms_norm(*args, **kwargs)
+        if func in self.chosen:
+            return self.chosen[func](*args, **kwargs)
         if func is Tensor.cuda:
             return args[0]
         if _is_cuda(kwargs.get("device")):
@@ -39,31 +38,67 @@ class LikeCuda(TorchFunctionMode):
             args = (args[0], *(torch.device("meta") if _is_cuda(a) else a for a in args[1:]))
         return func(*args, **kwargs)
 
-    def _attention(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+
+class Choice:
+    """What CUDA runs for functions of ``torch.nn.functional`` that the dispatcher takes apart on other devices."""
+
+    def __init__(self, capability: tuple[int, int]) -> None:
+        self.capability = capability
+        self.functions = {F.scaled_dot_product_attention: self.attention, F.rms_norm: self.rms_norm, F.dropout: self.dropout}
+
+    def attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
         """Flash where its constraints hold, else the memory-efficient kernel, else the unfused form: the order of sdp_utils.cpp."""
-        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-        given: dict[str, Any] = dict(zip(names, args, strict=False)) | kwargs
-        query, key, value = given["query"], given["key"], given["value"]
-        mask, dropout, causal = given.get("attn_mask"), given.get("dropout_p", 0.0), given.get("is_causal", False)
-        if query.device.type != "meta" or query.dim() != 4:
-            return func(*args, **kwargs)
-        grouped = key.shape[1] != query.shape[1]
-        if mask is None and self._flash(query, key, value) and not (causal and query.shape[2] != key.shape[2]):
-            done = torch.ops.aten._scaled_dot_product_flash_attention
-            return done(query, key, value, dropout, causal, scale=given.get("scale"))[0]
-        if not grouped and self.capability >= (5, 0) and query.dtype in (torch.float16, torch.bfloat16, torch.float32):
-            if mask is not None and mask.dtype == torch.bool:
-                mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, float("-inf"))
-            mask = mask.expand(*query.shape[:3], key.shape[2]) if mask is not None else None
-            needs_sums = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
-            efficient = torch.ops.aten._scaled_dot_product_efficient_attention
-            return efficient(query, key, value, mask, needs_sums, dropout, causal, scale=given.get("scale"))[0]
-        return func(*args, **kwargs)
+        if query.device.type == "meta" and query.dim() == 4:
+            if attn_mask is None and self._flash(query, key, value) and not (is_causal and query.shape[2] != key.shape[2]):
+                flash = torch.ops.aten._scaled_dot_product_flash_attention
+                attended: Tensor = flash(query, key, value, dropout_p, is_causal, scale=scale)[0]
+                return attended
+            if key.shape[1] == query.shape[1] and self.capability >= EFFICIENT_CAPABILITY and query.dtype in _EFFICIENT_TYPES:
+                return _efficient(query, key, value, attn_mask, dropout_p, is_causal, scale)
+        return _ATTENTION(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
 
     def _flash(self, query: Tensor, key: Tensor, value: Tensor) -> bool:
         half = query.dtype in (torch.float16, torch.bfloat16)
         widths = query.shape[3] <= FLASH_WIDTH and query.shape[3] % 8 == 0 and query.shape[3] == value.shape[3]
         return half and widths and self.capability >= FLASH_CAPABILITY and query.shape[1] % key.shape[1] == 0
+
+    def rms_norm(self, input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+        """One kernel (see fused.py)."""
+        if input.device.type == "meta":
+            return rms_norm(input, normalized_shape, weight, eps)
+        return _RMS_NORM(input, normalized_shape, weight, eps)
+
+    def dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        """One kernel (`native_dropout`, ATen/native/Dropout.cpp) if something, and not everything, is dropped out of place."""
+        if input.device.type == "meta" and training and 0 < p < 1 and not inplace:
+            dropped: Tensor = torch.native_dropout(input, p, True)[0]
+            return dropped
+        return _DROPOUT(input, p, training, inplace)
+
+
+_ATTENTION, _RMS_NORM, _DROPOUT = F.scaled_dot_product_attention, F.rms_norm, F.dropout
+_EFFICIENT_TYPES = (torch.float16, torch.bfloat16, torch.float32)
+
+
+def _efficient(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, causal: bool, scale: float | None) -> Tensor:
+    """The memory-efficient kernel takes a mask as numbers of full shape; row sums are kept for a backward pass only."""
+    if mask is not None and mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, float("-inf"))
+    mask = mask.expand(*query.shape[:3], key.shape[2]) if mask is not None else None
+    needs_sums = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
+    efficient = torch.ops.aten._scaled_dot_product_efficient_attention
+    attended: Tensor = efficient(query, key, value, mask, needs_sums, dropout, causal, scale=scale)[0]
+    return attended
 
 
 def _is_cuda(device: Any) -> bool:
@@ -78,9 +113,14 @@ def like_cuda(capability: tuple[int, int]) -> Iterator[None]:
     from torch.optim import optimizer
     from torch.utils import _foreach_utils
 
-    supported = [*_foreach_utils._get_foreach_kernels_supported_devices(), "meta"]
+    chosen = Choice(capability).functions
     with ExitStack() as stack:
-        for module in (_foreach_utils, optimizer):
-            stack.enter_context(patch.object(module, "_get_foreach_kernels_supported_devices", lambda: supported))
-        stack.enter_context(LikeCuda(capability))
+        for kind in ("foreach", "fused"):
+            name = f"_get_{kind}_kernels_supported_devices"
+            supported = [*getattr(_foreach_utils, name)(), "meta"]
+            for module in (_foreach_utils, optimizer):
+                stack.enter_context(patch.object(module, name, lambda supported=supported: supported))
+        for function, choice in chosen.items():  # functions of torch.nn call each other below the mode
+            stack.enter_context(patch.object(F, function.__name__, choice))
+        stack.enter_context(LikeCuda(chosen))
         yield
