@@ -51,6 +51,9 @@ class _Prepared:
     """Turns times rounds of loads: how many load latencies follow each other."""
     energy: Float
     measured: Float
+    """Seconds where the kernel was measured on this device, else NaN."""
+    scale: Float
+    """Measured over predicted on the GPU that the kernel was measured on, 1 where there is none such or its work is unknown."""
     terms: dict[str, Float]
     unknown: Bool
     extra_dram: Float
@@ -63,7 +66,8 @@ class _Prepared:
 class GPU(Device):
     """A GPU of the catalogue. ``dram_bandwidth`` (B/s) may differ from the data sheet's where stacks were replaced.
 
-    With ``use_measured`` a kernel that was measured on this very device costs what was measured.
+    With ``use_measured`` a kernel that was measured on this very device costs what was measured, and one that was measured on
+    another GPU of the catalogue what the model says times measured over predicted there.
     """
 
     entry: Entry
@@ -133,7 +137,7 @@ def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
     dram_s = dram / (gpu.dram_bandwidth * entry["dram_efficiency"])
     latency_s = ready.rounds * np.where(dram > 0, max(entry["dram_latency"], entry["l2_latency"]), entry["l2_latency"])
     duration = ready.floor + np.maximum(np.maximum(ready.static, dram_s), latency_s)
-    duration = np.where(np.isnan(ready.measured), duration, ready.measured)
+    duration = np.where(np.isnan(ready.measured), duration * ready.scale, ready.measured)
     per_byte = entry.get("dram_energy_per_byte")
     energy = ready.energy + dram * (np.nan if per_byte is None else per_byte)
     return Prices(duration, dram, energy, {**ready.terms, "dram_s": dram_s, "latency_s": latency_s})
@@ -160,6 +164,7 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
         rounds=np.where(tiled, waits, _rounds(entry, grid, moved, threads * blocks)),
         energy=_energy(entry, known, units, product, l2_bytes),
         measured=measured,
+        scale=_scale(gpu, work, known.measured),
         terms=terms,
         unknown=known.unknown & np.isnan(measured),
         extra_dram=moved.extra_dram,
@@ -167,6 +172,25 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
         resident=moved.resident,
         owner=known.owner,
     )
+
+
+def _scale(gpu: GPU, work: Work, measured: Float) -> Float:
+    """Measured over predicted on the GPU that the trace was measured on; 1 where that is this one, not known, or no price is."""
+    none = np.ones(len(work))
+    source = _measured_on(work.target) if gpu.use_measured and work.target != gpu.id and not np.isnan(measured).all() else None
+    if source is None:
+        return none
+    ready = _prepare(source, work)
+    ratio = measured / _combine(source, ready, 1.0 - ready.resident).duration_s
+    return np.where(ready.unknown | np.isnan(ratio), none, ratio)
+
+
+def _measured_on(target: str) -> GPU | None:
+    """The GPU of the catalogue that a trace's target is, as the model alone prices it; None if it is none."""
+    from arch.registered import find, names
+
+    entry = find(target) if target in names() else None
+    return replace(GPU.of(entry), use_measured=False) if entry is not None and entry.kind == "gpu" else None
 
 
 def _launch(entry: Entry, known: Facts) -> tuple[Float, Float]:

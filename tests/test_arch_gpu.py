@@ -233,11 +233,24 @@ def test_a_product_or_a_factorisation_without_its_size_is_unknown() -> None:
         price(toy)
 
 
-@pytest.mark.parametrize(("target", "use", "expected"), [("a5000", True, 7e-6), ("a5000", False, None), ("a100-sxm-40gb", True, None)])
+@pytest.mark.parametrize(("target", "use", "expected"), [("a5000", True, 7e-6), ("a5000", False, None), ("", True, None)])
 def test_a_kernel_measured_on_this_device_costs_what_was_measured(target: str, use: bool, expected: float | None) -> None:
     toy = elementwise(4 * MIB, measured_s=7e-6)
     seconds = replace(gpu(), use_measured=use).price(Work.of(toy.build(target=target))).duration_s[0]
     assert seconds == pytest.approx(expected or FLOOR + 12 * MIB / (768e9 * 0.88))
+
+
+def test_a_kernel_measured_on_another_gpu_is_scaled_by_measured_over_predicted() -> None:
+    """Twice as slow as the model on the A100 is twice as slow as the model on the A5000; what was not measured there is the model's."""
+    there, here = (gpu(name).price(Work.of(elementwise(4 * MIB).build())).duration_s[0] for name in ("a100", "a5000"))
+    measured = Work.of(elementwise(4 * MIB, measured_s=2 * there).build(target="a100-sxm-40gb"))
+    assert gpu("a5000").price(measured).duration_s[0] == pytest.approx(2 * here)
+    assert replace(gpu("a5000"), use_measured=False).price(measured).duration_s[0] == pytest.approx(here)
+
+
+def test_a_kernel_measured_on_a_gpu_that_the_catalogue_lacks_is_priced_by_the_model() -> None:
+    measured = elementwise(4 * MIB, measured_s=1.0)
+    assert price(measured, target="tesla-v100").duration_s == price(elementwise(4 * MIB)).duration_s
 
 
 def test_a_measured_kernel_needs_no_work() -> None:
