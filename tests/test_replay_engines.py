@@ -1,12 +1,21 @@
 """Do both engines do what the documentation says, and the same?"""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+import pytest
+import simpy
 from hypothesis import HealthCheck, given, settings
 
 from codesign.engine import fast, reference
-from codesign.engine.program import Program, Records, Run
+from codesign.engine.expand import expand as expand_quickly
+from codesign.engine.program import HAND_OVER, Program, ProgramBuilder, Records, Run
 from tests.strategies.programs import programs
+from traces.errors import TraceError
 
+US = 1e-6
+ENGINES = pytest.mark.parametrize("engine", [fast, reference])
 RELAXED = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -14,7 +23,6 @@ def expand(records: Records) -> list[tuple[int, int, int]]:
     """Write out the stretches that were stepped over: every instance of the program, in launch order."""
     rows = list(zip(records.op.tolist(), records.start_ps.tolist(), records.end_ps.tolist(), strict=True))
     steps = list(zip(records.step_first, records.step_end, records.step_count, records.step_period_ps, strict=True))
-    inserted: dict[int, list[tuple[int, int, int]]] = {}
     result: list[tuple[int, int, int]] = []
     position = {}
     for at in range(len(rows) + 1):
@@ -25,7 +33,6 @@ def expand(records: Records) -> list[tuple[int, int, int]]:
         position[at] = len(result)
         if at < len(rows):
             result.append(rows[at])
-    assert not inserted
     return result
 
 
@@ -52,3 +59,191 @@ def agree(program: Program) -> None:
 @given(programs())
 def test_engines_agree_event_by_event_with_and_without_stepping(program: Program) -> None:
     agree(program)
+
+
+@RELAXED
+@given(programs(shared=True))
+def test_engines_agree_event_by_event_where_bandwidth_is_shared(program: Program) -> None:
+    agree(program)
+
+
+@RELAXED
+@given(programs())
+def test_records_written_out_with_arrays_are_those_written_out_one_by_one(program: Program) -> None:
+    records = fast.run(program).records
+    assert records is not None
+    whole = expand_quickly(records)
+    assert list(zip(whole.op.tolist(), whole.start_ps.tolist(), whole.end_ps.tolist(), strict=True)) == expand(records)
+    short = expand_quickly(records, 1)
+    counts = np.bincount(short.op[short.op >= 0], minlength=len(program))
+    skipped = short.skipped_op >= 0
+    np.add.at(counts, short.skipped_op[skipped], short.skipped[skipped])
+    assert counts.tolist() == program.executions.tolist()
+
+
+def starts(run: Run) -> list[float]:
+    assert run.records is not None
+    return [start / 1e6 for start in run.records.start_ps.tolist()]
+
+
+def one_queue(*durations: float, **options: Any) -> Program:
+    builder = ProgramBuilder(["gpu"], launch_interval_s=2 * US, launch_latency_s=3 * US, **options)
+    for duration in durations:
+        builder.launch("gpu", duration * US)
+    return builder.build()
+
+
+@ENGINES
+def test_a_kernel_starts_when_its_device_is_free_and_it_has_been_launched(engine: Any) -> None:
+    run = engine.run(one_queue(10, 1, 10))
+    assert starts(run) == [3, 13, 14]
+    assert (run.time_ps, run.elapsed_ps.sum()) == (24_000_000, 21_000_000)
+
+
+@ENGINES
+def test_short_kernels_wait_for_the_host(engine: Any) -> None:
+    run = engine.run(one_queue(1, 1, 1, 1, 1))
+    assert starts(run) == [3, 5, 7, 9, 11]
+    assert (run.time_ps, run.elapsed_ps.sum(), run.host_bound_ps) == (12_000_000, 5_000_000, 7_000_000)
+
+
+@ENGINES
+def test_a_full_queue_stalls_the_host(engine: Any) -> None:
+    """Depth 1: the second launch is issued when the first starts (3), the third when the second does (13)."""
+    builder = ProgramBuilder(["gpu", "other"], launch_interval_s=2 * US, launch_latency_s=3 * US, queue_depth=1)
+    for queue in ("gpu", "gpu", "gpu", "other"):
+        builder.launch(queue, 10 * US)
+    assert starts(engine.run(builder.build())) == [3, 13, 23, 18]
+
+
+@ENGINES
+def test_a_consumer_waits_for_a_transfer_that_waits_for_its_producer(engine: Any) -> None:
+    builder = ProgramBuilder(["gpu", "link", "pim"])
+    first = builder.launch("gpu", 10 * US)
+    copied = builder.operation("link", 5 * US, after=[first])
+    builder.launch("pim", 5 * US, after=[copied])
+    assert starts(engine.run(builder.build())) == [0, 10, 15]
+
+
+@ENGINES
+def test_a_transfer_is_issued_with_its_launch_but_has_no_launch_latency(engine: Any) -> None:
+    builder = ProgramBuilder(["gpu", "link"], launch_interval_s=2 * US, launch_latency_s=3 * US)
+    builder.launch("gpu", 1 * US)
+    copied = builder.operation("link", 5 * US)
+    builder.launch("gpu", 1 * US, after=[copied])
+    assert starts(engine.run(builder.build())) == [3, 2, 7]
+
+
+@ENGINES
+def test_a_hand_over_waits_for_the_producer_and_runs_on_the_pim(engine: Any) -> None:
+    builder = ProgramBuilder(["gpu", "pim"], resources={"hbm": 1e12})
+    first = builder.launch("gpu", 10 * US)
+    handed = builder.operation("pim", 2 * US, after=[first], claims={"hbm": 1.0}, kind=HAND_OVER)
+    builder.launch("pim", 5 * US, after=[handed], claims={"hbm": 1.0})
+    builder.launch("gpu", 3 * US, uses={"hbm": 3e6})
+    run = engine.run(builder.build())
+    assert starts(run) == [0, 10, 12, 10]
+    assert run.records.end_ps.tolist()[-1] == 20_000_000, "the channels are closed from 10 to 17, then it takes its 3"
+
+
+@ENGINES
+def test_operations_that_share_get_max_min_fair_shares(engine: Any) -> None:
+    builder = ProgramBuilder(["a", "b"], resources={"memory": 100e9})
+    builder.launch("a", 10 * US, uses={"memory": 800e3})
+    builder.launch("b", 10 * US, uses={"memory": 600e3})
+    run = engine.run(builder.build())
+    assert run.records.end_ps.tolist() == [14_500_000, 12_000_000]
+    assert run.elapsed_ps.tolist() == [14_500_000, 12_000_000]
+
+
+@ENGINES
+def test_a_small_demand_is_served_in_full_and_the_rest_is_divided(engine: Any) -> None:
+    """Of 100 GB/s, c gets its 10, a and b get 45 each: at 10 us, c ends, a has done 5 and b 7.5 of their 10; then each gets 50.
+
+    b's 2.5 take 3 us more; a does 5/3 in them, then has all it asks for the 10/3 that are left.
+    """
+    builder = ProgramBuilder(["a", "b", "c"], resources={"memory": 100e9})
+    for queue, moved in (("a", 900e3), ("b", 600e3), ("c", 100e3)):
+        builder.launch(queue, 10 * US, uses={"memory": moved})
+    ends = engine.run(builder.build()).records.end_ps.tolist()
+    assert ends == [16_333_334, 13_000_000, 10_000_000]
+
+
+@ENGINES
+def test_operations_in_a_circle_of_claims_are_an_error(engine: Any) -> None:
+    builder = ProgramBuilder(["a", "b"], resources={"x": 1e9, "y": 1e9})
+    builder.launch("a", US, uses={"x": 1e3}, claims={"y": 1.0})
+    builder.launch("b", US, uses={"y": 1e3}, claims={"x": 1.0})
+    with pytest.raises(TraceError, match="in a circle"):
+        engine.run(builder.build())
+
+
+@ENGINES
+def test_a_command_buffer_is_one_issue(engine: Any) -> None:
+    builder = ProgramBuilder(["gpu"], launch_interval_s=10 * US, launch_latency_s=3 * US)
+    with builder.command_buffer(0.5 * US):
+        for _ in range(3):
+            builder.launch("gpu", US)
+    builder.launch("gpu", US)
+    assert starts(engine.run(builder.build())) == [3, 4.5, 6, 13]
+
+
+@ENGINES
+def test_a_round_trip_waits_for_everything(engine: Any) -> None:
+    builder = ProgramBuilder(["gpu", "pim"], launch_latency_s=3 * US)
+    with builder.loop(2):
+        builder.launch("gpu", 10 * US)
+        builder.launch("pim", 20 * US)
+        builder.round_trip(4 * US)
+    run = engine.run(builder.build())
+    assert starts(run) == [3, 3, 23, 30, 30, 50]
+    assert (run.time_ps, run.host_bound_ps) == (54_000_000, 10_000_000)
+
+
+@ENGINES
+def test_a_dependency_may_reach_into_the_iteration_before(engine: Any) -> None:
+    builder = ProgramBuilder(["gpu", "pim"])
+    with builder.loop(3):
+        first = builder.launch("gpu", 10 * US)
+        second = builder.launch("pim", 5 * US, after=[first])
+        builder.depend(first, second)
+    assert starts(engine.run(builder.build())) == [0, 10, 15, 25, 30, 40]
+
+
+def test_a_process_of_the_users_own_disturbs_the_reference_engine() -> None:
+    """A visitor takes its fair half of the memory for 10 us: the kernel, which asks for all of it, does half as much meanwhile."""
+    builder = ProgramBuilder(["gpu"], resources={"hbm": 100e9})
+    builder.launch("gpu", 20 * US, uses={"hbm": 2000e3})
+
+    def visitor(simulation: reference.Simulation) -> Iterator[simpy.Event]:
+        yield simulation.env.timeout(5_000_000)
+        yield simulation.shared.use(5_000_000, {"hbm": 500e3})
+
+    assert reference.Simulation(builder.build()).run(visitor).time_ps == 25_000_000
+
+
+def test_nothing_at_all_takes_no_time() -> None:
+    run = fast.run(ProgramBuilder(["gpu"]).build())
+    assert (run.time_ps, run.launches_run) == (0, 0)
+
+
+@pytest.mark.parametrize("nested", [1, 2])
+def test_a_replay_longer_than_its_clock_is_an_error(nested: int) -> None:
+    builder = ProgramBuilder(["gpu"])
+    with builder.loop(10**9), builder.loop(10 ** (nested * 5)):
+        builder.launch("gpu", 1.0)
+    with pytest.raises(TraceError, match="check the trip counts"):
+        fast.run(builder.build())
+
+
+def test_what_cannot_be_built_says_why() -> None:
+    builder = ProgramBuilder(["gpu"])
+    with pytest.raises(TraceError, match="unknown queue 'gpi'.*did you mean 'gpu'"):
+        builder.launch("gpi", US)
+    with pytest.raises(TraceError, match="at least 0 s"):
+        builder.launch("gpu", -US)
+    with pytest.raises(TraceError, match="`count >= 1`"), builder.loop(0):
+        pass
+    builder.operation("gpu", US)
+    with pytest.raises(TraceError, match="add the launch"):
+        builder.build()
