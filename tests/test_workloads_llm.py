@@ -259,3 +259,22 @@ def test_a_real_program_and_its_capture_agree_on_the_products():
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         llm_model.generate(weights, cache, prompt, rope, None, None, **settings)
     assert np.sum(trace.executions * trace.kernels["flops_matrix"]) == counter.get_total_flops()
+
+
+def test_the_command_line_captures_a_model_and_replays_it(tmp_path):
+    import json
+
+    from typer.testing import CliRunner
+
+    from codesign.cli.app import app
+
+    file = str(tmp_path / "llama.trace")
+    settings = ["--batch", "2", "--set", "prompt=32", "--set", "tokens=8", "--set", "weights=int4"]
+    done = CliRunner().invoke(app, ["capture", "llama-3-8b", "--target", "h200", *settings, "-o", file, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["manifest"]["options"]["weights"] == "int4"
+    assert found["manifest"]["steps"]["decode"]["affine_defect"] == 0
+    replayed = CliRunner().invoke(app, ["replay", file, "--machine", "h200", "--json"])
+    assert replayed.exit_code == 0, replayed.output
+    assert json.loads(replayed.stdout)["launches"] == found["launches"]
