@@ -18,6 +18,7 @@ from traces.errors import TraceError
 from traces.formats.kineto import Kineto
 from traces.formats.perfetto import Counter, Perfetto, Slice, write_rows
 from traces.formats.profile import to_trace
+from traces.formats.reading import importers
 from traces.formats.source import Source
 
 
@@ -69,6 +70,15 @@ def test_a_round_trip_loses_no_kernel(trace: Trace) -> None:
     for column in ("name", "stream", "grid_x", "block_x", "registers", "shared_bytes"):
         assert back.kernels[column].tolist() == trace.kernels[column].tolist(), column
     np.testing.assert_allclose(back.kernels["measured_s"], trace.kernels["measured_s"], rtol=0, atol=1e-12)
+
+
+def test_kernels_named_like_keys_of_other_formats_do_no_harm(tmp_path: Path) -> None:
+    toy = Toy()
+    for name in ("nodes", "ctrl_deps", "schema", '"nodes": [', "1-chakra.0.0.4"):
+        toy.kernel(name)
+    Perfetto().write(toy.build(), tmp_path / "t.json")
+    source = Source(tmp_path / "t.json")
+    assert [name for name, importer in importers().items() if importer.recognises(source)] == ["kineto"]
 
 
 def test_a_timeline_shows_queues_and_memory(tmp_path: Path) -> None:

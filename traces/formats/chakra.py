@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from traces.trace import Trace
 
 VERSION = "0.0.4"
+_HEAD = 256
+"""Bytes in which PyTorch's JSON names its schema: '1.0.2-chakra.0.0.4'."""
+
 PREFIX = "codesign."
 """Our own attributes: columns of the kernels table, so that what we wrote comes back whole."""
 
@@ -40,7 +43,8 @@ class Chakra(Importer, Exporter):
     def recognises(self, source: Source) -> bool:
         """Say whether it is JSON with a list of nodes, or a GlobalMetadata with a version behind its length."""
         if source.is_json:
-            return any(mark in source.start for mark in (b'"ctrl_deps"', b'"ctrlDeps"', b'"data_deps"', b'"dataDeps"', b"-chakra."))
+            chakra = source.has_key("ctrl_deps", "ctrlDeps", "data_deps", "dataDeps") or b"-chakra." in source.start[:_HEAD]
+            return chakra and not source.has_key("traceEvents")
         return nodes.begins_with_metadata(source.start)
 
     def read(self, source: Source) -> Profile:

@@ -86,10 +86,11 @@ class Kineto(Importer):
 
     def recognises(self, source: Source) -> bool:
         """Say whether it is JSON with Chrome trace events, wherever in the file they begin."""
-        marks = (b'"traceEvents"', b'"deviceProperties"')
-        if not source.is_json or b'"nodes"' in source.start[:4096]:
+        if not source.is_json:
             return False
-        return any(mark in source.start for mark in marks) or b'"traceEvents"' in source.data or b'"ph"' in source.start
+        if source.start.lstrip()[:1] == b"[":
+            return source.has_key("ph")
+        return source.has_key("traceEvents", "deviceProperties") or source.has_key("traceEvents", everywhere=True)
 
     def read(self, source: Source) -> Profile:
         """Return the profile. Raises TraceError for JSON that is truncated, foreign, or whose events cannot be."""

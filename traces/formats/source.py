@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 import tarfile
 import zlib
 from functools import cached_property
@@ -73,6 +74,11 @@ class Source:
     def is_json(self) -> bool:
         """Whether the content begins as a JSON object or array."""
         return self.start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+
+    def has_key(self, *names: str, everywhere: bool = False) -> bool:
+        """Say whether a JSON object in the first bytes (or everywhere) has one of these keys; the same text as a value is none."""
+        found = re.compile(rb'"(?:%s)"\s*:' % b"|".join(re.escape(name.encode()) for name in names))
+        return found.search(self.data if everywhere else self.start) is not None
 
     def text_start(self) -> str:
         """The first bytes as text, '' if they are none."""
