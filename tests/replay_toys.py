@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import networkx as nx
@@ -233,7 +234,7 @@ class Oracle:
                 self.mode[o.memory] = ""
         for a in paths:
             path = self.path(a, target) if target not in self.valid[a] else [target]
-            for source, goal in zip(path, path[1:], strict=False):
+            for source, goal in pairwise(path):
                 edge = self.graph.edges[source, goal]
                 if edge["over"] is None:
                     self.begin(queue)
@@ -267,7 +268,7 @@ class Oracle:
         paths = [nx.dijkstra_path(self.graph, source, target, weight="weight") for source in self.valid[a]]
 
         def cost(path: list[str]) -> tuple[float, int]:
-            edges = [self.graph.edges[pair] for pair in zip(path, path[1:], strict=False)]
+            edges = [self.graph.edges[pair] for pair in pairwise(path)]
             names = [m.id for m in self.machine.memories] + [f"{o.memory}/{o.device}" for o in self.machine.hand_overs]
             return sum(e["fixed"] for e in edges) + self.size[a] * sum(e["per_byte"] for e in edges), names.index(path[0])
 
@@ -286,6 +287,8 @@ def machines(draw: st.DrawFn, shared: bool = False) -> Machine:
         overs.append(hand_over(f"pim{i}", draw(st.integers(0, 3)), draw(st.sampled_from([0.25, 1.0])) if shared else 0.0, 20.0))
     for i in range(draw(st.integers(0, 2))):
         devices.append(Fixed(f"far{i}", f"far{i}", draw(times), moved=draw(moved)))
-        links.append(link("hbm" if i == 0 or draw(st.booleans()) else "far0", f"far{i}", draw(st.sampled_from([10.0, 20.0])), name=f"link{i}"))
+        links.append(
+            link("hbm" if i == 0 or draw(st.booleans()) else "far0", f"far{i}", draw(st.sampled_from([10.0, 20.0])), name=f"link{i}")
+        )
     at = host(draw(st.integers(0, 4)), draw(st.integers(0, 5)), draw(st.sampled_from([1, 2, 5, 1024])), draw(st.integers(0, 2)), 3)
     return toy(*devices, links=tuple(links), hand_overs=tuple(overs), at=at, bandwidth=50e9 if shared else ENDLESS)

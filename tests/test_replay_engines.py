@@ -238,7 +238,7 @@ def test_a_replay_longer_than_its_clock_is_an_error(nested: int) -> None:
 
 def test_what_cannot_be_built_says_why() -> None:
     builder = ProgramBuilder(["gpu"])
-    with pytest.raises(TraceError, match="unknown queue 'gpi'.*did you mean 'gpu'"):
+    with pytest.raises(TraceError, match=r"unknown queue 'gpi'.*did you mean 'gpu'"):
         builder.launch("gpi", US)
     with pytest.raises(TraceError, match="at least 0 s"):
         builder.launch("gpu", -US)

@@ -107,7 +107,12 @@ def test_a_tensor_hops_from_link_to_link() -> None:
     machine = toy(
         Fixed("gpu", "hbm", (10,)), Fixed("far", "b", (5,)), links=(link("hbm", "a", name="one"), link("b", "a", gb=20, name="two"))
     )  # fmt: skip
-    assert starts(fast, plan(chain(), machine, on(0, 1))) == [("gpu", 0, 10), ("one: hbm to a", 10, 15), ("two: a to b", 15, 18), ("far", 18, 23)]
+    assert starts(fast, plan(chain(), machine, on(0, 1))) == [
+        ("gpu", 0, 10),
+        ("one: hbm to a", 10, 15),
+        ("two: a to b", 15, 18),
+        ("far", 18, 23),
+    ]
 
 
 def test_one_hand_over_serves_all_inputs_of_a_launch() -> None:
@@ -160,7 +165,7 @@ def test_a_loop_whose_condition_the_device_computes_costs_a_round_trip_each() ->
 
 def test_a_refused_kernel_is_an_error_with_its_reason() -> None:
     machine = toy(Fixed("gpu", "hbm", (1,)), Fixed("pim", "far", (1,), refused=(1,)), links=(link(),))
-    with pytest.raises(MappingError, match="'pim' cannot run kernel 1 .*it is a toy"):
+    with pytest.raises(MappingError, match=r"'pim' cannot run kernel 1 .*it is a toy"):
         plan(chain(), machine, on(0, 1))
 
 

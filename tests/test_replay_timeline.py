@@ -165,7 +165,9 @@ def test_a_timeline_is_saved_and_loaded(tmp_path: Path) -> None:
     assert "PIM" not in timeline._repr_html_()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "result"}', '{"kind": "timeline"}', '{"kind": "timeline", "schema_version": 99}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"kind": "result"}', '{"kind": "timeline"}', '{"kind": "timeline", "schema_version": 99}']
+)
 def test_a_file_that_is_no_timeline_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x").write_text(text)
     with pytest.raises(TraceError):
@@ -187,10 +189,8 @@ def test_the_evaluator_gives_the_totals_of_a_replay() -> None:
 
 
 def test_both_engines_give_the_same_timeline() -> None:
-    machine = toy(
-        Fixed("gpu", "hbm", (10, 10), moved=(1e6,)), Fixed("pim", "hbm", (5, 5), "pim"), hand_overs=(hand_over(closed=0.5),), bandwidth=150e9,
-        at=host(interval=2, latency=3),
-    )  # fmt: skip
+    devices = Fixed("gpu", "hbm", (10, 10), moved=(1e6,)), Fixed("pim", "hbm", (5, 5), "pim")
+    machine = toy(*devices, hand_overs=(hand_over(closed=0.5),), bandwidth=150e9, at=host(interval=2, latency=3))
     quick, slow = (replay(ping_pong(50), machine, on(0, 1), engine=engine).to_dict() for engine in ("fast", "reference"))
     differ = {key for key in quick if quick[key] != slow[key]}
     assert differ == {"engine", "entries", "launches_run", "launches_stepped"}

@@ -14,7 +14,23 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign.engine.list_schedule import (
-    BOUND_PS, FINE, HOST, ISSUE, LAUNCHES, NEVER, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS, STUCK, Log, tape_of,
+    BOUND_PS,
+    FINE,
+    HOST,
+    ISSUE,
+    LAUNCHES,
+    NEVER,
+    OFFSET,
+    OVERFLOW,
+    RECORDED,
+    RECORDING,
+    RUN,
+    STATUS,
+    STEPPED,
+    STEPS,
+    STUCK,
+    Log,
+    tape_of,
 )  # fmt: skip
 from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, WAITS, Floats, Hardware, Ints, Operations, Program, Rows
 from codesign.engine.stepping import LONGEST_PERIOD, WORTH_WATCHING
@@ -86,9 +102,7 @@ def replay(program: Program, step_over: bool, log: Log, recording: bool, room: i
 
 
 @compiled
-def _replay(
-    tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, demand: Floats, log: Log
-) -> None:
+def _replay(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, demand: Floats, log: Log) -> None:
     clock = board.clock
     share = np.zeros((2, len(board.queue)))
     states = [np.zeros(0)] * (LONGEST_PERIOD * len(track.heads) + 1)
@@ -217,7 +231,7 @@ def earliest(q: int, ops: Operations, hardware: Hardware, board: Board) -> int:
                 return NEVER
         queue.ready = 1
     latency = hardware.latency if op.flags & LAUNCHED else 0
-    return max(first.issue + latency, queue.free + op.gap)
+    return int(max(first.issue + latency, queue.free + op.gap))
 
 
 @inlined
@@ -449,7 +463,17 @@ def wait(i: int, duration: int, board: Board, log: Log) -> bool:
 
 
 @compiled
-def look(loop: int, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log) -> None:
+def look(
+    loop: int,
+    ops: Operations,
+    loops: Rows,
+    hardware: Hardware,
+    board: Board,
+    track: Track,
+    states: list[Floats],
+    stretches: list[tuple[int, int]],
+    log: Log,
+) -> None:
     """At the head of a loop: find out whether it repeats, and step over it when that is known."""
     level = track.level[loop]
     period = track.steady[level, 0]
@@ -463,7 +487,16 @@ def look(loop: int, ops: Operations, loops: Rows, hardware: Hardware, board: Boa
 
 
 @compiled
-def compare(loop: int, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]]) -> None:
+def compare(
+    loop: int,
+    ops: Operations,
+    loops: Rows,
+    hardware: Hardware,
+    board: Board,
+    track: Track,
+    states: list[Floats],
+    stretches: list[tuple[int, int]],
+) -> None:
     """Compare the state with that at earlier heads, and keep it, if at a glance it may be one of them."""
     level, clock = track.level[loop], board.clock
     heads = track.heads[level]
@@ -501,7 +534,7 @@ def has_settled(level: int, board: Board, track: Track, states: list[Floats], st
         if stretches[row][0] < begin:
             return False
         row -= 1
-    return begin >= track.steady[level, 5]
+    return bool(begin >= track.steady[level, 5])
 
 
 @in_place
@@ -516,7 +549,9 @@ def same(a: Floats, b: Floats) -> bool:
 
 
 @compiled
-def step(loop: int, times: int, loops: Rows, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log) -> None:
+def step(
+    loop: int, times: int, loops: Rows, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log
+) -> None:
     """Take ``times`` periods out of the loop."""
     clock, level = board.clock, track.level[loop]
     grows = track.steady[level]
@@ -607,4 +642,4 @@ def _describe_waiting(q: int, place: int, at: int, ops: Operations, hardware: Ha
     state[at + 2] = board.clock[RUN] - waiting.number
     for d in range(op.dep_start, op.dep_end):
         state[at + 3 + d - op.dep_start] = max(0, board.need[q, place, d - op.dep_start] - board.tally[ops.dep[d]].done)
-    return at + 3 + board.need.shape[2]
+    return int(at + 3 + board.need.shape[2])

@@ -22,15 +22,17 @@ class Instances:
 def expand(records: Records, at_most: int | None = None) -> Instances:
     """Write every step out ``at_most`` times (None: as often as it happened); the times are the true ones of the first so many."""
     parts = _Parts(at_most)
-    steps = zip(records.step_first.tolist(), records.step_end.tolist(), records.step_count.tolist(), records.step_period_ps.tolist(), strict=True)
+    steps = zip(
+        records.step_first.tolist(), records.step_end.tolist(), records.step_count.tolist(), records.step_period_ps.tolist(), strict=True
+    )
     reached = 0
-    columns = (records.op, records.start_ps, records.end_ps)
+    columns = np.stack([records.op.astype(np.int64), records.start_ps, records.end_ps])
     for first, end, count, period in steps:
         if end > reached:
-            parts.add(reached, *(column[reached:end] for column in columns))
+            parts.add(reached, columns[:, reached:end])
             reached = end
         parts.repeat(first, count, period)
-    parts.add(reached, *(column[reached:] for column in columns))
+    parts.add(reached, columns[:, reached:])
     return _joined(parts.table)
 
 
@@ -42,10 +44,11 @@ class _Parts:
         self.table = np.zeros((5, 0), np.int64)
         self.begins: list[tuple[int, int]] = [(0, 0)]
 
-    def add(self, record: int, op: Indices, start: Ints, end: Ints) -> None:
-        none = np.zeros(len(op), np.int64)
+    def add(self, record: int, columns: Ints) -> None:
+        """Append records (op, start, end), the first of them number ``record``."""
+        none = np.zeros((1, columns.shape[1]), np.int64)
         self.begins.append((record, self.table.shape[1]))
-        self.table = np.concatenate([self.table, [op, start, end, none - 1, none]], axis=1)
+        self.table = np.concatenate([self.table, np.concatenate([columns, none - 1, none])], axis=1)
 
     def repeat(self, first: int, count: int, period: int) -> None:
         """Append the stretch from record ``first`` on ``count`` times, the last of them as a summary if there are too many."""

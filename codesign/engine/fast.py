@@ -4,8 +4,28 @@ import numpy as np
 
 from codesign.engine import events, stepping
 from codesign.engine.list_schedule import (
-    BOUND_PS, BUSY, CONTENTION, FINE, LAUNCHES, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS, STUCK, WAITED,
-    RECORD, Contention, Log, State, largest_demands, new_state, run_stretch, tape_of,
+    BOUND_PS,
+    BUSY,
+    CONTENTION,
+    FINE,
+    LAUNCHES,
+    OFFSET,
+    OVERFLOW,
+    RECORD,
+    RECORDING,
+    RUN,
+    STATUS,
+    STEPPED,
+    STEPS,
+    STUCK,
+    WAITED,
+    Contention,
+    Log,
+    State,
+    largest_demands,
+    new_state,
+    run_stretch,
+    tape_of,
 )  # fmt: skip
 from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Operations, Program, Records, Rows, Run
 from traces.compiled import compiled
@@ -30,7 +50,7 @@ def run(program: Program, *, step_over: bool = True, record: bool = True) -> Run
         log = _room(int(clock[RUN]), int(clock[STEPS]))
         _in_order(program, step_over, log)
         records = _records(log)
-    elapsed = executions * program["duration"].astype(np.float64)
+    elapsed = executions.astype(np.float64) * program["duration"]
     time = max(int(clock[BUSY] + clock[OFFSET]), int(clock[WAITED]))
     return Run(time, int(clock[BOUND_PS]), elapsed, int(clock[LAUNCHES]), int(clock[STEPPED]), records)
 

@@ -69,7 +69,14 @@ def site_of(machine: "Machine") -> Site:
     way, hop = _ways(machine, at)
     host = machine.host
     places = Places(
-        _devices(machine, at), memory, way, hop, channels, _switches(machine, at), picoseconds(host.graph_gap_s), picoseconds(host.round_trip_s)
+        _devices(machine, at),
+        memory,
+        way,
+        hop,
+        channels,
+        _switches(machine, at),
+        picoseconds(host.graph_gap_s),
+        picoseconds(host.round_trip_s),
     )
     ends = [f"{link.id}: {a} to {b}" for link in machine.links for a, b in ((link.source, link.target), (link.target, link.source))]
     queues = (*(d.id for d in machine.devices), *ends)
@@ -98,8 +105,8 @@ def _channels(machine: "Machine", at: dict[str, int], resources: dict[str, float
         if link.duplex_bandwidth is not None and link.duplex_bandwidth < 2 * link.bandwidth:
             duplex = len(resources)
             resources[f"{link.id} both ways"] = link.duplex_bandwidth / PS
-        for ends in ((at[link.source], at[link.target]), (at[link.target], at[link.source])):
-            rows.append((*ends, duplex, link.latency_s, 1 / link.bandwidth, _known(link.pj_per_byte)))
+        terms = (duplex, link.latency_s, 1 / link.bandwidth, _known(link.pj_per_byte))
+        rows += [(at[link.source], at[link.target], *terms), (at[link.target], at[link.source], *terms)]
     return np.array(rows, CHANNEL)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from codesign.engine import dependencies, residency
 from codesign.engine.layout import Layout, layout_of
-from codesign.engine.places import Places, Site, site_of
 from codesign.engine.list_schedule import tape_of
+from codesign.engine.places import Places, Site, site_of
 from codesign.engine.program import Indices, Ints, Operations, Program, Rows
 from codesign.engine.residency import CHANGES, COST, LOOPS, OPS, STATUS, USES, WHERE, Draft, World
 from traces.errors import MachineError, MappingError, TraceError
@@ -58,11 +58,11 @@ def make_plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "Co
     if costs is None:
         from arch.cost import cost_table
 
-        costs = cost_table(trace, machine, mapping.device)
+        costs = cost_table(trace, machine, mapping.device.astype(np.int32))
     mapping.check(trace, machine, costs)
     site = _site(machine)
     layout = layout_of(trace)
-    draft, world = _write(layout, site.places, _costs(layout, costs, mapping.device), len(machine.memories))
+    draft, world = _write(layout, site.places, _costs(layout, costs, mapping.device.astype(np.int32)), len(machine.memories))
     _check(draft, trace, machine)
     return Plan(_program(draft, layout, site, machine), world.memory[1])
 
@@ -106,7 +106,9 @@ def _check(draft: Draft, trace: "Trace", machine: "Machine") -> None:
         raise MachineError(f"a tensor has to go to the memory {known[where]}, but no link of {machine.id!r} leads there: add a Link")
     if status == residency.BAD_TIME:
         name = trace.kernels["name"][where] if where >= 0 else "a transfer"
-        raise MappingError(f"every operation must last a known time of at least 0 s and less than 2.5 hours, but kernel {where} ({name!r}) does not")
+        raise MappingError(
+            f"every operation must last a known time of at least 0 s and less than 2.5 hours, but kernel {where} ({name!r}) does not"
+        )
     if status != residency.FINE:
         raise TraceError(f"planning failed with status {status}")
 

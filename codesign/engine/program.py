@@ -289,7 +289,9 @@ class ProgramBuilder:
             raise TraceError("an operation must be followed by the launch it goes with, but the program ends: add the launch")
         n = len(self._rows)
         ops = np.zeros(n, OPERATION)
-        for column, values in zip(("queue", "duration", "gap", "flags", "slot", "kind", "kernel"), zip(*self._rows, strict=True), strict=False):
+        for column, values in zip(
+            ("queue", "duration", "gap", "flags", "slot", "kind", "kernel"), zip(*self._rows, strict=True), strict=False
+        ):
             ops[column] = values
         ops["tensor"], ops["energy"] = -1, np.nan
         ops["dep_start"], ops["dep_end"], dep = _ranges([sorted(set(d)) for d in self._deps])
@@ -353,5 +355,6 @@ class ProgramBuilder:
 
 def _ranges(lists: Sequence[Sequence[T]]) -> tuple[Ints, Ints, list[T]]:
     """Join lists; return where each starts and ends in the joined list, and that."""
-    end = np.cumsum([len(items) for items in lists], dtype=np.int64)
-    return end - [len(items) for items in lists], end, [item for items in lists for item in items]
+    size = np.array([len(items) for items in lists], np.int64)
+    end = np.cumsum(size)
+    return end - size, end, [item for items in lists for item in items]

@@ -71,7 +71,7 @@ class Shared:
         ``order`` (a queue's number) fixes in which order claims are summed, so that rounding is the same everywhere.
         """
         demands = [(name, min(moved / duration, self.capacity[name])) for name, moved in uses.items() if moved > 0]
-        stream = Stream(float(duration), demands, list((claims or {}).items()), self.env.event(), order, since=self.env.now)
+        stream = Stream(float(duration), demands, list((claims or {}).items()), self.env.event(), order, since=int(self.env.now))
         insort(self.running, stream, key=lambda other: other.order)
         self._changed()
         return stream.done
@@ -83,7 +83,7 @@ class Shared:
             event._ok, event._value = True, None
             assert event.callbacks is not None
             event.callbacks.append(self._settle)
-            self.env.schedule(event, priority=SETTLE)
+            self.env.schedule(event, priority=SETTLE)  # type: ignore[arg-type]
 
     def _settle(self, _: simpy.Event) -> None:
         self.settling = False
@@ -96,7 +96,7 @@ class Shared:
                 self._change_rate(stream, rate)
 
     def _change_rate(self, stream: Stream, rate: float) -> None:
-        now = self.env.now
+        now = int(self.env.now)
         if stream.rate > 0:
             stream.left -= stream.rate * (now - stream.since)
         stream.rate, stream.since = rate, now
@@ -166,14 +166,14 @@ class Queue:
         earliest = max(instance.issue + step.latency, self.free + step.gap)
         if earliest > self.env.now:
             yield self.env.timeout(earliest - self.env.now)
-        instance.start = self.env.now
+        instance.start = int(self.env.now)
         if step.leaves:
             self.room.get(1)
         if step.shared:
             yield self.simulation.shared.use(step.duration, step.uses, step.claims, step.queue)
         else:
             yield self.env.timeout(step.duration)
-        instance.end = self.free = self.env.now
+        instance.end = self.free = int(self.env.now)
         instance.done.succeed()
 
 
@@ -223,7 +223,9 @@ class Simulation:
         except RuntimeError as error:  # SimPy: no event is left, but not all has ended
             raise TraceError(STUCK_MESSAGE) from error
         if self.env.now > LIMIT_PS:
-            raise TraceError(f"a replay must end before {LIMIT_PS / PS:.3g} s, but it ended at {self.env.now / PS:.3g} s: check the trip counts")
+            raise TraceError(
+                f"a replay must end before {LIMIT_PS / PS:.3g} s, but it ended at {self.env.now / PS:.3g} s: check the trip counts"
+            )
         return _summary(self.program, self.log)
 
     def _host(self) -> Process:
@@ -235,7 +237,7 @@ class Simulation:
                 if turn > self.env.now:
                     yield self.env.timeout(turn - self.env.now)
                 yield self.queues[step.slot].room.put(1)
-                issue = self.env.now
+                issue = int(self.env.now)
                 turn = issue + self.program.hardware.interval
             instance = Instance(op, issue, [latest[d].done for d in step.dependencies if d in latest], self.env.event())
             latest[op] = instance
@@ -257,7 +259,10 @@ class Simulation:
 
 def _steps(program: Program) -> Iterator[Step]:
     for op in program.ops.op:
-        uses = [(program.resources[resource], moved, claim) for resource, moved, claim in program.ops.use[op["use_start"] : op["use_end"]].tolist()]
+        uses = [
+            (program.resources[resource], moved, claim)
+            for resource, moved, claim in program.ops.use[op["use_start"] : op["use_end"]].tolist()
+        ]
         flags = int(op["flags"])
         yield Step(
             queue=int(op["queue"]),
@@ -320,7 +325,7 @@ def _summary(program: Program, log: list[Instance]) -> Run:
     return Run(
         time_ps=int(end.max(initial=0)),
         host_bound_ps=host_bound(program, log),
-        elapsed_ps=np.bincount(op, (end - start).astype(np.float64), minlength=len(program)),
+        elapsed_ps=np.bincount(op, (end - start).astype(np.float64), minlength=len(program)).astype(np.float64),
         launches_run=int((program["kind"][op] == KERNEL).sum()),
         launches_stepped=0,
         records=Records(op, start, end, none, none, none, none),

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from codesign.engine import fast
 from codesign.engine.plan import Plan, make_plan
 from codesign.engine.program import Run
@@ -18,7 +20,12 @@ ENGINES = ("fast", "reference")
 
 
 def replay(
-    trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping" = "single-device", *, engine: str = "fast", record: bool = True
+    trace: "Trace",
+    machine: "Machine",
+    scheduler: "str | Scheduler | Mapping" = "single-device",
+    *,
+    engine: str = "fast",
+    record: bool = True,
 ) -> Timeline:
     """Run ``trace`` on ``machine``.
 
@@ -47,7 +54,7 @@ def replay(
         raise CodesignError(f"there is no engine {engine!r}: {nearest(engine, ENGINES)}")
     warm = cost_table(trace, machine)
     mapping = map_kernels(trace, machine, scheduler)
-    costs = warm if len(set(mapping.device.tolist())) < 2 else cost_table(trace, machine, mapping.device)
+    costs = warm if len(set(mapping.device.tolist())) < 2 else cost_table(trace, machine, mapping.device.astype(np.int32))
     made = make_plan(trace, machine, mapping, costs)
     if engine == "reference":
         from codesign.engine import reference

@@ -12,7 +12,23 @@ import numpy as np
 from codesign.engine.layout import Layout
 from codesign.engine.places import Places
 from codesign.engine.program import (
-    CHANGE, HAND_OVER, ISSUES, KERNEL, LAUNCHED, LEAVES, LONGEST_PS, LOOP, OPERATION, PS, ROUND_TRIP, TRANSFER, USE, WAITS, Indices, Ints, Rows,
+    CHANGE,
+    HAND_OVER,
+    ISSUES,
+    KERNEL,
+    LAUNCHED,
+    LEAVES,
+    LONGEST_PS,
+    LOOP,
+    OPERATION,
+    PS,
+    ROUND_TRIP,
+    TRANSFER,
+    USE,
+    WAITS,
+    Indices,
+    Ints,
+    Rows,
 )  # fmt: skip
 from traces.compiled import compiled, in_place
 
@@ -116,7 +132,7 @@ def end_iteration(loop: int, first_head: Ints, left: Ints, loops: Rows, round_tr
         write_wait(round_trip, draft)
     if left[loop] >= 0:
         left[loop] -= 1
-        return left[loop] == 0
+        return bool(left[loop] == 0)
     written = draft.size[HEADS] - first_head[loop]
     if written == loops[loop].trips:
         return True
@@ -124,7 +140,7 @@ def end_iteration(loop: int, first_head: Ints, left: Ints, loops: Rows, round_tr
         head = draft.size[HEADS] - back
         if same_state(draft.state[head], world.state):
             left[loop] = repeat(head, back, loops[loop].trips - (written - back), first_head[loop], draft, world)
-            return left[loop] == 0
+            return bool(left[loop] == 0)
     note_head(draft, world)
     return False
 
@@ -200,7 +216,7 @@ def same_change(c: int, d: int, shift: int, draft: Draft) -> bool:
     """Are two changes of memory equal, ``shift`` operations apart?"""
     same = draft.change[c].op + shift == draft.change[d].op and draft.change[c].memory == draft.change[d].memory
     same = same and draft.change[c].bytes == draft.change[d].bytes and draft.change[c].at_end == draft.change[d].at_end
-    return same and draft.change[c].every == draft.change[d].every
+    return bool(same and draft.change[c].every == draft.change[d].every)
 
 
 @in_place
@@ -247,7 +263,9 @@ def has_room(draft: Draft) -> bool:
 
 
 @in_place
-def write_operation(queue: int, seconds: float, gap: int, flags: int, kind: int, kernel: int, tensor: int, joules: float, draft: Draft) -> int:
+def write_operation(
+    queue: int, seconds: float, gap: int, flags: int, kind: int, kernel: int, tensor: int, joules: float, draft: Draft
+) -> int:
     """Append an operation, which begins the launch if that has still to be issued; return its number."""
     i, size = draft.size[OPS], draft.size
     op = draft.op[i]
@@ -266,7 +284,7 @@ def write_operation(queue: int, seconds: float, gap: int, flags: int, kind: int,
     op.touch_start = op.touch_end = size[TOUCHES]
     op.dep_start = op.dep_end = 0
     size[OPS] = i + 1
-    return i
+    return int(i)
 
 
 @in_place
@@ -351,14 +369,14 @@ def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, draft:
     joins = row.joins == 1 and cost[kernel - 1].device == device
     if joins:
         size[ISSUING] = 0
-    if not all_there(row.read_start, row.read_end, device, layout.reads, places.device, world.state, len(layout.allocation)) and not bring_inputs(
-        row.read_start, row.read_end, places.device[device].place, layout, places, draft, world
-    ):
+    if not all_there(
+        row.read_start, row.read_end, device, layout.reads, places.device, world.state, len(layout.allocation)
+    ) and not bring_inputs(row.read_start, row.read_end, places.device[device].place, layout, places, draft, world):
         return False
     write_launches(kernel, joins, layout, places, cost, draft, world)
     for d in range(row.dies_start, row.dies_end):
         release(layout.row_dies[d], layout.allocation, places.memory, draft, world)
-    return size[STATUS] == FINE
+    return bool(size[STATUS] == FINE)
 
 
 @in_place
@@ -367,7 +385,7 @@ def all_there(first: int, end: int, device: int, reads: Indices, devices: Rows, 
     here = devices[device]
     if here.hand_over >= 0 and state[modes + here.memory] != 1 + here.hand_over:
         return False
-    for r in range(first, end):
+    for r in range(first, end):  # noqa: SIM110 (compiled code has no generator for all())
         if state[reads[r]] != 0 and not state[reads[r]] >> here.place & 1:
             return False
     return True
@@ -439,7 +457,7 @@ def bring_inputs(first: int, end: int, place: int, layout: Layout, places: Place
     for h in range(len(places.switch)):
         if places.switch[h].place == place:
             hand_in(h, first, end, layout, places, draft, world)
-    return draft.size[STATUS] == FINE
+    return bool(draft.size[STATUS] == FINE)
 
 
 @in_place
@@ -482,7 +500,7 @@ def hand_out(h: int, first: int, end: int, place: int, layout: Layout, places: P
 @in_place
 def leaves_by(h: int, way: int, places: Places) -> bool:
     """Does the way begin in the view of PIM ``h``?"""
-    return way // len(places.memory) == places.switch[h].place and places.hop[places.way[way].hop_start] == -1 - h
+    return bool(way // len(places.memory) == places.switch[h].place and places.hop[places.way[way].hop_start] == -1 - h)
 
 
 @in_place

@@ -13,8 +13,25 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign.engine.list_schedule import (
-    BOUND_AT, BOUND_PS, BUSY, HOST, ISSUE, ISSUED, LAUNCHES, LOW, NEVER, OFFSET, OVERFLOW, RECORDED, RECORDING, RUN, STATUS, STEPPED, STEPS,
-    Log, State,
+    BOUND_AT,
+    BOUND_PS,
+    BUSY,
+    HOST,
+    ISSUE,
+    ISSUED,
+    LAUNCHES,
+    LOW,
+    NEVER,
+    OFFSET,
+    OVERFLOW,
+    RECORDED,
+    RECORDING,
+    RUN,
+    STATUS,
+    STEPPED,
+    STEPS,
+    Log,
+    State,
 )  # fmt: skip
 from codesign.engine.program import WAITS, Codes, Hardware, Indices, Ints, Operations, Rows
 from traces.compiled import compiled, in_place
@@ -98,7 +115,7 @@ def _executed(loop: int, loops: Rows) -> float:
     while inner < len(loops) and loops[inner].first < loops[loop].end:
         executed += float(loops[inner].end - loops[inner].first) * loops[inner].count
         inner += 1
-    return executed * loops[loop].count
+    return float(executed * loops[loop].count)
 
 
 @compiled
@@ -154,7 +171,9 @@ def leave(level: int, state: State, past: Past) -> None:
 
 
 @compiled
-def head(level: int, loop: int, left: int, ops: Operations, loops: Rows, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log) -> int:
+def head(
+    level: int, loop: int, left: int, ops: Operations, loops: Rows, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log
+) -> int:
     """Note the state at the head of ``loop`` with ``left`` iterations to go; return how many of them are stepped over."""
     slot = past.heads[level] % LONGEST_PERIOD
     scratch_in_step, scratch_ahead = past.in_step[level, slot].copy(), past.ahead[level, slot].copy()
@@ -237,19 +256,33 @@ def _start(q: int, back: int, state: State) -> int:
     at = state.lane[q].place - back
     if at < 0:
         at += max(state.lane[q].held, state.lane[q].place)
-    return state.ring[q, at] - state.lane[q].shift
+    return int(state.ring[q, at] - state.lane[q].shift)
 
 
 @in_place
 def _repeats(
-    level: int, loop: int, then: int, period: int, low: int, in_step: Ints, ahead: Ints, hardware: Hardware, watch: Watch, state: State, past: Past
+    level: int,
+    loop: int,
+    then: int,
+    period: int,
+    low: int,
+    in_step: Ints,
+    ahead: Ints,
+    hardware: Hardware,
+    watch: Watch,
+    state: State,
+    past: Past,
 ) -> int:
     """Is the state what it was at head ``then``, and in which way (0: it is not)?"""
     if not past.mark[level, then, PAST]:
         return 0
     size = past.size[level]
     unbound = state.clock[BOUND_AT] < past.mark[level, then, NUMBER] and not watch.waits[loop]
-    if unbound and _equal(ahead, past.ahead[level, then], size) and _stays_ahead(level, loop, then, period, low, hardware, watch, state, past):
+    if (
+        unbound
+        and _equal(ahead, past.ahead[level, then], size)
+        and _stays_ahead(level, loop, then, period, low, hardware, watch, state, past)
+    ):
         return AHEAD
     if _equal(in_step, past.in_step[level, then], size) and _same_pending(level, loop, then, watch, state, past):
         return IN_STEP
@@ -312,7 +345,18 @@ def _stays_ahead(
 
 @compiled
 def _step(
-    level: int, loop: int, then: int, period: int, times: int, way: int, loops: Rows, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log
+    level: int,
+    loop: int,
+    then: int,
+    period: int,
+    times: int,
+    way: int,
+    loops: Rows,
+    hardware: Hardware,
+    watch: Watch,
+    state: State,
+    past: Past,
+    log: Log,
 ) -> int:
     """Take ``times`` periods out of the loop; return how many iterations that is."""
     clock, mark = state.clock, past.mark[level, then]

@@ -128,7 +128,9 @@ class Timeline:
         if not isinstance(document, dict) or document.get("kind") != KIND:
             raise TraceError(f"a document of kind {KIND!r} is needed, but {path} is none; make one with `codesign replay -o`")
         if document.get("schema_version", 0) > SCHEMA_VERSION:
-            raise TraceError(f"schema_version must be at most {SCHEMA_VERSION}, but {path} has {document['schema_version']}: upgrade codesign")
+            raise TraceError(
+                f"schema_version must be at most {SCHEMA_VERSION}, but {path} has {document['schema_version']}: upgrade codesign"
+            )
         return cls.from_dict(document)
 
     def __repr__(self) -> str:
@@ -137,7 +139,8 @@ class Timeline:
     def _repr_html_(self) -> str:
         energy = "unknown" if self.energy_j is None else f"{self.energy_j:.4g} J"
         mark = " (hypothetical)" if self.hypothetical else ""
-        title = f"<b>{self.program}</b> on {self.machine}{mark}, {self.scheduler}: {self.time_s:.4g} s, energy {energy}, {self.launches:,} launches"
+        title = f"<b>{self.program}</b> on {self.machine}{mark}, {self.scheduler}: {self.time_s:.4g} s, "
+        title += f"energy {energy}, {self.launches:,} launches"
         rows = [(name, *(row[key] for key in ("busy_s", "hand_over_s", "idle_s"))) for name, row in self.devices.items()]
         parts = [title, html.table(["device", "busy s", "hand-over s", "idle s"], rows)]
         parts += [html.table([by, "share of kernel time"], list(self.by_group[by].items())) for by in GROUPS]
@@ -145,9 +148,16 @@ class Timeline:
 
 
 def timeline_of(
-    trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "CostTable", program: Program, run: Run, engine: str, memory: dict[str, Usage],
+    trace: "Trace",
+    machine: "Machine",
+    mapping: "Mapping",
+    costs: "CostTable",
+    program: Program,
+    run: Run,
+    engine: str,
+    memory: dict[str, Usage],
     peaks: dict[str, int],
-) -> Timeline:  # fmt: skip
+) -> Timeline:
     """Put together what a run of a program found."""
     elapsed = run.elapsed_ps / PS
     by_kind = np.bincount(program["kind"], elapsed, minlength=4)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from codesign.engine.expand import Instances, expand
 from codesign.engine.program import PS, Floats, Indices, Ints, Program, Records, Rows
@@ -52,7 +53,11 @@ def check_capacity(program: Program, used: dict[str, Usage], trace: "Trace") -> 
 
 def too_much(memory: str, capacity: int, needed: int, tensor: int, time_s: float | None, trace: "Trace") -> CapacityError:
     """Return the error about ``tensor`` (a row; -1: the tensors that exist before the trace)."""
-    what = f"the tensor {trace.tensors['name'][tensor]!r} ({trace.tensors['bytes'][tensor]:,} bytes)" if tensor >= 0 else "what exists before the trace"
+    what = (
+        f"the tensor {trace.tensors['name'][tensor]!r} ({trace.tensors['bytes'][tensor]:,} bytes)"
+        if tensor >= 0
+        else "what exists before the trace"
+    )
     when = "" if time_s is None else f" at {time_s:.6g} s"
     return CapacityError(
         f"the memory {memory!r} holds {capacity:,} bytes, but with {what} it would need {needed:,}{when}, {needed - capacity:,} too many: "
@@ -71,13 +76,13 @@ def _moments(changes: Rows, instances: Instances, ops: int) -> tuple[Ints, Ints]
     happens = np.ones(len(change), bool)
     for row in np.flatnonzero(changes["every"] > 1):
         mine = change == row
-        happens[mine] = _every(changes, row, instances)[instance[mine]]
+        happens[mine] = _every(changes, int(row), instances)[instance[mine]]
     at_end = changes["at_end"][change] != 0
     time = np.where(at_end, instances.end_ps[instance], instances.start_ps[instance])
     return change[happens], time[happens]
 
 
-def _every(changes: Rows, row: int, instances: Instances) -> np.ndarray:
+def _every(changes: Rows, row: int, instances: Instances) -> npt.NDArray[np.bool_]:
     """Say at which instances a change happens that does not happen at each."""
     weight = np.where(instances.op == changes["op"][row], 1, 0) + np.where(instances.skipped_op == changes["op"][row], instances.skipped, 0)
     number = np.cumsum(weight) - weight
