@@ -27,7 +27,12 @@ def sources(package: str) -> list[Path]:
 @pytest.mark.parametrize("package", ORDER)
 def test_a_package_imports_only_itself_and_those_above(package: str) -> None:
     forbidden = {*ORDER[ORDER.index(package) + 1 :], "tests", "benchmarks"}
-    found = [f"{p.relative_to(ROOT)}:{line} imports {name}" for p in sources(package) for line, name in imports(p) if name.split(".")[0] in forbidden]
+    found = [
+        f"{p.relative_to(ROOT)}:{line} imports {name}"
+        for p in sources(package)
+        for line, name in imports(p)
+        if name.split(".")[0] in forbidden
+    ]
     assert sources(package)
     assert found == []
 
