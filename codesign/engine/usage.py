@@ -34,10 +34,13 @@ class Usage:
 
 
 def usage(program: Program, records: Records) -> dict[str, Usage]:
-    """Return the use of each memory over time, releases before takes at one moment; of long runs repeated stretches a few times each."""
+    """Return the use of each memory over time; of long runs repeated stretches a few times each.
+
+    At one moment releases come before takes, but for those of operations that take no time: they release what they have just taken.
+    """
     instances = expand(records, None if program.launches <= WRITTEN_OUT else COPIES)
-    change, time = _moments(program.changes, instances, len(program))
-    return {name: _of_memory(memory, program, change, time) for memory, name in enumerate(program.memories)}
+    change, time, turn = _moments(program.changes, instances, len(program))
+    return {name: _of_memory(memory, program, change, time, turn) for memory, name in enumerate(program.memories)}
 
 
 def check_capacity(program: Program, used: dict[str, Usage], trace: "Trace") -> None:
@@ -65,8 +68,8 @@ def too_much(memory: str, capacity: int, needed: int, tensor: int, time_s: float
     )
 
 
-def _moments(changes: Rows, instances: Instances, ops: int) -> tuple[Ints, Ints]:
-    """Return which change happens at which time (ps), in no order."""
+def _moments(changes: Rows, instances: Instances, ops: int) -> tuple[Ints, Ints, Ints]:
+    """Return which change happens at which time (ps) and in which turn of those of that time, in no order."""
     order = np.argsort(instances.op, kind="stable")
     first = np.searchsorted(instances.op[order], np.arange(ops + 1))
     counts = np.diff(first)[changes["op"]] if len(changes["op"]) else np.zeros(0, np.int64)
@@ -78,8 +81,10 @@ def _moments(changes: Rows, instances: Instances, ops: int) -> tuple[Ints, Ints]
         mine = change == row
         happens[mine] = _every(changes, int(row), instances)[instance[mine]]
     at_end = changes["at_end"][change] != 0
-    time = np.where(at_end, instances.end_ps[instance], instances.start_ps[instance])
-    return change[happens], time[happens]
+    start, end = instances.start_ps[instance], instances.end_ps[instance]
+    time = np.where(at_end, end, start)
+    turn = np.where(at_end, np.where(start < end, 0, 2), 1)
+    return change[happens], time[happens], turn[happens]
 
 
 def _every(changes: Rows, row: int, instances: Instances) -> npt.NDArray[np.bool_]:
@@ -90,12 +95,12 @@ def _every(changes: Rows, row: int, instances: Instances) -> npt.NDArray[np.bool
     return np.asarray(number % changes["every"][row] == wanted)
 
 
-def _of_memory(memory: int, program: Program, change: Ints, time: Ints) -> Usage:
+def _of_memory(memory: int, program: Program, change: Ints, time: Ints, turn: Ints) -> Usage:
     changes = program.changes
     mine = changes["memory"][change] == memory
-    change, time = change[mine], time[mine]
+    change, time, turn = change[mine], time[mine], turn[mine]
     taken = changes["bytes"][change]
-    order = np.lexsort((taken > 0, time))
+    order = np.lexsort((turn, time))
     level = program.memory_initial[memory] + np.concatenate([[0], np.cumsum(taken[order])])
     return Usage(
         np.concatenate([[0.0], time[order] / PS]),
