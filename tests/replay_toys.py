@@ -193,7 +193,7 @@ class Oracle:
 
     def launch(self, queue: str, device: int, duration: int, member: bool, sets: dict[bool, list[int]]) -> None:
         memory, place = self.machine.devices[device].memory, self.place[device]
-        after = [self.written.get((a, memory), 0) for a in sets[False] if self.valid[a]]
+        after = [self.written.get((a, memory), 0) for a in sets[False]]
         stale = [(a, m) for a in sets[True] for m in {p.split("/")[0] for p in self.valid[a]} | {memory}]
         after += [end for key in stale for end in (self.written.get(key, 0), self.read.get(key, 0))]
         self.begin(queue)

@@ -27,7 +27,7 @@ LANE = np.dtype([("free", "i8"), ("depth", "i8"), ("place", "i8"), ("held", "i8"
 
 RECORD = np.dtype([("op", "i8"), ("start", "i8"), ("stop", "i8")], align=True)
 TAPE = np.dtype([("code", "i4"), ("a", "i4"), ("b", "i4")], align=True)
-"""The loops as a straight program: run operations a to b (0), begin loop a at nesting level b (1), end an iteration of a that b begins (2)."""
+"""The loops as a straight program: run operations a to b (0), begin loop a at level b (1), end an iteration of a that b begins (2)."""
 
 
 class State(NamedTuple):

@@ -129,6 +129,28 @@ class Shared:
         return {id(stream): min(demand, level) for demand, stream in users}
 
 
+class Room:
+    """Places for launches that have been issued and have not started; the host waits for one when none is left."""
+
+    def __init__(self, env: simpy.Environment, places: int) -> None:
+        self.env = env
+        self.left = places
+        self.awaited: simpy.Event | None = None
+
+    def take(self) -> Iterator[simpy.Event]:
+        """Take a place; yield an event to wait for if there is none."""
+        while self.left == 0:
+            self.awaited = self.env.event()
+            yield self.awaited
+        self.left -= 1
+
+    def give(self) -> None:
+        """Give a place back."""
+        self.left += 1
+        if self.awaited is not None and not self.awaited.triggered:
+            self.awaited.succeed()
+
+
 class Queue:
     """Runs its operations one at a time, in the order in which they were issued."""
 
@@ -136,7 +158,7 @@ class Queue:
         self.simulation = simulation
         self.env = simulation.env
         self.waiting: list[Instance] = []
-        self.room = simpy.Container(self.env, capacity=depth)
+        self.room = Room(self.env, depth)
         self.free = 0
         self.last: simpy.Event | None = None
         self.called = self.env.event()
@@ -168,7 +190,7 @@ class Queue:
             yield self.env.timeout(earliest - self.env.now)
         instance.start = int(self.env.now)
         if step.leaves:
-            self.room.get(1)
+            self.room.give()
         if step.shared:
             yield self.simulation.shared.use(step.duration, step.uses, step.claims, step.queue)
         else:
@@ -236,7 +258,7 @@ class Simulation:
             if step.issues:
                 if turn > self.env.now:
                     yield self.env.timeout(turn - self.env.now)
-                yield self.queues[step.slot].room.put(1)
+                yield from self.queues[step.slot].room.take()
                 issue = int(self.env.now)
                 turn = issue + self.program.hardware.interval
             instance = Instance(op, issue, [latest[d].done for d in step.dependencies if d in latest], self.env.event())

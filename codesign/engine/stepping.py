@@ -42,6 +42,7 @@ WORTH_WATCHING = 16
 
 NOW, ANCHOR, BOUND, NUMBER, LAUNCHED_BY, ISSUED_BY, RECORD, LOWEST, PAST = range(9)
 IN_STEP, AHEAD = 1, 2
+FEW, UNKNOWN = 16, -1
 
 
 class Watch(NamedTuple):
@@ -67,7 +68,7 @@ class Past(NamedTuple):
     ahead: Ints  # [levels, 8, V]
     mark: Ints  # [levels, 8, 9]
     total: Ints  # [levels, 8, Q]
-    pending: Ints  # [levels, 8, Q]
+    pending: Ints  # [levels, 8, Q] launches that had not started, UNKNOWN if they were not looked at
     starts: Ints  # [levels, 8, Q, depth]
     low: Ints  # [levels, 2] least start: before the loop, and of its iterations so far
 
@@ -181,16 +182,18 @@ def head(
     low = state.clock[LOW]
     past.low[level, 1] = min(past.low[level, 1], low)
     state.clock[LOW] = NEVER
+    familiar = False
     for period in range(1, min(past.heads[level], LONGEST_PERIOD) + 1):
         if left < 2 * period:
             break
         then = (past.heads[level] - period) % LONGEST_PERIOD
+        familiar |= _equal(scratch_in_step, past.in_step[level, then], past.size[level])
         way = _repeats(level, loop, then, period, low, scratch_in_step, scratch_ahead, hardware, watch, state, past)
         if way:
             past.heads[level] = 0
             return _step(level, loop, then, period, left // period - 1, way, loops, hardware, watch, state, past, log)
     past.in_step[level, slot], past.ahead[level, slot] = scratch_in_step, scratch_ahead
-    _note(level, loop, slot, low, ops, watch, state, past)
+    _note(level, loop, slot, low, familiar, ops, watch, state, past)
     return 0
 
 
@@ -222,8 +225,8 @@ def _anchor(loop: int, watch: Watch, state: State) -> int:
 
 
 @in_place
-def _note(level: int, loop: int, slot: int, low: int, ops: Operations, watch: Watch, state: State, past: Past) -> None:
-    """Keep what a later head needs to know of this one."""
+def _note(level: int, loop: int, slot: int, low: int, familiar: bool, ops: Operations, watch: Watch, state: State, past: Past) -> None:
+    """Keep what a later head needs to know of this one; many pending launches only if all else is ``familiar``."""
     clock, mark = state.clock, past.mark[level, slot]
     mark[NOW], mark[ANCHOR] = clock[ISSUE] + clock[OFFSET], _anchor(loop, watch, state) + clock[OFFSET]
     mark[BOUND], mark[NUMBER], mark[LAUNCHED_BY] = clock[BOUND_PS], clock[RUN], clock[LAUNCHES] + clock[STEPPED]
@@ -233,9 +236,9 @@ def _note(level: int, loop: int, slot: int, low: int, ops: Operations, watch: Wa
         past.total[level, slot, q] = state.lane[q].total
         count = 0
         if watch.queues[loop, q]:
-            while count < state.lane[q].held and _start(q, count + 1, state) > clock[ISSUE]:
+            while 0 <= count < state.lane[q].held and _start(q, count + 1, state) > clock[ISSUE]:
                 past.starts[level, slot, q, count] = _start(q, count + 1, state) - clock[ISSUE]
-                count += 1
+                count = count + 1 if familiar or count < FEW else UNKNOWN
         past.pending[level, slot, q] = count
     past.heads[level] += 1
 
@@ -304,7 +307,7 @@ def _same_pending(level: int, loop: int, then: int, watch: Watch, state: State, 
     for q in range(len(state.lane)):
         if watch.queues[loop, q]:
             count = past.pending[level, then, q]
-            if count > state.lane[q].held or (count < state.lane[q].held and _start(q, count + 1, state) > issue):
+            if count == UNKNOWN or count > state.lane[q].held or (count < state.lane[q].held and _start(q, count + 1, state) > issue):
                 return False
             for x in range(count):
                 if _start(q, x + 1, state) - issue != past.starts[level, then, q, x]:
@@ -333,13 +336,42 @@ def _stays_ahead(
         return False
     for q in range(len(state.lane)):
         launches = state.lane[q].total - past.total[level, then, q]
-        if watch.queues[loop, q] and launches > 0:
-            for back in range(1, state.lane[q].held + 1):
-                start = _start(q, back, state)
-                if start + lead > soon + (state.lane[q].depth - back) // launches * takes:
-                    return False
-                if back > launches and start + issues > _start(q, back - launches, state):
-                    return False
+        if watch.queues[loop, q] and launches > 0 and not _places_come_free(q, launches, soon - lead, takes, issues, state):
+            return False
+    return True
+
+
+@in_place
+def _places_come_free(q: int, launches: int, needed: int, takes: int, issues: int, state: State) -> bool:
+    """Will the queue's places come free by ``needed`` and a period later in each period, and in each by ``issues`` later at least?
+
+    The places of ``launches`` launches each are used again in one period. The newest started last, so that it stands for them.
+    What started by the present issue has freed its place already.
+    """
+    depth, issue = state.lane[q].depth, state.clock[ISSUE]
+    first, periods = 1, 0
+    while first <= state.lane[q].held:
+        start = _start(q, first, state)
+        if start <= issue:
+            return True
+        if start > needed + (depth - first) // launches * takes:
+            return False
+        if periods > 0 and not _grows(q, first, periods, launches, issues, state):
+            return False
+        first += depth % launches if periods == 0 and depth % launches > 0 else launches
+        periods += 1
+    return True
+
+
+@in_place
+def _grows(q: int, first: int, periods: int, launches: int, issues: int, state: State) -> bool:
+    """Did the ``launches`` launches from ``first`` back start ``issues`` a period before those of the last period?"""
+    held = state.lane[q].held
+    if _start(q, first, state) + periods * issues <= _start(q, min(launches, held), state):
+        return True
+    for back in range(first, min(first + launches, held + 1)):
+        if back > launches and _start(q, back, state) + (back - 1) // launches * issues > _start(q, (back - 1) % launches + 1, state):
+            return False
     return True
 
 
@@ -411,15 +443,19 @@ def _refill(level: int, loop: int, then: int, times: int, takes: int, hardware: 
 
 @compiled
 def _refill_queue(q: int, launches: int, times: int, takes: int, depth: int, state: State) -> None:
-    held = state.lane[q].held
-    now_held = min(depth, held + times * launches)
-    starts = np.empty(now_held, np.int64)
-    for back in range(1, now_held + 1):
-        if back <= times * launches:
-            starts[back - 1] = _start(q, (back - 1) % launches + 1, state) - (back - 1) // launches * takes
-        else:
-            starts[back - 1] = _start(q, back - times * launches, state) - times * takes
-    for back in range(1, now_held + 1):
-        state.ring[q, now_held - back] = starts[back - 1] + state.lane[q].shift
-    state.lane[q].held = now_held
-    state.lane[q].place = now_held if now_held < depth else 0
+    """Do so for one queue, from the newest launch back; the ring is written from its first place on."""
+    lane, ring = state.lane[q], state.ring[q]
+    held = min(depth, lane.held + times * launches)
+    wrapped = max(0, lane.held - lane.place)
+    recent = np.concatenate((ring[depth - wrapped : depth], ring[lane.place - lane.held + wrapped : lane.place]))  # the newest last
+    to, periods, earlier = held, 0, np.int64(0)
+    while to > 0:
+        size = min(launches if periods < times else lane.held, to)
+        target, source = ring[to - size : to], recent[lane.held - size :]
+        for i in range(size):
+            target[i] = source[i] - earlier
+        to -= size
+        periods += 1
+        earlier += takes
+    lane.held = held
+    lane.place = held if held < depth else 0
