@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field, fields
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,7 @@ class Timeline:
     def _repr_html_(self) -> str:
         energy = "unknown" if self.energy_j is None else f"{self.energy_j:.4g} J"
         mark = " (hypothetical)" if self.hypothetical else ""
-        title = f"<b>{self.program}</b> on {self.machine}{mark}, {self.scheduler}: {self.time_s:.4g} s, "
+        title = f"<b>{escape(self.program)}</b> on {escape(self.machine)}{mark}, {escape(self.scheduler)}: {self.time_s:.4g} s, "
         title += f"energy {energy}, {self.launches:,} launches"
         rows = [(name, *(row[key] for key in ("busy_s", "hand_over_s", "idle_s"))) for name, row in self.devices.items()]
         parts = [title, html.table(["device", "busy s", "hand-over s", "idle s"], rows)]

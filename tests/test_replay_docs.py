@@ -1,0 +1,23 @@
+"""Does the page about replay run as it stands?"""
+
+import re
+from pathlib import Path
+
+from codesign.engine.program import Program
+from tests.replay_toys import Fixed, on, toy
+from tests.test_replay_plan import chain
+
+PAGE = Path(__file__).parents[1] / "docs" / "replay.md"
+
+
+def blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_examples_in_python_run() -> None:
+    machine = toy(Fixed("gpu", "a5000-memory", (10,)), bandwidth=1e12)
+    names = {"trace": chain(), "machine": machine, "mapping": on(0, 0)}
+    for block in blocks()[1:]:
+        exec(block, names)
+    assert names["run"].time_ps >= 20_000_000  # type: ignore[attr-defined]
+    assert isinstance(names["builder"].build(), Program)  # type: ignore[attr-defined]
