@@ -50,5 +50,7 @@ constraints:
 	build/constraints/bin/python -m pip freeze --all --exclude pip --exclude-editable | sed -E 's/ @ .*//; s/\+[A-Za-z0-9.]+$$//' | grep -E '^[A-Za-z0-9._-]+==' > constraints.tmp
 	mv constraints.tmp constraints.txt && rm -rf build/constraints
 
+# Compiled code too: numba does not notice when a function changes that compiled code of another file calls.
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find traces arch schedulers codesign studies benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
