@@ -116,10 +116,12 @@ class Shared:
 
     def _shares(self, name: str) -> dict[int, float]:
         """Fill the demands on one resource from the smallest up; those that cannot be filled get the same."""
-        claimed = sum(claim for stream in self.running for n, claim in stream.claims if n == name)
+        claimed, users = 0.0, []
+        for stream in self.running:
+            claimed += sum(claim for n, claim in stream.claims if n == name) if stream.claims else 0.0
+            users += [(demand, stream) for n, demand in stream.demands if n == name]
         left, level = self.capacity[name] * max(0.0, 1.0 - claimed), inf
-        users = [(demand, stream) for stream in self.running for n, demand in stream.demands if n == name]
-        asked = sorted(demand for demand, _ in users)
+        asked = sorted([demand for demand, _ in users])
         for served, demand in enumerate(asked):
             fair = left / (len(asked) - served)
             if demand > fair:
@@ -214,11 +216,11 @@ class Step:
     dependencies: list[int]
     uses: dict[str, float]
     claims: dict[str, float]
+    shared: bool = field(init=False)
+    """Does it use a shared resource?"""
 
-    @property
-    def shared(self) -> bool:
-        """Does it use a shared resource?"""
-        return self.duration > 0 and bool(self.uses or self.claims)
+    def __post_init__(self) -> None:
+        self.shared = self.duration > 0 and bool(self.uses or self.claims)
 
 
 class Simulation:
