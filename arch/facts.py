@@ -97,7 +97,7 @@ def _make(work: Work) -> Facts:
     fields = {name: kernels[name] for name in ("flops_matrix", "flops_vector", "flops_transcendental", "instructions", "bytes_unique")}
     has = np.bincount(owner, minlength=len(kernels)) > 0
     bad = np.bincount(owner, weights=np.isnan(unique), minlength=len(kernels)) > 0
-    unknown = _unknown(family, fields, count, bad | (~has & np.isnan(fields["bytes_unique"])))
+    unknown = _unknown(family, fields, count, bad | (~has & np.isnan(fields["bytes_unique"]))) | _opaque(kind, family, fields)
     fields["instructions"] = np.where(family.is_("slice_concat"), 0.0, fields["instructions"])
     unique, requested = np.nan_to_num(unique), np.nan_to_num(requested)
     return Facts(
@@ -141,6 +141,12 @@ def _unknown(family: Text, fields: dict[str, Float], count: dict[str, Float], by
     no_size = (count["m"] < 0) | (count["batch"] < 0)  # helpers of solvers (pivots to permutations) have none, and no FLOP
     solver = family.isin(SOLVERS) & no_size & (fields["flops_matrix"] != 0)
     return np.asarray(bytes_unknown | vector | matrix | solver, dtype=np.bool_)
+
+
+def _opaque(kind: Text, family: Text, fields: dict[str, Float]) -> Bool:
+    """Library calls of no family known to be bound by bytes (eigenvalues, say), whose FLOP nobody counted."""
+    counted = ~(np.isnan(fields["flops_matrix"]) & np.isnan(fields["flops_vector"]))
+    return np.asarray(kind.isin(frozenset({"library", "triton"})) & family.is_("other") & ~counted, dtype=np.bool_)
 
 
 def itemsize(dtype: str) -> float:

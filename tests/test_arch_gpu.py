@@ -233,6 +233,16 @@ def test_a_product_or_a_factorisation_without_its_size_is_unknown() -> None:
         price(toy)
 
 
+def test_a_library_call_of_no_family_is_unknown_until_its_flops_are_counted() -> None:
+    toy, counted = Toy(), Toy()
+    nobody = {"family": "other", "launch_kind": "library", "library": "syevd"}
+    toy.kernel("eigh", ["a"], ["b"], **nobody, flops_vector=float("nan"), flops_matrix=float("nan"))
+    counted.kernel("eigh", ["a"], ["b"], **nobody, flops_vector=1e6, flops_matrix=float("nan"))
+    with pytest.raises(MachineError, match="'eigh', other"):
+        price(toy)
+    assert price(counted).duration_s[0] > FLOOR
+
+
 @pytest.mark.parametrize(("target", "use", "expected"), [("a5000", True, 7e-6), ("a5000", False, None), ("", True, None)])
 def test_a_kernel_measured_on_this_device_costs_what_was_measured(target: str, use: bool, expected: float | None) -> None:
     toy = elementwise(4 * MIB, measured_s=7e-6)
