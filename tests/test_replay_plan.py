@@ -47,6 +47,47 @@ def test_pim_in_the_memory_waits_for_the_hand_over(engine: Any) -> None:
     assert starts(engine, plan(chain(), machine, on(0, 1))) == [("gpu", 0, 10), ("pim", 10, 12), ("pim", 12, 17)]
 
 
+@ENGINES
+def test_channels_are_closed_to_the_gpu_during_hand_over_and_pim_kernel(engine: Any) -> None:
+    trace = Toy()
+    trace.kernel("first", [], ["a"])
+    trace.kernel("second", ["a"], ["b"])
+    trace.kernel("third", [], ["c"])
+    gpu = Fixed("gpu", "hbm", (10, 0, 10), moved=(0, 0, 500_000))  # the third asks for all of 50 GB/s
+    machine = toy(gpu, Fixed("pim", "hbm", (0, 5, 0), "pim"), hand_overs=(hand_over(closed=0.5),), bandwidth=50e9)
+    program = plan(trace.build(), machine, on(0, 1, 0))
+    # half as fast from 10 to 17: 3.5 of its 10 us are done, 6.5 are left
+    assert sorted(starts(engine, program)) == [("gpu", 0, 10), ("gpu", 10, 23.5), ("pim", 10, 12), ("pim", 12, 17)]
+
+
+@ENGINES
+@pytest.mark.parametrize(
+    ("durations", "begin", "total", "busy", "waiting"),
+    [((10, 1, 10), [3, 13, 14], 24, 21, 3), ((1, 1, 1, 1, 1), [3, 5, 7, 9, 11], 12, 5, 7)],
+)
+def test_a_chain_of_kernels_starts_when_device_inputs_and_host_allow(
+    engine: Any, durations: tuple[int, ...], begin: list[int], total: int, busy: int, waiting: int
+) -> None:
+    trace = Toy()
+    for k in range(len(durations)):
+        trace.kernel(f"k{k}", [f"t{k}"], [f"t{k + 1}"])
+    machine = toy(Fixed("gpu", "hbm", durations), at=host(interval=2, latency=3))
+    program = plan(trace.build(), machine, on(*[0] * len(durations)))
+    assert [start for _, start, _ in starts(engine, program)] == begin
+    run = engine.run(program)
+    assert (run.time_ps, run.elapsed_ps.sum(), run.host_bound_ps) == (total * 1_000_000, busy * 1_000_000, waiting * 1_000_000)
+
+
+@ENGINES
+def test_two_kernels_share_a_memory_and_the_longer_speeds_up_when_the_other_ends(engine: Any) -> None:
+    trace = Toy()
+    trace.kernel("A", [], ["a"])
+    trace.kernel("B", [], ["b"])
+    devices = (Fixed("one", "hbm", (10, 10), moved=(800_000, 0)), Fixed("two", "hbm", (10, 10), moved=(0, 600_000)))
+    program = plan(trace.build(), toy(*devices, bandwidth=100e9), on(0, 1))
+    assert sorted(starts(engine, program)) == [("one", 0, 14.5), ("two", 0, 12)]
+
+
 def ping_pong(trips: int) -> Trace:
     trace = Toy()
     trace.tensor("b", kind="parameter")
