@@ -1,5 +1,6 @@
 """How fast the engines are: launches a second, designs a second, loops stepped over."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from codesign.engine import fast, reference
 from codesign.engine.evaluator import Evaluator
 from codesign.engine.plan import plan
 from codesign.engine.program import Program, ProgramBuilder, Rows
+from schedulers.cut_points import CutPoints
 from schedulers.scheduler import Mapping
 from traces import Table, Trace
 from traces.compiled import compiled
@@ -24,7 +26,7 @@ MACHINE = "a5000+aim-fp32"
 def rows() -> list[Row]:
     """Return the rates of both engines, of loops that are stepped over, and of designs."""
     trace = load_recorded(TRACE)
-    return [*launch_rates(trace), *event_rates(), *loop_rows(trace), *design_rows(trace)]
+    return [*launch_rates(trace), *event_rates(), *mapped_rates(trace), *loop_rows(trace), *design_rows(trace)]
 
 
 def two_devices(iterations: int, bodies: int = 100) -> Program:
@@ -48,7 +50,7 @@ def launch_rates(trace: Trace) -> list[Row]:
     program = two_devices(2000)
     quick = program.launches / best_of(lambda: fast.run(program, step_over=False, record=False))
     short = two_devices(20)
-    slow = short.launches / best_of(lambda: reference.run(short), 2)
+    slow = short.launches / best_of(lambda: reference.run(short))
     bare = program.executions.sum() / best_of(lambda: bare_schedule(program.ops.op, program.ops.dep, int(program.loops["count"][0])))
     operations = program.executions.sum() / program.launches * quick
     mapped = plan(trace, machine := cd.machine(MACHINE), Mapping(np.zeros(len(trace.kernels), np.int32), "gpu"), cost_table(trace, machine))
@@ -86,6 +88,20 @@ def event_rates() -> list[Row]:
     program = builder.build()
     rate = program.launches / best_of(lambda: fast.run(program, step_over=False, record=False))
     return [Row("fast engine, event by event", rate, "launches/s", None, "higher")]
+
+
+def mapped_rates(trace: Trace) -> list[Row]:
+    """Launches a second of FermiNet cut between two devices: where nothing is shared, and where the devices share."""
+    shared, attached = cd.machine(MACHINE), cd.machine(f"{MACHINE}@link")
+    apart = replace(attached, links=tuple(replace(link, duplex_bandwidth=None) for link in attached.links))
+    machines = {"attached, directions of the link apart": apart, "attached, directions share": attached, "in memory": shared}
+    result = []
+    for how, machine in machines.items():
+        mapping = CutPoints(bytes_weight=0.01).schedule(trace, machine, cost_table(trace, machine))
+        program = plan(trace, machine, mapping, cost_table(trace, machine, mapping.device))
+        rate = program.launches / best_of(lambda p=program: fast.run(p, step_over=False, record=False), 50)
+        result.append(Row(f"fast engine, FermiNet CH4 on {MACHINE} {how}, stepping off", rate, "launches/s", None, "higher"))
+    return result
 
 
 def loop_rows(trace: Trace) -> list[Row]:
