@@ -22,7 +22,7 @@ def capture(
     workload: Annotated[str, typer.Argument(metavar="WORKLOAD", help="A workload, see `codesign workloads`.")],
     target: Annotated[str, typer.Option("--target", "-t", metavar="GPU", help="The GPU to compile for, see `codesign machines`.")],
     molecule: Annotated[str | None, typer.Option("--molecule", metavar="NAME", help="The molecule: LiH, CH4, C2H6, C4H4.")] = None,
-    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Walkers.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Walkers, or sequences.")] = None,
     settings: Settings = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="The trace to write (any name).")] = None,
     as_json: Json = False,
