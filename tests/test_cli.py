@@ -309,6 +309,13 @@ def test_a_damaged_trace_leaves_nothing_behind(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cut.trace", "flipped.trace"]
 
 
+def test_a_recorded_trace_is_drawn_by_its_name(tmp_path: Path) -> None:
+    picture = tmp_path / "roofline.png"
+    run("plot", "ferminet-lih-h200", "-o", str(picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "did you mean 'ferminet-lih-h200'" in refusal("plot", "ferminet-lih-h20")
+
+
 def test_a_figure_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     timeline = tmp_path / "t"
     run("replay", TRACE, "-m", "a5000", "-o", str(timeline))

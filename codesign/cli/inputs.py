@@ -9,6 +9,8 @@ from traces.errors import CodesignError, nearest
 
 if TYPE_CHECKING:
     from arch.machine import Machine
+    from codesign.engine.timeline import Timeline
+    from codesign.search.result import Result
     from traces.trace import Trace
 
 
@@ -24,6 +26,11 @@ def load_trace(path: Path) -> "Trace":
         raise CodesignError(f"there is no file {path}, and no recorded trace of that name; {nearest(path.stem, recorded_traces())}")
     files.check_readable(path)
     return load(path)
+
+
+def read_any(path: Path) -> "Trace | Timeline | Result":
+    """Return what the file holds, or the recorded trace of that name if there is no such file."""
+    return files.read(path) if path.exists() else load_trace(path)
 
 
 def build_machine(name: str, settings: list[str] | None) -> "Machine":

@@ -6,13 +6,19 @@ from typing import Annotated
 import typer
 
 from codesign import files
+from codesign.cli.inputs import read_any
 from codesign.cli.options import Json, deliver
 from codesign.cli.terminal import note, quiet_output
 
 
 def plot(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A trace, or what `codesign replay -o` or `codesign explore -o` wrote.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A trace (a file or a recorded name), or what `codesign replay -o` or `codesign explore -o` wrote."
+        ),
+    ],
     figure: Annotated[
         str | None,
         typer.Option("--figure", "-f", metavar="KIND", help="Which figure: roofline, breakdown, timeline, memory, pareto, progress."),
@@ -33,7 +39,7 @@ def plot(
     from codesign.figures import plot as draw
 
     with quiet_output():
-        subject = files.read(file)
+        subject = read_any(file)
         kind = figure or default_kind(subject)
         path = output or Path(f"{file.stem}-{kind}.png")
         files.check_writable(path, file)

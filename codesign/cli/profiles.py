@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codesign import files
-from codesign.cli.inputs import build_machine, load_trace
+from codesign.cli.inputs import build_machine, load_trace, read_any
 from codesign.cli.options import Json, deliver
 from codesign.cli.terminal import note, quiet_output, table
 from traces.errors import CodesignError
@@ -131,7 +131,7 @@ def _subject(path: Path, machine: str | None, scheduler: str) -> "Trace | Timeli
     from codesign.search import Result
     from traces.trace import Trace
 
-    found = files.read(path) if path.exists() else load_trace(path)
+    found = read_any(path)
     if isinstance(found, Result):
         raise CodesignError(f"a trace or a timeline can be exported, but {path} is the result of a search; replay its best design first")
     if machine is None:
