@@ -224,7 +224,9 @@ def test_kernels_that_overlap_on_one_stream_are_warned_of(tmp_path: Path) -> Non
 
 
 def test_kernels_on_two_streams_may_overlap(tmp_path: Path) -> None:
-    to_trace(Kineto().read(profile(tmp_path, event("a", 0, 10), event("b", 5, 10, stream=8))), target="", program="p")
+    """Without a warning: those are errors here."""
+    trace = to_trace(Kineto().read(profile(tmp_path, event("a", 0, 10), event("b", 5, 10, stream=8))), target="", program="p")
+    assert trace.kernels["stream"].tolist() == [7, 8]
 
 
 def test_a_device_that_idles_is_warned_of(tmp_path: Path) -> None:

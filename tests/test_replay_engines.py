@@ -1,5 +1,6 @@
 """Do both engines do what the documentation says, and the same?"""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -247,3 +248,15 @@ def test_what_cannot_be_built_says_why() -> None:
     builder.operation("gpu", US)
     with pytest.raises(TraceError, match="add the launch"):
         builder.build()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_cycle_collector_is_left_as_it_was(enabled: bool) -> None:
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with reference.uncollected():
+            assert not gc.isenabled()
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
