@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from codesign.html_report import report
     from codesign.importing import import_profile
     from codesign.search import Result, Space, explore
+    from codesign.validation import validate
     from schedulers.scheduler import Mapping, Scheduler
     from traces import Trace, load, merge
 
@@ -43,6 +44,7 @@ __all__ = [
     "replay",
     "report",
     "testing",
+    "validate",
 ]
 
 _HOME = {
@@ -61,6 +63,7 @@ _HOME = {
     "Mapping": "schedulers.scheduler",
     "Scheduler": "schedulers.scheduler",
     "Trace": "traces",
+    "validate": "codesign.validation",
     "load": "traces",
     "merge": "traces",
 }

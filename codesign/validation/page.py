@@ -1,0 +1,80 @@
+"""The validation as a page of the documentation: ``python -m codesign.validation.page docs/validation.md``."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codesign.files import write
+from codesign.validation.row import Row
+from codesign.validation.validating import PARTS, Validation, cell, validate, verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURE = "figures/validation.png"
+HEAD = """# What the model knows of its own accuracy
+
+Made by `python -m codesign.validation.page`; `codesign validate` prints the same rows. *Accepted* is the interval of our number that counts
+as met; the bars and the published numbers stand in `codesign/validation/published.toml`. A row that cannot be computed has no number
+and counts as not met; rows without a bar are shown for comparison.
+"""
+
+
+def sections(found: Validation) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """Yield the title and the rows (quantity, published, ours, accepted, met, note) of each part that has any."""
+    for part, title in PARTS.items():
+        rows = [_cells(row) for row in found.rows if part_of(row) == part]
+        if rows:
+            yield title, rows
+
+
+def part_of(row: Row) -> str:
+    """Return the part that a row belongs to."""
+    head, _, rest = row.id.partition("/")
+    if head == "survey":
+        kind = rest.partition("/")[0]
+        return {"memory": "memory", "memory-margin": "memory", "counter": "counters"}.get(kind, "survey")
+    return head.replace("-", "_")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (row.quantity, cell(row.published), cell(row.ours), str(row.tolerance or ""), verdict(row), row.note)
+
+
+def markdown(found: Validation, account: str = "") -> str:
+    """Return the page: what is met by part, then every row with its configuration and source."""
+    lines = [HEAD, f"![Ours over the published number, by part]({FIGURE})", "", account, "## Bars met", ""]
+    lines += ["| part | met | judged |", "| --- | --- | --- |"]
+    for part, title in PARTS.items():
+        judged = [row for row in found.judged if part_of(row) == part]
+        if judged:
+            lines.append(f"| {title} | {sum(bool(row.met) for row in judged)} | {len(judged)} |")
+    lines.append(f"| all | {found.met} | {len(found.judged)} |")
+    for title, rows in sections(found):
+        lines += ["", f"## {title}", "", "| quantity | published | ours | accepted | met | note |", "| --- | --- | --- | --- | --- | --- |"]
+        lines += ["| " + " | ".join(part.replace("|", "\\|") for part in row) + " |" for row in rows]
+    return "\n".join(line for line in lines if line is not None) + "\n"
+
+
+def figure(found: Validation) -> "Figure":
+    """Return ours over the published number of every row that has both, one line a part, with the accepted interval's verdict."""
+    from codesign.figures.validation import draw
+
+    return draw(found)
+
+
+def main() -> None:
+    """Write the page and its figure beside it."""
+    from codesign.figures import save
+
+    page = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/validation.md")
+    found = validate()
+    account = page.with_name("validation_account.md")
+    write(page, markdown(found, account.read_text(encoding="utf-8") if account.exists() else ""))
+    (page.parent / FIGURE).parent.mkdir(parents=True, exist_ok=True)
+    save(figure(found), page.parent / FIGURE)
+
+
+if __name__ == "__main__":
+    main()

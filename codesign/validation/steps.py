@@ -1,0 +1,62 @@
+"""Replays of the recorded traces, each made once."""
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.validation.published import published
+
+if TYPE_CHECKING:
+    from arch.device import Prices
+    from traces.trace import Trace
+
+BAND = ("elementwise", "slice_concat")
+"""XLA fuses elementwise work into its concatenations; the survey's regular expressions cannot tell them apart. Compared as one."""
+SAMPLING = "sampling"
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One recorded trace priced on the device it was captured for: seconds of each kernel entry over all executions."""
+
+    trace: "Trace"
+    prices: "Prices"
+
+    @cached_property
+    def seconds(self) -> NDArray[np.float64]:
+        """Kernel time of each entry, launches of its loops included; float64[kernels]."""
+        return np.asarray(self.prices.duration_s * self.trace.executions)
+
+    @cached_property
+    def kernel_time_s(self) -> float:
+        return float(self.seconds.sum())
+
+    def share(self, families: tuple[str, ...] = (), sampling: bool | None = None) -> float:
+        """Return the fraction of the kernel time in some families (all by default), in sampling, outside it, or in both (None)."""
+        chosen = np.ones(len(self.seconds), dtype=np.bool_)
+        if families:
+            chosen &= np.isin(self.trace.kernels["family"], families)
+        if sampling is not None:
+            chosen &= (self.trace.kernels["phase"] == SAMPLING) == sampling
+        return float(self.seconds[chosen].sum() / self.kernel_time_s)
+
+
+@cache
+def step(name: str) -> Step | None:
+    """Return the recorded trace of that name on its own target; None if none is recorded."""
+    from arch.build import machine
+    from arch.device import Work
+    from traces.recordings import load_recorded, recorded_traces
+
+    if name not in recorded_traces():
+        return None
+    trace = load_recorded(name)
+    return Step(trace, machine(trace.target).devices[0].price(Work.of(trace)))
+
+
+def survey_step(ansatz: str, molecule: str, gpu: str | None = None, variant: str = "") -> Step | None:
+    """Return the step of the survey's configuration, or a recorded variant of it ('-training')."""
+    return step(f"{ansatz}-{molecule}-{gpu or published()['survey']['gpu']}{variant}".lower())

@@ -1,0 +1,176 @@
+"""Rows for what the survey of neural-network Monte Carlo published (its figures 4 and 5, its text)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from codesign.validation.published import published
+from codesign.validation.row import Row, Tolerance, Value, shown, tolerance_of
+from codesign.validation.steps import BAND, Step, survey_step
+
+
+def rows() -> Iterator[Row]:
+    """Yield a row for every published number about time: shares, totals, growth, devices, order."""
+    survey = published()["survey"]
+    for make in (_shares, _kernel_times, _growth, _speedups, _order, _training):
+        yield from make(survey)
+
+
+def row_of(survey: dict[str, Any], row_id: str, quantity: str, ansatz: str, ours: Value, **rest: Any) -> Row:
+    """Return a row in the configuration of an ansatz ('' for all of them)."""
+    configuration = survey["configuration"][ansatz] if ansatz else "the configuration of each ansatz"
+    return Row(f"survey/{row_id}", quantity, ours=ours, configuration=configuration, **rest)
+
+
+def _shares(survey: dict[str, Any]) -> Iterator[Row]:
+    table = survey["shares"]
+    for ansatz in survey["ansatze"]:
+        found = survey_step(ansatz, survey["molecule"])
+        yield _share(survey, ansatz, "sampling", table[ansatz]["sampling"], found, (), True, 1.0)
+        for family, value in table[ansatz].get("within", {}).items():
+            yield _share(survey, ansatz, f"within/{family}", value, found, _families(family), True, table[ansatz]["sampling"])
+        for family, value in table[ansatz]["outside"].items():
+            yield _share(survey, ansatz, f"outside/{family}", value, found, _families(family), False, 1.0)
+
+
+def _families(name: str) -> tuple[str, ...]:
+    return BAND if name == "elementwise" else tuple(name.split("+"))
+
+
+def _share(
+    survey: dict[str, Any], ansatz: str, what: str, value: float, found: Step | None, families: tuple[str, ...], sampling: bool, of: float
+) -> Row:
+    """Return a row for a share; those within sampling are fractions of it, ``of`` being its published fraction of the whole."""
+    place, _, family = what.partition("/")
+    ours = None if found is None else found.share(families, sampling)
+    if place == "within" and found is not None and ours is not None:
+        ours /= found.share((), True)
+    rule = survey["shares"]["sampling_tolerance" if place == "sampling" else "family_tolerance"]
+    names = {"sampling": "sampling", "within": f"{_band(family)} within sampling", "outside": f"{_band(family)} outside sampling"}
+    return row_of(
+        survey,
+        f"share/{ansatz}/{what}",
+        f"{survey['labels'][ansatz]}, {names[place]}: share of {'sampling' if place == 'within' else 'kernel'} time",
+        ansatz,
+        ours,
+        published=value,
+        tolerance=tolerance_of(rule, {"value": value}),
+        source=survey["shares"]["where"],
+    )
+
+
+def _band(family: str) -> str:
+    return "elementwise + slice/concat" if family == "elementwise" else family.replace("_", " ").replace("+", " and ")
+
+
+def _kernel_times(survey: dict[str, Any]) -> Iterator[Row]:
+    table = survey["kernel_time"]
+    for ansatz in survey["ansatze"]:
+        for molecule in survey["molecules"]:
+            found = survey_step(ansatz, molecule)
+            yield row_of(
+                survey,
+                f"kernel-time/{ansatz}/{molecule}",
+                f"{survey['labels'][ansatz]}, {molecule}: kernel time on A5000, s",
+                ansatz,
+                None if found is None else found.kernel_time_s,
+                published=shown(table[molecule]),
+                tolerance=Tolerance(table[molecule]["low"], table[molecule]["high"]),
+                source=table["where"],
+            )
+
+
+def _ratio(over: Step | None, under: Step | None) -> float | None:
+    return None if over is None or under is None else over.kernel_time_s / under.kernel_time_s
+
+
+def _growth(survey: dict[str, Any], variant: str = "") -> Iterator[Row]:
+    first, last = survey["molecules"][0], survey["molecules"][-1]
+    for ansatz in survey["ansatze"]:
+        number = survey["growth"][ansatz]
+        yield row_of(
+            survey,
+            f"growth/{ansatz}",
+            f"{survey['labels'][ansatz]}: kernel time of {last} over {first}, A5000",
+            ansatz,
+            _ratio(survey_step(ansatz, last), survey_step(ansatz, first)),
+            published=shown(number),
+            tolerance=tolerance_of(number["tolerance"], number),
+            source=survey["growth"]["where"],
+        )
+
+
+def _speedups(survey: dict[str, Any]) -> Iterator[Row]:
+    table = survey["speedup"]
+    for gpu, ends in table["gpus"].items():
+        known = _gains(survey, gpu)
+        for end, pick in (("smallest", min), ("largest", max)):
+            yield row_of(
+                survey,
+                f"speedup/{gpu}/{end}",
+                f"{gpu} over A5000: {end} of 16 cells",
+                "",
+                pick(known.values()) if known else None,
+                published=ends[end],
+                tolerance=tolerance_of(table["tolerance"], {"value": ends[end]}),
+                source=table["where"],
+            )
+        yield row_of(
+            survey,
+            f"speedup/{gpu}/where",
+            f"{gpu} over A5000: molecule of the largest gain",
+            "",
+            max(known, key=lambda cell: known[cell])[1] if known else None,
+            published=table["largest_molecule"],
+            tolerance=table["largest_molecule"],
+            source=table["where"],
+        )
+        yield row_of(
+            survey,
+            f"speedup/{gpu}/none-slower",
+            f"{gpu} over A5000: no cell below 1",
+            "",
+            min(known.values()) if known else None,
+            published=None,
+            tolerance=tolerance_of(table["least_tolerance"], {}),
+            source=table["where"],
+        )
+
+
+def _gains(survey: dict[str, Any], gpu: str) -> dict[tuple[str, str], float]:
+    """Return A5000's kernel time over the GPU's by (ansatz, molecule); empty unless every cell is known."""
+    cells = {(a, m): _ratio(survey_step(a, m), survey_step(a, m, gpu)) for a in survey["ansatze"] for m in survey["molecules"]}
+    known = {cell: value for cell, value in cells.items() if value is not None}
+    return known if len(known) == len(cells) else {}
+
+
+def _order(survey: dict[str, Any]) -> Iterator[Row]:
+    for which, pick in (("fastest", min), ("slowest", max)):
+        for molecule, ansatz in survey["order"][which].items():
+            times = {a: found.kernel_time_s for a in survey["ansatze"] if (found := survey_step(a, molecule)) is not None}
+            ours = pick(times, key=times.__getitem__) if len(times) == len(survey["ansatze"]) else None
+            yield row_of(
+                survey,
+                f"order/{molecule}/{which}",
+                f"{molecule}: {which} of the four on A5000",
+                "",
+                ours,
+                published=ansatz,
+                tolerance=ansatz,
+                source=survey["order"]["where"],
+            )
+
+
+def _training(survey: dict[str, Any]) -> Iterator[Row]:
+    table = survey["training"]
+    for ansatz in survey["ansatze"]:
+        for molecule in survey["molecules"][1:]:
+            yield row_of(
+                survey,
+                f"training/{ansatz}/{molecule}",
+                f"{survey['labels'][ansatz]}, {molecule}: kernel time of training over inference, A5000",
+                ansatz,
+                _ratio(survey_step(ansatz, molecule, variant="-training"), survey_step(ansatz, molecule)),
+                published=table["ratio"]["value"],
+                tolerance=tolerance_of(table["ratio"]["tolerance"], table["ratio"]),
+                source=table["where"],
+            )
