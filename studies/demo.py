@@ -85,11 +85,9 @@ def finished(path: Path, process: "subprocess.Popen[str]") -> cd.Trace:
 
 def show_replay(name: str, timeline: cd.Timeline) -> None:
     """Print a replay's totals, and its shares by phase and family beside the survey's."""
-    low, high = survey.kernel_time_band(MOLECULE)
+    said, _ = survey.kernel_time(name, MOLECULE)
     console.print(f"\n[bold]{LABELS[name]} on {MOLECULE}, {GPU}[/bold]: kernel time {1e3 * timeline.kernel_time_s:.0f} ms", end="")
-    console.print(
-        f" (survey: {1e3 * low:.0f} to {1e3 * high:.0f} ms), a step {1e3 * timeline.time_s:.0f} ms, {timeline.launches:,} launches"
-    )
+    console.print(f" (survey: {said}), a step {1e3 * timeline.time_s:.0f} ms, {timeline.launches:,} launches")
     console.print(table(survey.COLUMNS, survey.rows(name, timeline)))
     console.print(table(("phase", "family", "ours, %"), broken_down(timeline)))
 

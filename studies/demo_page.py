@@ -70,7 +70,7 @@ def page(outcome: Outcome, figures: "dict[str, Figure]") -> list[object]:
     for name, timeline in outcome.replays.items():
         caption = f"{LABELS[name]}: kernel time {1e3 * timeline.kernel_time_s:.0f} ms"
         items.append((caption, survey.COLUMNS, survey.rows(name, timeline)))
-    items.append(f"The survey says of the kernel time: {survey.published()['kernel_time']['where']}.")
+    items.append(f"The survey says of the kernel time: {survey.kernel_time('ferminet', 'CH4')[1]}.")
     items += ["# What bounds the kernels", figures["roofline"]]
     items += ["# What processing in memory could do", AIM, figures["pareto"], *outcome.results]
     items += ["# The best design that was found", figures["timeline"], figures["memory"]]

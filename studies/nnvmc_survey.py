@@ -2,17 +2,15 @@
 
     python -m studies.nnvmc_survey [FIGURE]        # the recorded traces on the survey's GPU; FIGURE is the README's
 
-The published numbers, each with the place it stands in, are in ``published/nnvmc_survey.toml``.
+The published numbers are the rows of ``codesign.validate(["survey"])``; here a replay of any trace is put beside them.
 """
 
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -47,23 +45,31 @@ class Comparison:
         return self.ours - self.published
 
 
+MOLECULE, GPU = "CH4", "a5000"
+LABELS = {"default": "PauliNet", "ferminet": "FermiNet", "psiformer": "Psiformer", "orbformer": "Orbformer"}
+
+
 @cache
-def published() -> dict[str, Any]:
-    """Return the published numbers as the TOML file has them."""
-    text = resources.files("studies").joinpath("published/nnvmc_survey.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+def published(workload: str) -> dict[str, float]:
+    """Return the survey's shares of a workload: 'sampling', 'outside/gemm', 'within/gemm' (of sampling), as fractions."""
+    head = f"survey/share/{workload}"
+    return {row.id.removeprefix(f"{head}/"): float(row.published) for row in cd.validate(["survey"]).of(head)}
 
 
 def compare(workload: str, shares: Shares) -> list[Comparison]:
     """Return the survey's shares of a workload beside ours: the sampling phase, and each family outside (and within) it."""
-    survey = published()["shares"][workload]
+    said = published(workload)
     sampling = sum(value for (phase, _), value in shares.items() if phase == SAMPLING)
-    found = [Comparison("sampling", survey["sampling"], sampling)]
-    for family, value in survey["outside"].items():
+    found = [Comparison("sampling", said["sampling"], sampling)]
+    for family, value in _of_place(said, "outside").items():
         found.append(Comparison(f"{_band_name(family)} outside sampling", value, _share(shares, family, sampling=False)))
-    for family, value in survey.get("within", {}).items():
-        found.append(Comparison(f"{_band_name(family)} in sampling", value * survey["sampling"], _share(shares, family, sampling=True)))
+    for family, value in _of_place(said, "within").items():
+        found.append(Comparison(f"{_band_name(family)} in sampling", value * said["sampling"], _share(shares, family, sampling=True)))
     return found
+
+
+def _of_place(said: Mapping[str, float], place: str) -> dict[str, float]:
+    return {what.removeprefix(f"{place}/"): value for what, value in said.items() if what.startswith(f"{place}/")}
 
 
 def shares(timeline: cd.Timeline) -> dict[tuple[str, str], float]:
@@ -85,20 +91,19 @@ def rows(workload: str, timeline: cd.Timeline) -> list[tuple[str, ...]]:
 
 
 def _share(shares: Shares, family: str, *, sampling: bool) -> float:
-    families = BAND if family == BAND[0] else (family,)
+    families = BAND if family == BAND[0] else tuple(family.split("+"))
     return sum(value for (phase, f), value in shares.items() if f in families and (phase == SAMPLING) == sampling)
 
 
 def _band_name(family: str) -> str:
-    return "elementwise + slice/concat" if family == BAND[0] else family.replace("_", " ")
+    return "elementwise + slice/concat" if family == BAND[0] else family.replace("_", " ").replace("+", " and ")
 
 
 def published_shares(workload: str) -> dict[tuple[str, str], float]:
     """Return the survey's fractions of the kernel time by (phase, family): the band joined by '+', the rest under ''."""
-    survey = published()["shares"][workload]
-    sampling = survey["sampling"]
-    within = {family: value * sampling for family, value in survey.get("within", {}).items()}
-    return _filled(SAMPLING, within, sampling) | _filled(REST, survey["outside"], 1.0 - sampling)
+    said = published(workload)
+    within = {family: value * said["sampling"] for family, value in _of_place(said, "within").items()}
+    return _filled(SAMPLING, within, said["sampling"]) | _filled(REST, _of_place(said, "outside"), 1.0 - said["sampling"])
 
 
 def _filled(phase: str, families: Mapping[str, float], total: float) -> dict[tuple[str, str], float]:
@@ -106,22 +111,21 @@ def _filled(phase: str, families: Mapping[str, float], total: float) -> dict[tup
     return known | {(phase, ""): max(total - sum(families.values()), 0.0)}
 
 
-def kernel_time_band(molecule: str) -> tuple[float, float]:
-    """Return the published kernel time of a step on A5000 in seconds, as (low, high): the survey says only 'hundreds of ms'."""
-    band = published()["kernel_time"][molecule]
-    return band["low"], band["high"]
+def kernel_time(workload: str, molecule: str) -> tuple[str, str]:
+    """Return the published kernel time of a step on A5000, a range in seconds as text, and where the survey says so."""
+    (row,) = cd.validate(["survey"]).of(f"survey/kernel-time/{workload}/{molecule}")
+    return f"{row.published} s", row.source
 
 
 def recorded(workload: str) -> cd.Timeline:
     """Return the replay of a recorded workload on the survey's molecule and GPU."""
-    setup = published()["setup"]
-    name = f"{workload}-{setup['molecule'].lower()}-{setup['gpu']}.trace"
-    return cd.replay(cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / name), cd.machine(setup["gpu"]))
+    name = f"{workload}-{MOLECULE.lower()}-{GPU}.trace"
+    return cd.replay(cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / name), cd.machine(GPU))
 
 
 def figure(timelines: Mapping[str, cd.Timeline]) -> "Figure":
     """Return the bars of the workloads (by name), each above the survey's."""
-    labelled = {published()["shares"][name]["label"]: timeline for name, timeline in timelines.items()}
+    labelled = {LABELS[name]: timeline for name, timeline in timelines.items()}
     bars = [("survey", published_shares(name)) for name in timelines]
     title = "CH4 on an RTX A5000, 1,024 walkers: modelled, above the survey's measurement"
     return cd.plot(labelled, "breakdown", published=bars, title=title)

@@ -34,12 +34,6 @@ def test_no_share_goes_further_away_from_the_survey(workload: str, timelines: di
     assert {name: value for name, value in found.items() if abs(value) > abs(KNOWN[workload][name]) + SLACK} == {}
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
-def test_the_kernel_time_lies_in_the_published_band(workload: str, timelines: dict[str, cd.Timeline]) -> None:
-    low, high = survey.kernel_time_band("CH4")
-    assert low <= timelines[workload].kernel_time_s <= high
-
-
 def test_shares_are_compared_by_hand() -> None:
     shares = {("sampling", "gemm"): 0.2, ("laplacian", "gemm"): 0.4, ("laplacian", "elementwise"): 0.1, ("laplacian", "slice_concat"): 0.3}
     rows = {row.quantity: (row.published, row.ours) for row in survey.compare("ferminet", shares)}
@@ -52,7 +46,6 @@ def test_shares_are_compared_by_hand() -> None:
 def test_a_published_bar_adds_up_to_one(workload: str) -> None:
     assert sum(survey.published_shares(workload).values()) == pytest.approx(1.0)
     assert all(share >= 0 for share in survey.published_shares(workload).values())
-    assert survey.published()["shares"][workload]["where"]
 
 
 def test_the_readme_states_what_the_model_gives(timelines: dict[str, cd.Timeline]) -> None:
