@@ -53,7 +53,7 @@ LABELS = {"default": "PauliNet", "ferminet": "FermiNet", "psiformer": "Psiformer
 def published(workload: str) -> dict[str, float]:
     """Return the survey's shares of a workload: 'sampling', 'outside/gemm', 'within/gemm' (of sampling), as fractions."""
     head = f"survey/share/{workload}"
-    return {row.id.removeprefix(f"{head}/"): float(row.published) for row in cd.validate(["survey"]).of(head)}
+    return {row.id.removeprefix(f"{head}/"): row.published for row in cd.validate(["survey"]).of(head) if isinstance(row.published, float)}
 
 
 def compare(workload: str, shares: Shares) -> list[Comparison]:

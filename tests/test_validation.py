@@ -85,7 +85,7 @@ def test_shares_within_sampling_are_fractions_of_sampling() -> None:
 
 
 def test_an_unknown_part_is_refused_with_the_nearest() -> None:
-    with pytest.raises(CodesignError, match="no part 'surveys'.*'survey'"):
+    with pytest.raises(CodesignError, match=r"no part 'surveys'.*'survey'"):
         cd.validate(["surveys"])
 
 
