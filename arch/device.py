@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from traces.table import Table
 
 if TYPE_CHECKING:
+    from arch.uncertainty import Trust
     from traces.trace import Trace
 
 Float = NDArray[np.float64]
@@ -125,3 +126,9 @@ class Device(ABC):
     def refuse(self, work: Work) -> Refusals:
         """Return which kernels the device cannot run, and why; by default it runs all."""
         return Refusals(np.zeros(len(work), dtype=np.int8))
+
+    def trust(self, work: Work) -> "Trust":
+        """Return how far each price can be off; by default nothing was measured, and the stated prior of such devices holds."""
+        from arch.uncertainty import unvalidated
+
+        return unvalidated(len(work))

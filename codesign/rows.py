@@ -42,11 +42,22 @@ def _totals(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
         ("time", show(timeline["time_s"], "s")),
         ("kernel time", show(timeline["kernel_time_s"], "s")),
+        *_doubt(timeline["uncertainty"]),
         ("waiting for the host", show(timeline["host_bound_s"], "s")),
         ("energy", show(timeline["energy_j"], "J")),
         ("launches", f"{timeline['launches']:,}"),
         *peaks,
         ("captured for", timeline["captured_for"] or "unknown"),
+    ]
+
+
+def _doubt(uncertainty: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Say how far the kernel time can be off, and how much of it no measurement stands behind."""
+    if not uncertainty:
+        return []
+    return [
+        ("standard deviation of it, %", percent(uncertainty["relative"])),
+        ("unvalidated share of it, %", percent(uncertainty["unvalidated_share"])),
     ]
 
 
@@ -76,11 +87,18 @@ def _found(result: dict[str, Any]) -> list[tuple[str, ...]]:
         ("best time", show(best["time_s"], "s"), _how(best)),
         ("best on a single device", show(result["best_single_device_s"], "s"), result["best_single_device"]),
         ("lower bound", show(result["lower_bound_s"], "s"), result["lower_bound_method"]),
+        ("closer to the best than can be told", _untold(result["told_apart"]), ""),
         ("best above the bound, %", percent(result["bound_gap"]), ""),
         ("exact partition", show(result["exact_partition_s"], "s"), result["semantics"]),
         ("best mapping above it, %", percent(result["partition_gap"]), "both under that model"),
         ("on a border of the space", borders or "none", ""),
     ]
+
+
+def _untold(comparisons: list[dict[str, Any]]) -> str:
+    """Name the designs whose difference to the best is less than its standard deviation."""
+    close = [c["design"] for c in comparisons if not c["told"]]
+    return ", ".join(close) if close else "none"
 
 
 def _front(result: dict[str, Any]) -> Rows:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arch.uncertainty import by_group, total
 from codesign.engine.entries import Entries, Spans, entries_of
 from codesign.engine.program import HAND_OVER, KERNEL, PS, TRANSFER, Floats, Program, Run
 from codesign.engine.usage import Usage
@@ -48,6 +49,9 @@ class Timeline:
         Of each device busy_s, hand_over_s, idle_s; of each direction of a link busy_s, idle_s.
     captured_for
         The device that the trace was captured for, whatever the machine is.
+    uncertainty
+        'relative': standard deviation of ``kernel_time_s`` over it; 'unvalidated_share': of the kernel time, behind which no
+        measurement stands; 'by_group': seconds of standard deviation by 'device/family'.
     ineligible
         Of each device but the first, the share of kernel time on the first device that it refuses, by reason.
     entries
@@ -76,6 +80,7 @@ class Timeline:
     links: dict[str, dict[str, float]]
     captured_for: str
     ineligible: dict[str, dict[str, float]]
+    uncertainty: dict[str, Any] = field(default_factory=dict)
     entries: Entries | None = None
     memory: dict[str, Usage] = field(default_factory=dict)
     """Each memory over time, where the replay recorded; not saved."""
@@ -102,12 +107,15 @@ class Timeline:
     def from_dict(cls, data: Dictionary[str, Any]) -> "Timeline":
         """Return the timeline that ``to_dict`` wrote; other keys are ignored. Raises TraceError if it is none."""
         names = [f.name for f in fields(cls) if f.name not in ("by_group", "entries", "memory")]
-        missing = [name for name in [*names, "shares"] if name not in data]
+        later = {"uncertainty"}  # timelines of version 0.1 have none
+        missing = [name for name in [*names, "shares"] if name not in {*data, *later}]
         if missing:
             raise TraceError(f"a timeline must have the keys that `Timeline.to_dict` writes, but {', '.join(missing)} are missing")
         entries = data.get("entries")
         return cls(
-            **{name: data[name] for name in names}, by_group=data["shares"], entries=None if entries is None else Entries.from_dict(entries)
+            **{name: data[name] for name in names if name in data},
+            by_group=data["shares"],
+            entries=None if entries is None else Entries.from_dict(entries),
         )
 
     def save(self, path: "str | os.PathLike[str]") -> None:
@@ -186,6 +194,7 @@ def timeline_of(
         links=_links(machine, program, elapsed, time),
         captured_for=trace.target,
         ineligible=ineligible(trace, machine, costs),
+        uncertainty=uncertainty(trace, machine, program, elapsed),
         entries=None if run.records is None else entries_of(program, run.records, trace),
         memory=memory,
     )
@@ -197,6 +206,17 @@ def energy(program: Program, machine: "Machine", time_s: float) -> float | None:
         return None
     dynamic = float((program.executions * program["energy"]).sum())
     return None if np.isnan(dynamic) else dynamic + machine.static_watts * time_s
+
+
+def uncertainty(trace: "Trace", machine: "Machine", program: Program, elapsed: Floats) -> dict[str, Any]:
+    """Return how far the kernel time can be off; see `Timeline`."""
+    mine = program["kind"] == KERNEL
+    kernel, rows = program["kernel"][mine], len(trace.kernels)
+    seconds = np.bincount(kernel, elapsed[mine], minlength=rows).astype(np.float64)
+    device = np.zeros(rows, np.intp)
+    device[kernel] = program["queue"][mine]
+    groups, share = by_group(trace, machine, device, seconds)
+    return {"relative": total(groups) / (float(seconds.sum()) or 1.0), "unvalidated_share": share, "by_group": groups}
 
 
 def ineligible(trace: "Trace", machine: "Machine", costs: "CostTable") -> dict[str, dict[str, float]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from arch.uncertainty import Groups, by_group, of_difference
 from codesign.search.bounds import Bound, lower_bound
 from codesign.search.designs import CANNOT_RUN, MACHINE, Design, Designer
 from schedulers.serial_model import SEMANTICS
@@ -55,6 +56,20 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """The best design against another: can the model tell them apart?
+
+    ``difference_s`` is the other's kernel time minus the best's, ``sigma_s`` the standard deviation of that difference; ``told`` says
+    that the difference is larger.
+    """
+
+    design: str
+    difference_s: float
+    sigma_s: float
+    told: bool
+
+
+@dataclass(frozen=True)
 class Result:
     """The outcome of ``explore``. Times are seconds of a full replay, except ``exact_partition_s``.
 
@@ -73,6 +88,8 @@ class Result:
         under the model that ``semantics`` names, not under replay.
     on_border
         Parameters of the best design that lie on a border of the space.
+    told_apart
+        The best design against the others of the front and the best single device: which differences are more than the model's error.
     tried, cannot_run
         Every trial, and why some could not run: message to number of trials.
     """
@@ -101,10 +118,11 @@ class Result:
     on_border: tuple[Border, ...]
     cannot_run: dict[str, int]
     space: dict[str, Any]
+    told_apart: tuple[Comparison, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result for JSON."""
-        lists = {name: [dataclasses.asdict(x) for x in getattr(self, name)] for name in ("tried", "on_border")}
+        lists = {name: [dataclasses.asdict(x) for x in getattr(self, name)] for name in ("tried", "on_border", "told_apart")}
         designs = {"best": self.best.to_dict(), "pareto": [design.to_dict() for design in self.pareto]}
         return {"kind": KIND, **self.__dict__, "objectives": list(self.objectives), **lists, **designs}
 
@@ -112,11 +130,12 @@ class Result:
     def from_dict(cls, data: Dictionary[str, Any]) -> Result:
         """Return the result that ``to_dict`` wrote; other keys are ignored. Raises SearchError if it is none."""
         try:
-            given = {field.name: data[field.name] for field in dataclasses.fields(cls)}
+            given = {field.name: data[field.name] for field in dataclasses.fields(cls) if field.name != "told_apart"}
             given["objectives"] = tuple(data["objectives"])
             given["best"] = Design.from_dict(data["best"])
             given["pareto"] = tuple(Design.from_dict(d) for d in data["pareto"])
             given["tried"] = tuple(Tried(**t) for t in data["tried"])
+            given["told_apart"] = tuple(Comparison(**c) for c in data.get("told_apart", ()))  # results of version 0.1 have none
             given["on_border"] = tuple(Border(**b) for b in data["on_border"])
         except (KeyError, TypeError, ValueError) as error:
             raise SearchError(f"a result must have the keys that `Result.to_dict` writes, but {error} is missing or wrong") from error
@@ -192,7 +211,8 @@ def summarize(study: optuna.Study, designer: Designer, *, measures: list[str], b
     kept = {trial.number for trial in feasible}
     trace, machine = designer.trace, designer.machine
     bound = _sound(lower_bound(trace, machine, designer.space), min(t.user_attrs["time_s"] for t in feasible))
-    single, device = _best_single(designer, best)
+    single_design, device = _best_single(designer, best)
+    single = None if single_design is None else single_design.time_s
     exact, gap = _partition(designer, best)
     return Result(
         program=trace.program,
@@ -219,6 +239,7 @@ def summarize(study: optuna.Study, designer: Designer, *, measures: list[str], b
         cannot_run=dict(Counter(t.user_attrs["error"] for t in done if "error" in t.user_attrs)),
         on_border=_borders(designer, best, measures),
         space=designer.space.to_dict(),
+        told_apart=_told_apart(designer, best, pareto, single_design),
     )
 
 
@@ -269,18 +290,39 @@ def _sound(bound: Bound, best_s: float) -> Bound:
     return bound
 
 
-def _best_single(designer: Designer, best: Design) -> tuple[float | None, str]:
-    """Return the least time with everything on one device, on the machine given or the best design's, and the device."""
+def _best_single(designer: Designer, best: Design) -> tuple[Design | None, str]:
+    """Return the fastest design with everything on one device, on the machine given or the best design's, and the device."""
     given = {name: limits.clip(designer.machine.parameters[name].value) for name, limits in designer.space.ranges.items()}
-    found: list[tuple[float, str]] = []
+    found: list[tuple[Design, str]] = []
     for overrides in (given, best.machine):
         for device in designer.whole_devices:
             point = {MACHINE + name: value for name, value in overrides.items()} | {"policy": "single-device", "device": device}
             try:
-                found.append((designer.design(point, best.trial).time_s, device))
+                found.append((designer.design(point, best.trial), device))
             except CANNOT_RUN:
                 continue
-    return min(found, default=(None, ""))
+    return min(found, key=lambda one: (one[0].time_s, one[1]), default=(None, ""))
+
+
+def _told_apart(designer: Designer, best: Design, pareto: tuple[Design, ...], single: Design | None) -> tuple[Comparison, ...]:
+    """Compare the best design with the rest of the front and with the best single device."""
+    others = [(f"trial {design.trial}", design) for design in pareto if design is not best]
+    others += [] if single is None else [("single device", single)]
+    own_s, own = _errors(designer, best)
+    found = []
+    for name, design in others:
+        seconds, groups = _errors(designer, design)
+        sigma = of_difference(groups, own)
+        found.append(Comparison(name, seconds - own_s, sigma, abs(seconds - own_s) > sigma))
+    return tuple(found)
+
+
+def _errors(designer: Designer, design: Design) -> tuple[float, Groups]:
+    """Return the kernel time of a design and its standard deviations by device and family."""
+    machine, costs = designer.priced(design.machine)
+    device = np.asarray(design.mapping.device, dtype=np.intp)
+    seconds = costs.duration_s[device, np.arange(len(device))] * designer.trace.executions
+    return float(seconds.sum()), by_group(designer.trace, machine, device, seconds)[0]
 
 
 def _partition(designer: Designer, best: Design) -> tuple[float, float]:
