@@ -95,8 +95,9 @@ def _make(work: Work) -> Facts:
     tensor = accesses["tensor"]
     dtype = Text.of(tensors, "dtype").at(tensor)
     fields = {name: kernels[name] for name in ("flops_matrix", "flops_vector", "flops_transcendental", "instructions", "bytes_unique")}
-    has = np.bincount(owner, minlength=len(kernels)) > 0
-    bad = np.bincount(owner, weights=np.isnan(unique), minlength=len(kernels)) > 0
+    # an imported kernel's accesses may only tell the order of launches: if none has known bytes, the kernel's own count holds
+    has = np.bincount(owner, weights=~np.isnan(unique), minlength=len(kernels)) > 0
+    bad = has & (np.bincount(owner, weights=np.isnan(unique), minlength=len(kernels)) > 0)
     unknown = _unknown(family, fields, count, bad | (~has & np.isnan(fields["bytes_unique"]))) | _opaque(kind, family, fields)
     fields["instructions"] = np.where(family.is_("slice_concat"), 0.0, fields["instructions"])
     unique, requested = np.nan_to_num(unique), np.nan_to_num(requested)

@@ -19,13 +19,14 @@ def import_profile(
     format: str | None = None,
     copies: bool = False,
     device: int | None = None,
+    member: str | None = None,
 ) -> "Trace":
     """Read a profile of a real run and return it as a trace: its kernels, in order of their start, with what was measured.
 
     Parameters
     ----------
     path
-        The file: Kineto JSON, Nsight Systems SQLite or CSV, Nsight Compute CSV, Chakra, xplane; gzip too.
+        The file: Kineto JSON, Nsight Systems SQLite or CSV, Nsight Compute CSV, Chakra, xplane; gzip, or in an archive, too.
     target
         Id of the catalogue's device that it was measured on; None: the one that the profile's device name and facts fit, else an
         id made from that name.
@@ -36,6 +37,8 @@ def import_profile(
         device's work.
     device
         Number of the device whose launches are wanted; None: all.
+    member
+        Of an archive of several profiles (ranks, say) the one that is meant, by its name or how that ends; None: the first.
 
     Raises
     ------
@@ -54,7 +57,7 @@ def import_profile(
     from traces.formats.reading import import_profile as read
 
     chosen = None if target is None else find(target).id
-    trace = read(path, target=chosen or "", format=format, copies=copies, device=device)
+    trace = read(path, target=chosen or "", format=format, copies=copies, device=device, member=member)
     if chosen is None:
         captured = trace.manifest["captured"]
         trace.manifest["target"] = device_id(captured["device"], captured["facts"])

@@ -29,6 +29,9 @@ def import_(
     format: Annotated[str | None, typer.Option("--format", metavar="NAME", help="Its format, where the content leaves doubt.")] = None,
     copies: Annotated[bool, typer.Option("--copies", help="Keep copies and memory sets as rows, too.")] = False,
     device: Annotated[int | None, typer.Option("--device", min=0, metavar="N", help="Only the launches of one device.")] = None,
+    member: Annotated[
+        str | None, typer.Option("--member", metavar="NAME", help="Of an archive of several profiles, the one that is meant.")
+    ] = None,
     join: Annotated[
         Path | None, typer.Option("--join", metavar="TRACE", help="Add its measured times to this captured trace, by kernel name.")
     ] = None,
@@ -40,7 +43,11 @@ def import_(
     files.check_readable(profile)
     files.check_writable(output, profile)
     with quiet_output(), _warnings_noted() as noted:
-        made, payload = _joined(profile, join, format) if join else _imported(profile, target, format, copies, device)
+        made, payload = (
+            _joined(profile, join, format, member)
+            if join
+            else _imported(profile, target=target, format=format, copies=copies, device=device, member=member)
+        )
         made.manifest["captured"] |= {"command": " ".join(ctx.meta["codesign.command"])}
         save(made, output)
     payload = {"file": str(output), **payload, "warnings": noted}
@@ -48,19 +55,19 @@ def import_(
     deliver(ctx, "import", payload, lambda: _show(profile, payload), as_json=as_json)
 
 
-def _imported(profile: Path, target: str | None, format: str | None, copies: bool, device: int | None) -> "tuple[Trace, dict[str, Any]]":
+def _imported(profile: Path, **options: Any) -> "tuple[Trace, dict[str, Any]]":
     from codesign.importing import import_profile, report
 
-    trace = import_profile(profile, target=target, format=format, copies=copies, device=device)
+    trace = import_profile(profile, **options)
     return trace, report(trace)
 
 
-def _joined(profile: Path, join: Path, format: str | None) -> "tuple[Trace, dict[str, Any]]":
+def _joined(profile: Path, join: Path, format: str | None, member: str | None) -> "tuple[Trace, dict[str, Any]]":
     from traces.formats.joining import add_measured
     from traces.formats.reading import read_profile
 
     captured = load_trace(join)
-    joined = add_measured(captured, read_profile(profile, format))
+    joined = add_measured(captured, read_profile(profile, format, member))
     return joined.trace, {
         "kernels": len(captured.kernels),
         "measured": joined.kernels,

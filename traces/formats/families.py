@@ -35,6 +35,25 @@ def family_of(name: str) -> str:
     return "other"
 
 
+_TF32 = re.compile(r"tf32|s1688|s16816", re.IGNORECASE)
+_TYPES = {
+    "f16": re.compile(r"\b(c10::|__)?half\b|_f16_|hgemm|h(884|1688|16816)gemm", re.IGNORECASE),
+    "bf16": re.compile(r"bfloat16|_bf16", re.IGNORECASE),
+    "f64": re.compile(r"\bdouble\b|dgemm"),
+    "f32": re.compile(r"\bfloat\b|sgemm"),
+}
+
+
+def rounds_to_tf32(name: str) -> bool:
+    """Say whether the name of a product's kernel tells that it rounds FP32 to TF32 (cuBLAS and CUTLASS write the instruction)."""
+    return _TF32.search(name) is not None
+
+
+def dtype_of(name: str) -> str:
+    """Return the element type that a kernel's name tells, XLA's name; '' if it tells none."""
+    return next((dtype for dtype, pattern in _TYPES.items() if pattern.search(name)), "")
+
+
 def of_launches(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
     """Return the family of each launch; copies and memory sets are known by their kind."""
     return ["copy" if kind in ("copy", "memset") else family_of(name) for name, kind in zip(names, kinds, strict=True)]

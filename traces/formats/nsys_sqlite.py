@@ -44,13 +44,22 @@ class NsysSqlite(Importer):
     def read(self, source: Source) -> Profile:
         """Return the profile. Raises TraceError for a damaged file, and for one without a table of CUDA kernels."""
         try:
-            with closing(sqlite3.connect(f"file:{quote(str(source.path))}?mode=ro", uri=True)) as database:
+            with closing(_opened(source)) as database:
                 database.row_factory = sqlite3.Row
                 return _profile(source, database)
         except sqlite3.DatabaseError as error:
             raise TraceError(f"{source} must be a whole SQLite file of nsys export, but is damaged or foreign: {error}") from error
         except (TypeError, ValueError, OverflowError) as error:
             raise TraceError(f"{source}: the tables must hold numbers as NVIDIA's schema says, but one does not: {error}") from error
+
+
+def _opened(source: Source) -> sqlite3.Connection:
+    """Open the file where it lies, or from memory if it is packed."""
+    if not source.packed:
+        return sqlite3.connect(f"file:{quote(str(source.path))}?mode=ro", uri=True)
+    database = sqlite3.connect(":memory:")
+    database.deserialize(source.data)
+    return database
 
 
 def _profile(source: Source, database: sqlite3.Connection) -> Profile:

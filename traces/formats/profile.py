@@ -89,6 +89,8 @@ class Profile:
     remarks: tuple[str, ...] = ()
     copies_are_kernels: bool = False
     """Whether copies and memory sets belong to the program, as in a trace that we wrote."""
+    instead: str = ""
+    """Of a file without launches, what it holds."""
 
 
 def select(profile: Profile, *, copies: bool, device: int | None) -> tuple[Profile, dict[str, Any]]:
@@ -104,14 +106,20 @@ def select(profile: Profile, *, copies: bool, device: int | None) -> tuple[Profi
     keep = here if copies else here & is_kernel
     if not (here & is_kernel).any():
         raise TraceError(
-            f"{profile.path} must hold GPU kernels, but this {profile.format} file has none: was the GPU's activity recorded "
-            "(ProfilerActivity.CUDA, nsys --trace=cuda)?"
+            f"{profile.path} must hold GPU kernels, but this {profile.format} file has none{_instead(profile)}: was the GPU's "
+            "activity recorded (ProfilerActivity.CUDA, nsys --trace=cuda)?"
         )
     order = np.flatnonzero(keep)
     order = order[np.lexsort((order, launches.start_ns[order]))]
     dropped = here & ~keep
     left_out = {"copies": int(dropped.sum()), "copies_us": _us(launches.duration_ps[dropped])}
     return _reordered(profile, order), left_out
+
+
+def _instead(profile: Profile) -> str:
+    if profile.instead:
+        return f" ({profile.instead})"
+    return f" ({len(profile.launches):,} copies and memory sets)" if len(profile.launches) else ""
 
 
 def _reordered(profile: Profile, order: Ints) -> Profile:

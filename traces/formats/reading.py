@@ -1,6 +1,7 @@
 """Reads a profile of any registered format."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from traces.formats.source import Source
 
 if TYPE_CHECKING:
     from traces.trace import Trace
+
+_SHOWN = 8
+"""Files of an archive that a message names."""
 
 
 def importers() -> dict[str, Importer]:
@@ -36,7 +40,7 @@ def _formats() -> dict[str, Any]:
     return {name: made() if isinstance(made, type) else made for name, made in registry.load("formats").items()}
 
 
-def read_profile(path: "str | os.PathLike[str]", format: str | None = None) -> Profile:
+def read_profile(path: "str | os.PathLike[str]", format: str | None = None, member: str | None = None) -> Profile:
     """Return what a profile's file holds.
 
     Parameters
@@ -45,30 +49,66 @@ def read_profile(path: "str | os.PathLike[str]", format: str | None = None) -> P
         The file.
     format
         A registered format's name; None: the one that recognises the content.
+    member
+        Of an archive with several profiles the one that is meant; None: the first (of several ranks the lowest), and a remark of the
+        profile says which it is and names the others.
 
     Raises
     ------
     TraceError
         If the file cannot be read, no format recognises it, or it is not what the format says.
     """
-    source = Source(path)
+    source = Source(path, member)
     known = importers()
+    if format is not None and format not in known:
+        raise TraceError(f"a format to read must be registered, but got {format!r}; {nearest(format, known)}")
+    if member is None and len(source.members) > 1:
+        return _of_archive(source, known, format)
+    return _reader(source, known, format).read(source)
+
+
+def _reader(source: Source, known: dict[str, Importer], format: str | None) -> Importer:
+    """Return the format of a name, else the one that recognises the content. Raises TraceError if none does."""
     if format is not None:
-        if format not in known:
-            raise TraceError(f"a format to read must be registered, but got {format!r}; {nearest(format, known)}")
-        return known[format].read(source)
+        return known[format]
     for importer in known.values():
         if importer.recognises(source):
-            return importer.read(source)
+            return importer
     raise TraceError(
-        f"{path} must be a profile of one of these formats, but its content is of none: "
+        f"{source} must be a profile of one of these formats, but its content is of none: "
         + "; ".join(f"{name} ({importer.description})" for name, importer in known.items())
     )
 
 
+def _of_archive(source: Source, known: dict[str, Importer], format: str | None) -> Profile:
+    """Return the first profile of several, with a remark that says so."""
+    found = [source.of(name) for name in source.members]
+    readers = [importer for importer in known.values() if format in (None, importer.name)]
+    profiles = [(one, reader) for one in found if (reader := next((r for r in readers if r.recognises(one)), None))]
+    if not profiles:
+        raise TraceError(
+            f"{source} must hold a profile of one of the formats {', '.join(known)}, but none of its {len(found)} files is one: "
+            + ", ".join(list(source.members)[:_SHOWN])
+        )
+    first, reader = profiles[0]
+    others = [str(one.member) for one, _ in profiles[1:]]
+    remark = f"of the archive's {len(found)} files this is {first.member}, the first profile"
+    if others:
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        remark += f"; others, to be named by the option member: {', '.join(others[:_SHOWN])}{more}"
+    made = reader.read(first)
+    return replace(made, remarks=(remark, *made.remarks))
+
+
 def import_profile(
-    path: "str | os.PathLike[str]", *, target: str = "", format: str | None = None, copies: bool = False, device: int | None = None
+    path: "str | os.PathLike[str]",
+    *,
+    target: str = "",
+    format: str | None = None,
+    copies: bool = False,
+    device: int | None = None,
+    member: str | None = None,
 ) -> "Trace":
     """Return the trace of a profile; see ``traces.formats.profile.to_trace``."""
     stem = Path(path).name.split(".")[0]
-    return to_trace(read_profile(path, format), target=target, program=stem or "profile", copies=copies, device=device)
+    return to_trace(read_profile(path, format, member), target=target, program=stem or "profile", copies=copies, device=device)

@@ -1,33 +1,40 @@
 """A profile's file: opened once, unpacked if it is compressed, told apart by its bytes and never by its name."""
 
 import gzip
-import io
 import os
 import re
-import tarfile
 import zlib
 from functools import cached_property
 from pathlib import Path
 
 from traces.errors import TraceError
+from traces.formats import archive
 
 START = 65536
 """Bytes that formats look at to tell whether a file is theirs."""
 
-_GZIP, _TAR, _TAR_AT = b"\x1f\x8b", b"ustar", 257
+_GZIP = b"\x1f\x8b"
 
 
 class Source:
-    """The content of one file: plain, gzip, or a tar archive with one file in it.
+    """The content of one file: plain, gzip, or one file of a tar or zip archive.
+
+    Parameters
+    ----------
+    path
+        The file.
+    member
+        Of an archive of several files, the one that is meant (its name, or how it ends); None: the first.
 
     Raises
     ------
     TraceError
-        If the file does not exist, cannot be read, is empty, is truncated, or an archive of several files.
+        If the file does not exist, cannot be read, is empty or truncated, or has no such member.
     """
 
-    def __init__(self, path: "str | os.PathLike[str]") -> None:
+    def __init__(self, path: "str | os.PathLike[str]", member: str | None = None) -> None:
         self.path = Path(path)
+        self.member = member
         try:
             with self.path.open("rb") as stream:
                 self._raw_start = stream.read(START)
@@ -35,40 +42,50 @@ class Source:
             raise TraceError(f"a profile must be a file that can be read, but {path}: {error.strerror or error}") from error
         if not self._raw_start:
             raise TraceError(f"{path} must hold a profile, but is empty: was the profiler stopped before it wrote?")
+        if member is not None and not self.members:
+            raise TraceError(f"{path} must be an archive to have the member {member!r}, but is one file: leave the member out")
 
     @cached_property
     def start(self) -> bytes:
         """The first bytes of the content."""
-        return self.data[:START] if self._packed else self._raw_start
+        return self.data[:START] if self.packed else self._raw_start
+
+    @cached_property
+    def _unzipped(self) -> bytes:
+        """The file without its own compression: the content, or an archive."""
+        try:
+            return _gunzip(self.path.read_bytes(), str(self.path))
+        except OSError as error:
+            raise TraceError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+    @cached_property
+    def members(self) -> dict[str, bytes]:
+        """The files of an archive by name, in order; none if the file is no archive."""
+        if not self.packed or not archive.is_archive(self._unzipped):
+            return {}
+        return archive.members(self.path, self._unzipped)
 
     @cached_property
     def data(self) -> bytes:
         """The whole content, unpacked."""
-        try:
-            raw = self.path.read_bytes()
-            if raw.startswith(_GZIP):
-                raw = gzip.decompress(raw)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise TraceError(f"{self.path} must be a whole gzip file, but is truncated or damaged: {error}") from error
-        except OSError as error:
-            raise TraceError(f"{self.path} cannot be read: {error.strerror or error}") from error
-        return self._only_member(raw) if _is_tar(raw) else raw
+        if not self.packed:
+            return self._unzipped
+        if not self.members:
+            return self._unzipped
+        name = self.member or next(iter(self.members))
+        return _gunzip(archive.chosen(self.path, self.members, name), f"{name} in {self.path}")
 
-    def _only_member(self, raw: bytes) -> bytes:
-        try:
-            with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
-                # '._name' is how macOS packs a file's attributes beside it
-                files = [m for m in archive.getmembers() if m.isfile() and not Path(m.name).name.startswith(".")]
-                if len(files) != 1:
-                    raise TraceError(f"{self.path} must be an archive of one profile, but holds {len(files)}: unpack it and name one")
-                member = archive.extractfile(files[0])
-                return member.read() if member else b""
-        except tarfile.TarError as error:
-            raise TraceError(f"{self.path} must be a whole tar archive, but is truncated or damaged: {error}") from error
+    def of(self, member: str) -> "Source":
+        """Return another member of the same archive, without unpacking it again."""
+        other = Source(self.path)
+        other.members = self.members
+        other.member = member
+        return other
 
     @property
-    def _packed(self) -> bool:
-        return self._raw_start.startswith(_GZIP) or _is_tar(self._raw_start)
+    def packed(self) -> bool:
+        """Whether the file is compressed or an archive."""
+        return self._raw_start.startswith(_GZIP) or archive.is_archive(self._raw_start)
 
     @property
     def is_json(self) -> bool:
@@ -89,11 +106,17 @@ class Source:
         try:
             return self.data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise TraceError(f"{self.path} must be UTF-8 text, but byte {error.start} is not: {error.reason}") from error
+            raise TraceError(f"{self} must be UTF-8 text, but byte {error.start} is not: {error.reason}") from error
 
     def __str__(self) -> str:
-        return str(self.path)
+        return str(self.path) if self.member is None else f"{self.path} ({self.member})"
 
 
-def _is_tar(raw: bytes) -> bool:
-    return raw[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR
+def _gunzip(raw: bytes, what: str) -> bytes:
+    """Return the bytes without gzip's wrapping, however often. Raises TraceError if it is damaged."""
+    try:
+        while raw.startswith(_GZIP):
+            raw = gzip.decompress(raw)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise TraceError(f"{what} must be a whole gzip file, but is truncated or damaged: {error}") from error
+    return raw

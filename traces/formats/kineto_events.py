@@ -1,0 +1,208 @@
+"""The events of a Kineto file: Chrome trace JSON, decoded as far as a trace needs, with what its writers get wrong mended.
+
+Of each event only some fields are decoded, numbers from their text: a time of today in microseconds has more digits than a double,
+so nanoseconds would be lost.
+"""
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from traces.errors import TraceError
+from traces.formats.profile import COPY, KERNEL, MEMSET
+from traces.formats.source import Source
+
+KINDS = {
+    "kernel": KERNEL,
+    "concurrent_kernel": KERNEL,
+    "gpu_memcpy": COPY,
+    "gpu_memset": MEMSET,
+    "memcpy": COPY,
+    "memset": MEMSET,
+}
+"""Category of an event (older versions capitalise it) to the kind of launch."""
+
+OLD_KERNELS = b'"CUDA functions"'
+"""The process that PyTorch's profiler before Kineto put kernels in, without a category."""
+
+_NO_NUMBER = re.compile(rb"(?<=[:\[,\s])[-+]?(?:inf|nan|Infinity|NaN)(?=[\s,\]}])")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_LONE_BACKSLASH = re.compile(rb'\\(?:(["\\/bfnrt]|u[0-9a-fA-F]{4})|)')
+_LAST_COMMA = re.compile(rb",(?=\s*[\]}])")
+"""What some versions and scripts write and JSON does not allow: bare 'inf', control characters, backslashes of paths, a comma
+behind the last element."""
+_RAW = msgspec.Raw()
+
+
+class Event(msgspec.Struct, gc=False):
+    """One event; what is not there is empty."""
+
+    ph: str | None = ""
+    cat: str | None = ""
+    name: msgspec.Raw = _RAW
+    ts: msgspec.Raw = _RAW
+    dur: msgspec.Raw = _RAW
+    args: msgspec.Raw = _RAW
+    pid: msgspec.Raw = _RAW
+    tid: msgspec.Raw = _RAW
+
+
+class DeviceProperties(msgspec.Struct, gc=False):
+    """What the profiler says about one device."""
+
+    id: Any = None
+    name: Any = None
+    totalGlobalMem: Any = None
+    computeMajor: Any = None
+    computeMinor: Any = None
+    numSms: Any = None
+
+
+class Document(msgspec.Struct, gc=False):
+    """A file."""
+
+    traceEvents: list[Event]
+    deviceProperties: Any = None
+    baseTimeNanoseconds: Any = None
+
+
+class Interval(NamedTuple):
+    """An event that lasts: its place in the file, and the texts of its begin and its duration in microseconds."""
+
+    place: int
+    event: Event
+    start: str
+    duration: str
+
+
+def decode(source: Source) -> Document:
+    """Return the events of a file. Raises TraceError for JSON that is truncated or foreign."""
+    data = source.data
+    try:
+        return _parse_mended(data)
+    except msgspec.ValidationError as error:
+        raise TraceError(f"{source} must be a Kineto profile, but an event is not as the profiler writes it: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        events = data.count(b'"ph"')
+        raise TraceError(
+            f"{source} must be a whole JSON file, but is truncated or damaged after {events:,} events, {len(data):,} bytes: {error}"
+        ) from error
+
+
+def _parse_mended(data: bytes) -> Document:
+    """Parse what JSON allows, else what is left after mending; the error is then about the mended text."""
+    try:
+        return _parse(data)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        mended = _NO_NUMBER.sub(b"null", data.removeprefix(b"\xef\xbb\xbf"))
+        mended = _LONE_BACKSLASH.sub(lambda found: found[0] if found[1] else rb"\\", _CONTROL.sub(b" ", mended))
+        return _parse(_LAST_COMMA.sub(b"", mended).decode(errors="replace").encode())
+
+
+def _parse(data: bytes) -> Document:
+    if data.lstrip()[:1] == b"[":
+        return Document(msgspec.json.decode(data, type=list[Event]))
+    return msgspec.json.decode(data, type=Document)
+
+
+def properties(document: Document) -> dict[int, DeviceProperties]:
+    """Return what the profiler says about each device, by number; nothing where it says nothing readable."""
+    try:
+        found = msgspec.convert(document.deviceProperties or [], list[DeviceProperties])
+    except msgspec.ValidationError:
+        return {}
+    return {number(p.id) if p.id is not None else place: p for place, p in enumerate(found)}
+
+
+def kind_of(event: Event) -> str | None:
+    """Return what kind of launch an event is, None if it is none."""
+    if not event.cat:
+        old = bytes(event.pid) == OLD_KERNELS
+        return None if not old else COPY if bytes(event.name).lower().startswith((b'"memcpy', b'"memset')) else KERNEL
+    found = KINDS.get(event.cat)
+    if found or "," not in event.cat:
+        return found or KINDS.get(event.cat.lower())
+    return next((KINDS[part] for part in event.cat.lower().split(",") if part in KINDS), None)  # Chrome allows several
+
+
+def intervals(events: list[Event]) -> Iterator[tuple[str, Interval]]:
+    """Yield (kind, interval) of each launch: complete events, and pairs of begin and end. What does not end has no duration."""
+    begun = False
+    for place, event in enumerate(events):
+        if event.ph == "X":
+            kind = kind_of(event)
+            if kind:
+                yield kind, Interval(place, event, plain(event.ts), plain(event.dur))
+        elif event.ph == "B":
+            begun = begun or kind_of(event) is not None
+    if begun:
+        yield from _pairs(events)
+
+
+def _pairs(events: list[Event]) -> Iterator[tuple[str, Interval]]:
+    """Pair begins and ends, which nest on each thread of each process."""
+    edges = [(place, event) for place, event in enumerate(events) if event.ph in ("B", "E")]
+    edges.sort(key=lambda edge: _sortable(plain(edge[1].ts)))
+    open_: dict[tuple[bytes, bytes], list[tuple[int, Event]]] = {}
+    for place, event in edges:
+        stack = open_.setdefault((bytes(event.pid), bytes(event.tid)), [])
+        if event.ph == "B":
+            stack.append((place, event))
+        elif stack:
+            yield from _ended(*stack.pop(), plain(event.ts))
+    for stack in open_.values():
+        for place, event in stack:
+            yield from _ended(place, event, None)
+
+
+def _ended(place: int, event: Event, end: str | None) -> Iterator[tuple[str, Interval]]:
+    kind = kind_of(event)
+    if kind:
+        start = plain(event.ts)
+        yield kind, Interval(place, event, start, "" if end is None else str(Decimal(end) - Decimal(start)))
+
+
+def _sortable(text: str) -> Decimal:
+    """Return a time to sort by; what is no time goes first, where the check of launches finds it."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return Decimal(-1)
+
+
+def plain(raw: msgspec.Raw) -> str:
+    """Return the text of a number; some versions write it as a string."""
+    return bytes(raw).decode(errors="replace").strip('"')
+
+
+def text(raw: msgspec.Raw) -> str:
+    """Return a name; bytes that are no UTF-8 are replaced."""
+    return str(msgspec.json.decode(bytes(raw).decode(errors="replace"))) if raw else ""
+
+
+def number(value: Any) -> int:
+    """Return an id as whole number, -1 for what is none; text may be decimal, an address (0x...), or end in a number (stream 7)."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(?:\w+ )?(0[xX][0-9a-fA-F]+|\d+)\s*", value)
+        return int(found[1], 0 if found[1][:2] in ("0x", "0X") else 10) if found else -1
+    return int(value) if isinstance(value, (int, float)) and 0 <= value < 2**63 else -1
+
+
+def id_of(raw: msgspec.Raw) -> int:
+    """Return a process or thread as whole number, -1 for what is none."""
+    try:
+        return number(msgspec.json.decode(bytes(raw))) if raw else -1
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return -1
+
+
+def three(value: Any, axis: int) -> int:
+    """Return one axis of a grid or block: a list of three, or text of three numbers; -1 if it is none."""
+    if isinstance(value, str):
+        value = re.findall(r"\d+", value)
+    return number(value[axis]) if isinstance(value, list) and len(value) > axis else -1
