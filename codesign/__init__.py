@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from codesign import errors, testing
     from codesign.capturing import capture
     from codesign.engine import Timeline, replay
+    from codesign.explaining import explain
     from codesign.figures import plot
     from codesign.html_report import report
     from codesign.importing import import_profile
@@ -35,6 +36,7 @@ __all__ = [
     "Trace",
     "capture",
     "errors",
+    "explain",
     "explore",
     "import_profile",
     "load",
@@ -57,6 +59,7 @@ _HOME = {
     "Timeline": "codesign.engine",
     "plot": "codesign.figures",
     "report": "codesign.html_report",
+    "explain": "codesign.explaining",
     "explore": "codesign.search",
     "Result": "codesign.search",
     "Space": "codesign.search",

@@ -11,6 +11,8 @@ def show(value: float | None, unit: str) -> str:
         return "—"
     if math.isinf(value):
         return f"{value} {unit}"
+    if unit == "1":
+        return f"{value:.4g}"
     if value == 0:
         return f"0 {unit}"
     scale, prefix = prefix_of(value)

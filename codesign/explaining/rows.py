@@ -1,0 +1,53 @@
+"""The rows of the tables that ``codesign explain`` shows, from what ``Explanation.to_dict`` gives."""
+
+from typing import Any
+
+from codesign.rows import Rows, marked
+from codesign.units import percent, show
+
+NAMES = {"queue": "device, link or host", "kind": "kind of operation", "family": "family", "phase": "phase", "stage": "stage"}
+
+
+def explanation_tables(found: dict[str, Any]) -> list[Rows]:
+    """Return the tables of an explanation: the critical path, what to make twice as fast, the machine's numbers."""
+    title = f"{found['program']} on {marked(found['machine'], found['hypothetical'])}, {found['scheduler']}: {show(found['time_s'], 's')}"
+    about = [
+        ("operations on the critical path", f"{found['operations_on_path']:,}"),
+        ("places where another path is as long", f"{found['ties']:,}"),
+        ("not explained", show(found["path_unknown_s"], "s")),
+    ]
+    path = [
+        Rows(f"Critical path by {NAMES[by]}", (NAMES[by], "% of the time"), [(name, percent(share)) for name, share in group.items()])
+        for by, group in found["path"].items()
+    ]
+    return [Rows(title, ("", ""), about), *path, _gains(found), _parameters(found), *_sizes(found)]
+
+
+def _gains(found: dict[str, Any]) -> Rows:
+    rows = [
+        (f"{gain['by']} {gain['name']}", percent(gain["share_of_path"]), show(gain["time_s"], "s"), percent(gain["gain"]))
+        for gain in found["gains"]
+    ]
+    return Rows("What to make twice as fast (replayed)", ("kernels", "% of the path", "time then", "gain, %"), rows)
+
+
+def _parameters(found: dict[str, Any]) -> Rows:
+    rows = [
+        (
+            p["name"],
+            show(p["value"], p["unit"]),
+            f"{p['elasticity'] or 0.0:+.3f}{' (tie)' if p['tie'] else ''}",
+            f"{show(p['holds_low'], p['unit'])} to {show(p['holds_high'], p['unit'])}",
+            show(p["doubled"], p["unit"]),
+            show(p["doubled_s"], "s"),
+            percent(None if p["doubled_s"] is None else 1 - p["doubled_s"] / found["time_s"]),
+        )
+        for p in found["parameters"]
+    ]
+    columns = ("parameter", "value", "elasticity", "same path critical within", "twice as good", "time then", "gain, %")
+    return Rows("The machine's numbers: relative change of the time over relative change of the number", columns, rows)
+
+
+def _sizes(found: dict[str, Any]) -> list[Rows]:
+    rows = [(s["name"], f"{s['value']:g}", f"{s['other']:g}", show(s["time_s"], "s")) for s in found["sizes"]]
+    return [Rows("Next sizes (replayed)", ("parameter", "value", "other value", "time then"), rows)] if rows else []

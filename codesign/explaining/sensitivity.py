@@ -1,0 +1,145 @@
+"""How the time changes with the machine's numbers, from one critical path, and how far that holds."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codesign.explaining.variants import Baseline
+
+if TYPE_CHECKING:
+    from arch.machine import Parameter
+
+STEP = 1e-3
+"""Relative step of the one-sided differences: prices are rounded to picoseconds, so that a smaller one would measure rounding."""
+HALVINGS = 10
+"""How often the interval in which a derivative holds is halved: its end is known to a thousandth of the range (log scale)."""
+HOLDS = 1e-6
+"""The path is still critical where a replay takes no longer than it, up to this (rounding of prices to picoseconds)."""
+FLAT = 1e-4
+"""An elasticity this small is rounding; then more of a rate and less of a time count as better."""
+TIE = 0.02
+"""Two one-sided elasticities that differ by more than this mark a tie: two paths, or two terms of a price, are equally long."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What one continuous parameter does to the time.
+
+    Parameters
+    ----------
+    derivative_down, derivative_up
+        Seconds of makespan a unit of the parameter, for less and for more of it, at fixed mapping and order of events; NaN at an end of
+        its range.
+    elasticity
+        Relative change of the time over relative change of the parameter, towards less time.
+    holds_low, holds_high
+        Values of the parameter between which the same path stays critical.
+    tie
+        The two derivatives differ.
+    doubled, doubled_s
+        The value twice as good (within its range), and the time of a replay with it.
+    """
+
+    name: str
+    value: float
+    unit: str
+    derivative_down: float
+    derivative_up: float
+    elasticity: float
+    holds_low: float
+    holds_high: float
+    tie: bool
+    doubled: float
+    doubled_s: float | None
+
+
+@dataclass(frozen=True)
+class Size:
+    """The next value of a discrete parameter: replayed."""
+
+    name: str
+    value: float
+    unit: str
+    other: float
+    time_s: float | None
+
+
+def sensitivities(base: Baseline) -> list[Sensitivity]:
+    """Return one row a continuous parameter of the machine, the largest elasticity first."""
+    rows = [_sensitivity(base, name, p) for name, p in base.machine.parameters.items() if not (p.integer or p.choices) and p.value > 0]
+    return sorted(rows, key=lambda row: -abs(row.elasticity))
+
+
+def sizes(base: Baseline) -> list[Size]:
+    """Return the time at the next smaller and larger value of each discrete parameter."""
+    discrete = {name: p for name, p in base.machine.parameters.items() if p.integer or p.choices}
+    return [
+        Size(name, p.value, p.unit, other, base.time_s(base.machine.with_(**{name: other})))
+        for name, p in discrete.items()
+        for other in _neighbours(p)
+    ]
+
+
+def _neighbours(parameter: "Parameter") -> list[float]:
+    if parameter.choices:
+        ordered = sorted(parameter.choices)
+        below, above = [c for c in ordered if c < parameter.value], [c for c in ordered if c > parameter.value]
+        return below[-1:] + above[:1]
+    return [other for other in (parameter.value - 1, parameter.value + 1) if parameter.low <= other <= parameter.high]
+
+
+def _sensitivity(base: Baseline, name: str, parameter: "Parameter") -> Sensitivity:
+    down, up = (_elasticity(base, name, parameter, factor) for factor in (1 - STEP, 1 + STEP))
+    known = [e for e in (down, up) if not math.isnan(e)]
+    steepest = max(known, key=abs, default=0.0)
+    per_unit = base.time_ps / 1e12 / parameter.value
+    fewer = steepest > 0 if abs(steepest) > FLAT else parameter.unit == "s"
+    doubled = _clip(parameter, parameter.value * (0.5 if fewer else 2.0))
+    return Sensitivity(
+        name,
+        parameter.value,
+        parameter.unit,
+        down * per_unit,
+        up * per_unit,
+        steepest,
+        _end(base, name, parameter, parameter.low),
+        _end(base, name, parameter, parameter.high),
+        len(known) == 2 and abs(down - up) > TIE * max(abs(down), abs(up), STEP),
+        doubled,
+        base.time_s(base.machine.with_(**{name: doubled})),
+    )
+
+
+def _clip(parameter: "Parameter", value: float) -> float:
+    return min(max(value, parameter.low), parameter.high)
+
+
+def _elasticity(base: Baseline, name: str, parameter: "Parameter", factor: float) -> float:
+    """Return d ln(path) / d ln(parameter) on one side; NaN beyond the parameter's range."""
+    value = parameter.value * factor
+    if not parameter.low <= value <= parameter.high:
+        return math.nan
+    length = base.path_s(base.machine.with_(**{name: value}))
+    return math.nan if length is None else math.log(length / (base.time_ps / 1e12)) / math.log(factor)
+
+
+def _end(base: Baseline, name: str, parameter: "Parameter", limit: float) -> float:
+    """Return how far towards ``limit`` the path stays critical: by bisection on a log scale (linear towards zero)."""
+    if _holds(base, name, limit):
+        return limit
+    inside, outside = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if _holds(base, name, _between(parameter.value, limit, middle)) else (inside, middle)
+    return _between(parameter.value, limit, inside)
+
+
+def _between(value: float, limit: float, share: float) -> float:
+    if value > 0 and limit > 0:
+        return float(value * (limit / value) ** share)
+    return value + share * (limit - value)
+
+
+def _holds(base: Baseline, name: str, value: float) -> bool:
+    found = base.both_s(base.machine.with_(**{name: value}))
+    return found is not None and found[1] <= found[0] * (1 + HOLDS)
