@@ -7,8 +7,9 @@ from arch.device import Device, Prices, Refusals, Work
 from arch.gpu import GPU
 from arch.host import Host
 from arch.link import HandOver, Link
-from arch.machine import Machine, Parameter
+from arch.machine import Machine
 from arch.memory import Memory
+from arch.parameter import Parameter
 from arch.pim import PIM
 from arch.registered import names
 

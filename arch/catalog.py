@@ -3,8 +3,8 @@
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from arch import units
 from arch.keys import KINDS, SOURCE_KINDS, TEXTS, Key
 from traces.errors import MachineError, nearest
 
-_TOP = {"id", "kind", "base", "abstract", "hypothetical", "description", "aliases", "sources", "numbers", "opcodes"}
+_TOP = {"id", "kind", "base", "abstract", "hypothetical", "description", "aliases", "sources", "numbers", "opcodes", "not_modelled"}
 _FIELDS = {"value", "unit", "source", "source_kind", "note"}
 
 
@@ -57,6 +57,8 @@ class Entry:
     text: Mapping[str, str]
     numbers: Mapping[str, Quantity]
     opcodes: Opcodes = field(default_factory=Opcodes)
+    not_modelled: tuple[str, ...] = ()
+    """What the real thing does and its price leaves out."""
 
     def __getitem__(self, key: str) -> float:
         value = self.quantity(key).si
@@ -84,6 +86,15 @@ class Entry:
             raise MachineError(f"the device {self.id!r} has no number {key!r}; {nearest(key, self.numbers)}")
         return self.numbers[key]
 
+    def changed(self, numbers: Mapping[str, float]) -> "Entry":
+        """Return a hypothetical entry with some numbers (in SI) changed; the same object for the same changes."""
+        return _changed(self, tuple(sorted(numbers.items())), ()) if numbers else self
+
+    def without(self, *keys: str) -> "Entry":
+        """Return the entry without some numbers, which are not known any more; the same object for the same keys."""
+        present = tuple(key for key in keys if key in self.numbers)
+        return _changed(self, (), present) if present else self
+
     def to_dict(self) -> dict[str, Any]:
         """Return the whole file, every number with its source, ready for JSON."""
         return {
@@ -92,6 +103,7 @@ class Entry:
             "description": self.description,
             "hypothetical": self.hypothetical,
             **dict(self.text),
+            "not_modelled": list(self.not_modelled),
             "numbers": {key: quantity.to_dict() for key, quantity in self.numbers.items()},
             **({"opcodes": self._opcodes_dict()} if self.opcodes.commands else {}),
         }
@@ -106,6 +118,20 @@ class Entry:
             "source_kind": table.source_kind,
             "note": table.note,
         }
+
+
+@lru_cache(maxsize=256)
+def _changed(entry: Entry, numbers: tuple[tuple[str, float], ...], dropped: tuple[str, ...]) -> Entry:
+    new = {key: _override(entry.quantity(key), si) for key, si in numbers}
+    kept = {key: quantity for key, quantity in entry.numbers.items() if key not in dropped}
+    return replace(entry, hypothetical=True, numbers={**kept, **new})
+
+
+def _override(old: Quantity, si: float) -> Quantity:
+    assert not isinstance(old.si, tuple)
+    assert not isinstance(old.value, tuple)
+    scale = old.si / old.value if old.value else 1.0
+    return replace(old, si=si, value=si / scale, source_kind="assumption", note=f"changed from {old.value:g} {old.unit}")
 
 
 def load_entry(path: "str | os.PathLike[str]") -> Entry:
@@ -186,6 +212,7 @@ def _read(path: Path) -> Entry:
         text=text,
         numbers=numbers,
         opcodes=opcodes,
+        not_modelled=_texts(raw["not_modelled"], "not_modelled", path) if "not_modelled" in raw else base.not_modelled if base else (),
     )
 
 
@@ -219,6 +246,12 @@ def _text(value: Any, key: str, path: Path) -> str:
     if not isinstance(value, str):
         raise MachineError(f"{path}: {key} must be text, but got {value!r}")
     return value
+
+
+def _texts(value: Any, key: str, path: Path) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise MachineError(f"{path}: {key} must be a list of texts, but got {value!r}")
+    return tuple(value)
 
 
 def _flat(numbers: Any, kind: str, path: Path) -> Iterator[tuple[str, Any]]:

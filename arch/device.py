@@ -105,8 +105,10 @@ class Device(ABC):
         The id of the memory it works in.
     hypothetical
         True for hardware that nobody sells: figures mark it.
-    static_watts, area_mm2
-        Power and silicon that it adds to the machine; None if unknown.
+    static_watts, area_mm2, price_usd
+        Power, silicon and money that it adds to the machine; None if unknown.
+    not_modelled
+        What the real thing does and ``price`` leaves out, a text each.
     """
 
     id: str
@@ -115,6 +117,8 @@ class Device(ABC):
     hypothetical: bool = False
     static_watts: float | None = None
     area_mm2: float | None = None
+    price_usd: float | None = None
+    not_modelled: tuple[str, ...] = ()
 
     @abstractmethod
     def price(self, work: Work) -> Prices:

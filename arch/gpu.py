@@ -79,6 +79,8 @@ class GPU(Device):
     hypothetical: bool = False
     use_measured: bool = True
     kind: str = "gpu"
+    price_usd: float | None = None
+    not_modelled: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, entry: Entry, memory: str = "") -> "GPU":
@@ -91,6 +93,8 @@ class GPU(Device):
             entry.get("static_power"),
             entry.get("die_area"),
             entry.hypothetical,
+            price_usd=entry.get("price"),
+            not_modelled=entry.not_modelled,
         )
 
     def price(self, work: Work) -> Prices:

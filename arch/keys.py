@@ -76,6 +76,7 @@ GPU: dict[str, Key] = {
     "dram_energy_per_byte": Key("J/B", "cell to L2", required=False),
     "l2_energy_per_byte": Key("J/B", "L2 to SM", required=False),
     "die_area": Key("mm2", "area of the GPU's die", required=False),
+    "price": Key("USD", "what a card costs", required=False),
 }
 
 PIM: dict[str, Key] = {
@@ -112,6 +113,45 @@ PIM: dict[str, Key] = {
     "io_energy_per_byte": Key("J/B", "cell to the outside", required=False),
     "static_power_per_stack": Key("W", "added by the units, in_memory", required=False),
     "attached_power_per_stack": Key("W", "of a stack of its own, attached", required=False),
+    "price": Key("USD", "what a stack costs", required=False),
+}
+
+CPU: dict[str, Key] = {
+    "cores": Key(_COUNT, "physical cores"),
+    "clock": Key("Hz", "of all cores under vector load"),
+    "vector_bits": Key(_COUNT, "bits of a vector instruction that a pipe executes in a clock"),
+    "fma_pipes": Key(_COUNT, "fused multiply-add pipes of a core"),
+    "last_level_cache": Key("B", "capacity of the last level of cache"),
+    "cache_bandwidth": Key("B/s", "of the last level of cache, all cores together"),
+    "line_bytes": Key("B", "granule of cache and DRAM transfers"),
+    "gemm_tile_m": Key(_COUNT, "rows that a core computes at once in registers"),
+    "gemm_tile_n": Key(_COUNT, "columns that a core computes at once in registers"),
+    "gemm_efficiency": Key(_COUNT, "share of the peak that a large product reaches"),
+    "solver_efficiency": Key(_COUNT, "share of a core's peak that factorisations of small matrices reach"),
+    "transcendental_flops": Key(_COUNT, "FLOP of a transcendental: vectorised polynomials"),
+    "kernel_floor": Key("s", "to start all cores on a kernel and wait for the last"),
+    "matrix_flops": Key("FLOP/s", "peak of matrix units by dtype", required=False, group=True),
+    "board_power": Key("W", "power cap of the package", required=False),
+    "static_power": Key("W", "power that does not depend on what runs", required=False),
+    "energy_per_flop": Key("J/FLOP", "dynamic, by dtype", required=False, group=True),
+    "cache_energy_per_byte": Key("J/B", "last level of cache to core", required=False),
+    "die_area": Key("mm2", "silicon of the package", required=False),
+    "price": Key("USD", "what a package costs", required=False),
+}
+
+MEMORY: dict[str, Key] = {
+    "capacity": Key("B", "capacity"),
+    "peak_bandwidth": Key("B/s", "of the pins, on paper", required=False),
+    "read_bandwidth": Key("B/s", "reads that streaming in large requests reaches"),
+    "write_bandwidth": Key("B/s", "writes that streaming in large requests reaches"),
+    "both_bandwidth": Key("B/s", "reads and writes together at most", required=False),
+    "latency": Key("s", "of a request"),
+    "request_bytes": Key("B", "sizes of requests for which bandwidths are known, ascending", required=False, many=True),
+    "request_read_bandwidth": Key("B/s", "reads in requests of those sizes", required=False, many=True),
+    "request_write_bandwidth": Key("B/s", "writes in requests of those sizes", required=False, many=True),
+    "energy_per_byte": Key("J/B", "cell to the controller", required=False),
+    "static_power": Key("W", "refresh and background", required=False),
+    "price": Key("USD", "what it costs", required=False),
 }
 
 HOST: dict[str, Key] = {
@@ -123,16 +163,21 @@ HOST: dict[str, Key] = {
 }
 
 LINK: dict[str, Key] = {
-    "bandwidth": Key("B/s", "of one direction"),
+    "peak_bandwidth": Key("B/s", "of one direction, on paper", required=False),
+    "bandwidth": Key("B/s", "of one direction, from pinned memory"),
+    "reverse_bandwidth": Key("B/s", "of the other direction, where it differs", required=False),
     "duplex_bandwidth": Key("B/s", "of both directions together", required=False),
+    "pageable_bandwidth": Key("B/s", "of one direction, from memory that the system may page out", required=False),
     "latency": Key("s", "of a transfer", positive=False),
     "energy_per_byte": Key("J/B", "both ends", required=False),
 }
 
-KINDS: dict[str, dict[str, Key]] = {"gpu": GPU, "pim": PIM, "host": HOST, "link": LINK}
+KINDS: dict[str, dict[str, Key]] = {"gpu": GPU, "pim": PIM, "cpu": CPU, "memory": MEMORY, "host": HOST, "link": LINK}
 TEXTS: dict[str, frozenset[str]] = {
     "gpu": frozenset({"compute_capability", "memory_family", "host_link"}),
     "pim": frozenset({"memory_family", "elementwise"}),
+    "cpu": frozenset({"dram"}),
+    "memory": frozenset({"memory_family", "role", "joined_by"}),
     "host": frozenset(),
     "link": frozenset(),
 }

@@ -1,6 +1,6 @@
 """Links between memories, and the hand-over between a GPU and PIM that share one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from traces.errors import MachineError
 
@@ -9,8 +9,9 @@ from traces.errors import MachineError
 class Link:
     """A link that can be used in both directions, each with a queue of its own.
 
-    ``source`` and ``target`` are memory ids, ``bandwidth`` is bytes a second of one direction, ``duplex_bandwidth`` of both
-    together (None: twice one), ``latency_s`` is added to every transfer.
+    ``source`` and ``target`` are memory ids, ``bandwidth`` is bytes a second from source to target, ``reverse_bandwidth`` from
+    target to source (None: the same), ``duplex_bandwidth`` of both together (None: their sum), ``pageable_bandwidth`` that of
+    copies from memory that is not pinned (None: the same), ``latency_s`` is added to every transfer.
     """
 
     id: str
@@ -20,14 +21,30 @@ class Link:
     duplex_bandwidth: float | None
     latency_s: float
     pj_per_byte: float | None = None
+    reverse_bandwidth: float | None = None
+    pageable_bandwidth: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.bandwidth < float("inf"):
-            raise MachineError(f"the link {self.id!r} must have a finite bandwidth above zero, but got {self.bandwidth} B/s")
+        for name in ("bandwidth", "reverse_bandwidth", "duplex_bandwidth", "pageable_bandwidth"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise MachineError(f"the link {self.id!r} must have a finite {name.replace('_', ' ')} above zero, but got {value} B/s")
         if not 0 <= self.latency_s < float("inf"):
             raise MachineError(f"the latency of the link {self.id!r} must be finite and not negative, but got {self.latency_s} s")
         if self.source == self.target:
             raise MachineError(f"the link {self.id!r} must join two memories, but both ends are {self.source!r}")
+
+    @property
+    def bandwidths(self) -> tuple[float, float]:
+        """Bytes a second from source to target, and back."""
+        return self.bandwidth, self.bandwidth if self.reverse_bandwidth is None else self.reverse_bandwidth
+
+    def pageable(self) -> "Link":
+        """Return the link as copies from memory that is not pinned find it."""
+        if self.pageable_bandwidth is None:
+            return self
+        forward, back = (min(rate, self.pageable_bandwidth) for rate in self.bandwidths)
+        return replace(self, bandwidth=forward, reverse_bandwidth=back)
 
 
 @dataclass(frozen=True)

@@ -12,39 +12,11 @@ from arch.gpu import GPU
 from arch.host import Host
 from arch.link import HandOver, Link
 from arch.memory import Memory
+from arch.parameter import Parameter
 from traces.errors import MachineError, nearest
 
 if TYPE_CHECKING:
     from traces.capture.target import CompileTarget
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A number of a machine that ``with_`` can override: now, its unit, the ends of its range (both included), its meaning.
-
-    ``choices`` are the only values if not empty; ``integer`` ones are whole. ``design`` is False for what a designer of the
-    machine cannot choose (the host's times).
-    """
-
-    value: float
-    unit: str
-    low: float
-    high: float
-    doc: str
-    integer: bool = False
-    choices: tuple[float, ...] = ()
-    design: bool = True
-
-    def check(self, name: str, given: float | int | str) -> float:
-        """Return a new value in SI. Raises MachineError if it is outside the range, not whole, or in a wrong unit."""
-        number = units.parse(given, self.unit, name)
-        if not self.low <= number <= self.high:
-            raise MachineError(f"`{self.low:g} <= {name} <= {self.high:g}` must hold, but got {number:g} {self.unit}")
-        if self.choices and number not in self.choices:
-            raise MachineError(f"{name} must be one of {', '.join(f'{c:g}' for c in self.choices)}, but got {number:g}")
-        if self.integer and number != round(number):
-            raise MachineError(f"{name} must be a whole number, but got {number:g}")
-        return number
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +88,11 @@ class Machine:
                 raise MachineError(f"the machine {self.id!r} has no parameter {name!r}; {known}")
         if self.rebuild is None or not overrides:
             return self
-        return self.rebuild({name: self.parameters[name].check(name, value) for name, value in overrides.items()})
+        values = {name: units.parse(value, self.parameters[name].unit, name) for name, value in overrides.items()}
+        made = self.rebuild(values)
+        for name, value in values.items():  # the range of one may follow from another
+            made.parameters[name].check(name, value)
+        return made
 
     def device(self, name: str) -> Device:
         """Return a device by its id. Raises MachineError with the nearest."""
@@ -158,10 +134,19 @@ class Machine:
         return _sum([device.area_mm2 for device in self.devices])
 
     @property
+    def price_usd(self) -> float | None:
+        """What devices and memories cost; None if any of it is unknown."""
+        return _sum([*(device.price_usd for device in self.devices), *self._own_memories("price_usd")])
+
+    def _own_memories(self, of: str) -> list[float]:
+        """Numbers of memories that have them; the others' are part of a device's."""
+        found = [getattr(memory, of) for memory in self.memories]
+        return [value for value in found if value is not None]
+
+    @property
     def static_watts(self) -> float | None:
         """Power that does not depend on what runs; None if any of it is unknown. Memories without a number add none."""
-        own = [memory.static_watts for memory in self.memories if memory.static_watts is not None]
-        return _sum([*(device.static_watts for device in self.devices), *own])
+        return _sum([*(device.static_watts for device in self.devices), *self._own_memories("static_watts")])
 
     @property
     def assumptions(self) -> int:
@@ -183,6 +168,8 @@ class Machine:
             "parameters": {name: asdict(parameter) for name, parameter in self.parameters.items()},
             "area_mm2": self.area_mm2,
             "static_watts": self.static_watts,
+            "price_usd": self.price_usd,
+            "not_modelled": {device.id: list(device.not_modelled) for device in self.devices},
             "assumptions": self.assumptions,
             "numbers": sum(len(entry.numbers) for entry in self.entries),
             "catalogue": [entry.to_dict() for entry in self.entries],

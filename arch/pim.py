@@ -48,6 +48,17 @@ class PIM(Device):
     kind: str = "pim"
 
     @property
+    def not_modelled(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the catalogue says that the price leaves out."""
+        return self.entry.not_modelled
+
+    @property
+    def price_usd(self) -> float | None:  # type: ignore[override]
+        """What its stacks cost."""
+        price = self.entry.get("price")
+        return None if price is None else price * self.stacks
+
+    @property
     def hypothetical(self) -> bool:  # type: ignore[override]
         """Whether nobody sells it: the catalogue says so, or a parameter differs from the device as sold."""
         entry = self.entry

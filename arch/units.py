@@ -48,6 +48,7 @@ _FACTORS: dict[str, tuple[float, str]] = {
     "W": (1.0, "W"),
     "mW": (1e-3, "W"),
     "mm2": (1.0, "mm2"),
+    "USD": (1.0, "USD"),
 }
 """Unit: factor to the base unit of its dimension, and that base unit. Areas stay in mm2, the unit in which chips are quoted."""
 

@@ -11,8 +11,9 @@ from arch.cost import CostTable
 from arch.device import Device, Prices, Refusals, Work
 from arch.host import Host
 from arch.link import HandOver, Link
-from arch.machine import Machine, Parameter
+from arch.machine import Machine
 from arch.memory import Memory
+from arch.parameter import Parameter
 from tests.toys import Toy
 from traces import Trace
 

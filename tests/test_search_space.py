@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from arch.machine import Machine, Parameter
+from arch.machine import Machine
+from arch.parameter import Parameter
 from codesign.search.groups import Groups
 from codesign.search.space import Range, Space
 from tests.fixed_prices import toy_costs, toy_machine

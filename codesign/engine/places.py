@@ -102,11 +102,12 @@ def _channels(machine: "Machine", at: dict[str, int], resources: dict[str, float
     rows = []
     for link in machine.links:
         duplex = -1
-        if link.duplex_bandwidth is not None and link.duplex_bandwidth < 2 * link.bandwidth:
+        forward, back = link.bandwidths
+        if link.duplex_bandwidth is not None and link.duplex_bandwidth < forward + back:
             duplex = len(resources)
             resources[f"{link.id} both ways"] = link.duplex_bandwidth / PS
-        terms = (duplex, link.latency_s, 1 / link.bandwidth, _known(link.pj_per_byte))
-        rows += [(at[link.source], at[link.target], *terms), (at[link.target], at[link.source], *terms)]
+        ends, pj = (at[link.source], at[link.target]), _known(link.pj_per_byte)
+        rows += [(*ends, duplex, link.latency_s, 1 / forward, pj), (*ends[::-1], duplex, link.latency_s, 1 / back, pj)]
     return np.array(rows, CHANNEL)
 
 
@@ -153,9 +154,9 @@ def _graph(machine: "Machine", at: dict[str, int]) -> "nx.DiGraph[int]":
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(len(at) + len(machine.hand_overs)))
     for number, link in enumerate(machine.links):
-        direction = 2 * number
-        _join(graph, at[link.source], at[link.target], direction, link.latency_s, 1 / link.bandwidth)
-        _join(graph, at[link.target], at[link.source], direction + 1, link.latency_s, 1 / link.bandwidth)
+        direction, (forward, back) = 2 * number, link.bandwidths
+        _join(graph, at[link.source], at[link.target], direction, link.latency_s, 1 / forward)
+        _join(graph, at[link.target], at[link.source], direction + 1, link.latency_s, 1 / back)
     for h, over in enumerate(machine.hand_overs):
         fixed = over.mode_switch_s + over.flush_s
         for ends in ((at[over.memory], len(at) + h), (len(at) + h, at[over.memory])):

@@ -11,7 +11,8 @@ from traces import registry
 from traces.errors import SearchError, nearest
 
 if TYPE_CHECKING:
-    from arch.machine import Machine, Parameter
+    from arch.machine import Machine
+    from arch.parameter import Parameter
 
 GROUPS = "groups"
 BORDER = 0.01

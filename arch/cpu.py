@@ -1,0 +1,128 @@
+"""The price of a kernel on a CPU: a roofline over all cores.
+
+duration = floor + max(compute_matrix, compute_vector, transcendental, solver, cache, dram), where
+
+- ``compute_matrix``: multiply-adds of products over what a large product reaches; a core computes whole register tiles
+  (``gemm_tile_m`` x ``gemm_tile_n``), and the busiest core has ceil(tiles / cores) of them;
+- ``compute_vector``: other arithmetic, one operation a lane, pipe and clock (half of the multiply-add peak);
+- ``transcendental``: vectorised polynomials of ``transcendental_flops`` each;
+- ``solver``: LU and triangular solves, a matrix a core: the busiest core has ceil(batch / cores) of them;
+- ``cache``, ``dram``: bytes asked for over the last level's bandwidth, and those that it does not hold (``arch.traffic``, whose
+  granule is a cache line here) over what DRAM reaches, reads and writes each at their own rate.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from arch.catalog import Entry
+from arch.device import Bool, Device, Float, Prices, Refusals, Work
+from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
+from arch.gpu import pipe_of
+from arch.memory import Memory
+from arch.traffic import Traffic, traffic
+from traces.errors import MachineError
+
+
+@dataclass(frozen=True, eq=False)
+class CPU(Device):
+    """A CPU of the catalogue that works in ``dram``."""
+
+    entry: Entry
+    dram: Memory
+    id: str
+    memory: str
+    static_watts: float | None = None
+    area_mm2: float | None = None
+    price_usd: float | None = None
+    hypothetical: bool = False
+    not_modelled: tuple[str, ...] = ()
+    kind: str = "cpu"
+
+    @classmethod
+    def of(cls, entry: Entry, dram: Memory) -> "CPU":
+        """Return the CPU that a catalogue entry describes, with its memory."""
+        power, area, price = (entry.get(key) for key in ("static_power", "die_area", "price"))
+        return cls(entry, dram, entry.id, dram.id, power, area, price, entry.hypothetical, entry.not_modelled)
+
+    def peak_flops(self, dtype: str) -> float:
+        """Return multiply-adds a second on the vector pipes, counted twice, for an XLA type; infinite where it has no pipe."""
+        entry, pipe = self.entry, pipe_of(dtype)
+        if not pipe:
+            return float("inf")
+        lanes = entry["vector_bits"] / 8 / max(itemsize(pipe), itemsize("f32"))  # halves are computed as singles
+        return 2 * entry["cores"] * entry["clock"] * entry["fma_pipes"] * lanes
+
+    def price(self, work: Work) -> Prices:
+        """Return the cost of every kernel. Raises MachineError naming a kernel whose work is unknown."""
+        return once(work, (self, work.cold.tobytes()), lambda: _price(self, work))
+
+    def refuse(self, work: Work) -> Refusals:
+        """Refuse only kernels of a dtype that the pipes do not have."""
+        missing = facts(work).dtype.where(lambda dtype: not pipe_of(dtype))
+        return Refusals(missing.astype(np.int8), ("", "dtype without arithmetic"))
+
+
+def _price(cpu: CPU, work: Work) -> Prices:
+    known, entry = facts(work), cpu.entry
+    if np.any(known.unknown):
+        kernel = int(np.flatnonzero(known.unknown)[0])
+        raise MachineError(
+            f"the work of a kernel must be known to price it on {cpu.id!r}, but kernel {kernel} ({work.kernels['name'][kernel][:80]!r}, "
+            f"{work.kernels['family'][kernel]}) lacks its bytes, FLOP or size"
+        )
+    moved = traffic(known, entry["line_bytes"], entry["last_level_cache"], entry["cores"], np.ones(len(work)))
+    missed = np.where(work.cold, 1.0, 1.0 - moved.resident)
+    terms = _compute_terms(cpu, known)
+    terms["cache_s"] = moved.l2_bytes / entry["cache_bandwidth"]
+    terms["dram_s"], dram = _dram(cpu, known, moved, missed)
+    floor = known.launches * entry["kernel_floor"]
+    never = np.where(cpu.refuse(work).code != 0, np.inf, 0.0)
+    duration = floor + np.maximum.reduce(list(terms.values())) + never
+    energy = _energy(cpu, known, moved.l2_bytes, dram)
+    return Prices(duration, dram + never, energy + never, {**{k: v + never for k, v in terms.items()}, "floor_s": floor})
+
+
+def _compute_terms(cpu: CPU, known: Facts) -> dict[str, Float]:
+    entry, solver = cpu.entry, known.family.isin(SOLVERS)
+    peak = known.dtype.number(cpu.peak_flops)
+    product = (known.family.isin(NEED_MATRIX) | (known.flops_matrix > 0)) & ~solver
+    batches = np.maximum(known.batch, 1.0)
+    turns = np.ceil(batches / entry["cores"]) * entry["cores"] / batches
+    unit = np.fmax(known.dtype.number(lambda dtype: entry.group("matrix_flops").get(dtype, 0.0)), peak)
+    return {
+        "compute_matrix_s": np.where(product, known.flops_matrix * _padding(entry, known) / (unit * entry["gemm_efficiency"]), 0.0),
+        "compute_vector_s": 2 * known.flops_vector / peak,
+        "transcendental_s": known.flops_transcendental * entry["transcendental_flops"] / peak,
+        "solver_s": np.where(solver, known.flops_matrix * turns / (peak * entry["solver_efficiency"]), 0.0),
+    }
+
+
+def _padding(entry: Entry, known: Facts) -> Float:
+    """Work of the busiest core over its fair share: register tiles are computed whole. 1 where the shape is not known."""
+    rows, columns = np.ceil(known.m / entry["gemm_tile_m"]), np.ceil(known.n / entry["gemm_tile_n"])
+    tiles = np.maximum(known.batch, 1.0) * rows * columns
+    useful = np.maximum(known.batch, 1.0) * known.m * known.n
+    done = np.ceil(tiles / entry["cores"]) * entry["cores"] * entry["gemm_tile_m"] * entry["gemm_tile_n"]
+    shaped: Bool = (known.m > 0) & (known.n > 0)
+    return np.where(shaped, done / np.where(shaped, useful, 1.0), 1.0)
+
+
+def _dram(cpu: CPU, known: Facts, moved: Traffic, missed: Float) -> tuple[Float, Float]:
+    """Seconds on the memory's bus, and bytes; operands that are not listed are read and written in halves."""
+    kernels, of_access = len(known.launches), moved.cold_bytes * missed
+    read = total(known.owner, np.where(known.writes, 0.0, of_access), kernels) + moved.extra_dram / 2
+    written = total(known.owner, np.where(known.writes, of_access, 0.0), kernels) + moved.extra_dram / 2
+    memory = cpu.dram
+    seconds = read / (memory.read_bandwidth or memory.bandwidth) + written / (memory.write_bandwidth or memory.bandwidth)
+    return seconds, read + written
+
+
+def _energy(cpu: CPU, known: Facts, cache_bytes: Float, dram: Float) -> Float:
+    entry, per_flop = cpu.entry, cpu.entry.group("energy_per_flop")
+    cache, of_dram = entry.get("cache_energy_per_byte"), cpu.dram.pj_per_byte
+    if not per_flop or cache is None or of_dram is None:
+        return np.full(len(dram), np.nan)
+    flops = known.flops_matrix + known.flops_vector + known.flops_transcendental * entry["transcendental_flops"]
+    of_dtype = known.dtype.number(lambda dtype: per_flop.get(pipe_of(dtype), np.nan))
+    return np.asarray(flops * of_dtype + cache_bytes * cache + dram * of_dram * 1e-12, dtype=np.float64)

@@ -1,0 +1,35 @@
+"""What ``Machine.with_`` may change."""
+
+from dataclasses import dataclass
+
+from arch import units
+from traces.errors import MachineError
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number of a machine that ``with_`` can override: now, its unit, the ends of its range (both included), its meaning.
+
+    ``choices`` are the only values if not empty; ``integer`` ones are whole. ``design`` is False for what a search leaves alone
+    unless its space names it: what a designer cannot choose (the host's times), and the device that others are put beside.
+    """
+
+    value: float
+    unit: str
+    low: float
+    high: float
+    doc: str
+    integer: bool = False
+    choices: tuple[float, ...] = ()
+    design: bool = True
+
+    def check(self, name: str, given: float | int | str) -> float:
+        """Return a new value in SI. Raises MachineError if it is outside the range, not whole, or in a wrong unit."""
+        number = units.parse(given, self.unit, name)
+        if not self.low <= number <= self.high:
+            raise MachineError(f"`{self.low:g} <= {name} <= {self.high:g}` must hold, but got {number:g} {self.unit}")
+        if self.choices and number not in self.choices:
+            raise MachineError(f"{name} must be one of {', '.join(f'{c:g}' for c in self.choices)}, but got {number:g}")
+        if self.integer and number != round(number):
+            raise MachineError(f"{name} must be a whole number, but got {number:g}")
+        return number
