@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from codesign.explaining.variants import Baseline
 
 if TYPE_CHECKING:
-    from arch.machine import Parameter
+    from arch.parameter import Parameter
 
 STEP = 1e-3
 """Relative step of the one-sided differences: prices are rounded to picoseconds, so that a smaller one would measure rounding."""
