@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.targets import A5000
 from traces import registry
 from traces.errors import CaptureError, CodesignError
 from traces.workloads import Conflict, Option, Program, Workload
 from traces.workloads.molecules import Molecule, molecules
 from traces.workloads.nnvmc import DEFAULT, FERMINET
+from traces.workloads.orbformer import ORBFORMER
+from traces.workloads.psiformer import PSIFORMER
 from traces.workloads.stages import DEEPQMC_STAGES
 
 BOHR = 0.529177210903  # angstrom, CODATA 2018
@@ -40,12 +43,47 @@ def test_listing_workloads_loads_no_framework() -> None:
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("workload", [FERMINET, DEFAULT])
+@pytest.mark.parametrize("workload", [FERMINET, DEFAULT, PSIFORMER, ORBFORMER])
 def test_every_option_has_a_default_that_it_accepts_and_a_doc(workload: Workload) -> None:
     for option in workload.options:
         assert option.check(option.default) == option.default
         assert option.doc
-    assert workload.settings() == {"molecule": "CH4", "batch": 1024, "sampler": "metropolis", "steps": 10, "laplacian": "loop"}
+    ours = workload in (PSIFORMER, ORBFORMER)
+    expected = {"molecule": "CH4", "batch": 1024, "sampler": "metropolis", "steps": 60 if ours else 10}
+    assert workload.settings().items() >= (expected | {"laplacian": "forward" if ours else "loop"}).items()
+
+
+@pytest.mark.parametrize("workload", [FERMINET, DEFAULT, PSIFORMER, ORBFORMER])
+def test_every_combination_of_the_matrix_is_accepted_or_refused_with_one_that_works(workload: Workload) -> None:
+    for values, conflict in workload.combinations():
+        if conflict is None:
+            assert workload.settings(**values).items() >= values.items()
+            continue
+        with pytest.raises(CaptureError, match=re.escape(conflict.because)) as refused:
+            workload.settings(**values)
+        assert works_with_some_advice(workload, values, str(refused.value)), values
+
+
+def works_with_some_advice(workload: Workload, values: dict[str, str | int], message: str) -> bool:
+    """Follow 'choose a=b, or c=d': at least one of the changes must make the settings valid."""
+    for name, value in re.findall(r"(\w+)=(\w+)", message.split("choose ")[1]):
+        try:
+            workload.settings(**values | {name: value})
+        except CaptureError:
+            continue
+        return True
+    return False
+
+
+def test_what_cannot_run_is_what_the_flash_kernel_has_no_derivative_for() -> None:
+    refused = [values for values, conflict in ORBFORMER.combinations() if conflict]
+    assert refused == [{"laplacian": name, "attention": "flash"} for name in ("loop", "naive", "hutchinson")]
+
+
+def test_flash_attention_is_refused_for_a_gpu_without_it_before_anything_is_traced() -> None:
+    old = replace(A5000, id="t4", compute_capability=(7, 5))
+    with pytest.raises(CaptureError, match=r"captured for t4 \(compute capability 7\.5\) with attention=flash: .*choose attention=plain"):
+        ORBFORMER.capture(old)
 
 
 def test_choices_are_matched_in_any_case() -> None:
@@ -99,7 +137,8 @@ def distances(molecule: Molecule) -> np.ndarray:
 
 
 def test_every_molecule_has_a_source_and_the_surveys_number_of_electrons() -> None:
-    assert {name: m.electrons for name, m in molecules().items()} == {"LiH": 4, "CH4": 10, "C2H6": 18, "C4H4": 28}
+    expected = {"LiH": 4, "CH4": 10, "C2H6": 18, "C4H4": 28, "H2": 2, "He": 2, "Cl": 17}
+    assert {name: m.electrons for name, m in molecules().items()} == expected
     assert all(m.source and m.formula == name for name, m in molecules().items())
 
 

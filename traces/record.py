@@ -26,7 +26,8 @@ from traces.errors import CaptureError, CodesignError, nearest
 from traces.files import load, save
 from traces.recordings import FOLDER, SUFFIX
 
-WORKLOADS = ("ferminet", "default")
+DEEPQMC = ("ferminet", "default")
+OURS = ("psiformer", "orbformer")
 MOLECULES = ("LiH", "CH4", "C2H6", "C4H4")
 TARGETS = ("a5000", "a100-sxm-40gb", "h200")
 ROOT = FOLDER.parents[1]
@@ -35,15 +36,16 @@ log = logging.getLogger("traces")
 
 @dataclass(frozen=True)
 class Recording:
-    """One trace to record: ten Metropolis steps and the loop Laplacian of 1024 walkers (the workloads' defaults)."""
+    """One trace to record, all options but these at the workload's defaults; the name ends with the values of ``changed``."""
 
     workload: str
     molecule: str
     target: str
+    changed: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
-        return f"{self.workload}-{self.molecule}-{self.target}".lower()
+        return "-".join((self.workload, self.molecule, self.target, *(value for _, value in self.changed))).lower()
 
     @property
     def path(self) -> Path:
@@ -53,16 +55,23 @@ class Recording:
     def arguments(self) -> list[str]:
         """The command line after ``codesign``; the file is named from the folder that holds the packages."""
         file = self.path.relative_to(ROOT).as_posix()
-        return ["capture", self.workload, "--molecule", self.molecule, "--target", self.target, "-o", file]
+        changed = [word for name, value in self.changed for word in ("--set", f"{name}={value}")]
+        return ["capture", self.workload, "--molecule", self.molecule, "--target", self.target, *changed, "-o", file]
 
     @property
     def command(self) -> str:
         return shlex.join(["codesign", *self.arguments])
 
 
+def planned() -> list[Recording]:
+    """Return all traces that ship: every workload on four molecules for three GPUs at its default size, and what else a study needs."""
+    default = [Recording(w, m, t) for m in MOLECULES for w in DEEPQMC for t in TARGETS]
+    return [*default, *(Recording(w, "CH4", "a5000") for w in OURS)]
+
+
 def recordings(only: str = "*") -> list[Recording]:
     """Return the recordings whose names fit the pattern (as in a shell), smallest molecules first. Raises CaptureError if none does."""
-    every = [Recording(w, m, t) for m in MOLECULES for w in WORKLOADS for t in TARGETS]
+    every = planned()
     chosen = [r for r in every if fnmatch(r.name, only.lower())]
     if not chosen:
         raise CaptureError(f"no recorded trace has a name like {only!r}; {nearest(only, (r.name for r in every))}")
@@ -105,10 +114,14 @@ def sources_hash() -> str:
     return digest.hexdigest()
 
 
+_WORKLOAD_SOURCES = ("molecules.toml", "nnvmc.py", "orbformer.py", "psiformer.py", "stages.py", "systems.py", "vmc_options.py")
+
+
 def _sources(package: Path) -> Iterator[Path]:
     yield from (package / name for name in ("merging.py", "schema.py", "trace.py"))
     yield from sorted((package / "capture").glob("*.py"))
-    yield from (package / "workloads" / name for name in ("molecules.toml", "nnvmc.py", "stages.py", "systems.py"))
+    yield from (package / "workloads" / name for name in _WORKLOAD_SOURCES)
+    yield from sorted((package / "workloads" / "vmc").glob("*.py"))
 
 
 def record(recording: Recording) -> None:

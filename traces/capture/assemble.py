@@ -1,7 +1,7 @@
 """From the compiler's dump to a trace."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from traces.capture.hlo import Instruction, Module
 from traces.capture.kernels import kernel_row
 from traces.capture.library import workspaces
 from traces.capture.lifetimes import AliasSets, alias_sets, lifetimes, reserved
+from traces.capture.pallas import PallasWork
 from traces.capture.schedule import Schedule, TripCounts, schedule
 from traces.capture.scopes import StageRules, phase_of, scope_of, stage_of
 from traces.capture.values import Value, Values
@@ -39,13 +40,14 @@ class Dump:
 
 @dataclass(frozen=True)
 class Naming:
-    """What a user calls things: the program, its parameters and results, its phase and stages."""
+    """What a user calls things: the program, its parameters and results, its phase and stages; what its own kernels do."""
 
     program: str
     parameters: Sequence[str] = ()
     outputs: Sequence[str] = ()
     phase: str | None = None
     stage_rules: StageRules = ()
+    pallas: Mapping[str, PallasWork] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ def _analyse(dump: Dump, naming: Naming, trip_counts: TripCounts) -> _Parts:
 def _kernels(parts: _Parts, naming: Naming, entries: dict[str, ptx.Entry]) -> Table:
     rows, readers = [], _readers(parts)
     for launch, accesses in zip(parts.schedule.launches, parts.accesses, strict=True):
-        row = kernel_row(launch, accesses, parts.values, entries)
+        row = kernel_row(launch, accesses, parts.values, entries, naming.pallas)
         scope = scope_of(launch.instruction, _producers(parts, accesses)) or _consumers_scope(accesses, readers)
         row |= {"region": launch.region, "scope": scope}
         row |= {"phase": phase_of(scope, naming.phase), "stage": stage_of(scope, naming.stage_rules)}

@@ -11,6 +11,7 @@ from typing import Any
 
 from traces.capture.assemble import Naming, assemble
 from traces.capture.compile import compile_program
+from traces.capture.pallas import PallasWork
 from traces.capture.program import ExportedProgram
 from traces.capture.schedule import TripCounts
 from traces.capture.scopes import StageRules
@@ -37,7 +38,8 @@ class Job:
     def run(self, program: ExportedProgram) -> Trace:
         """Compile here and return the trace. Raises NoTopology, CaptureError."""
         dump = compile_program(program, self.target, self.precision, self.x64)
-        naming = Naming(self.program, _kept_names(program), program.outputs, self.phase, self.stage_rules)
+        pallas = {work.key: work for work in program.pallas}
+        naming = Naming(self.program, _kept_names(program), program.outputs, self.phase, self.stage_rules, pallas)
         return assemble(dump, naming, self.trip_counts, self._manifest())
 
     def _manifest(self) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def load_job(folder: Path) -> tuple[Job, ExportedProgram]:
     job["target"] = CompileTarget(**target)
     job["stage_rules"] = tuple((stage, pattern) for stage, pattern in job["stage_rules"])
     described |= {k: tuple(v) for k, v in described.items() if isinstance(v, list)}
+    described["pallas"] = tuple(PallasWork(**work) for work in described["pallas"])
     return Job(**job), ExportedProgram(blob=(folder / "program.bin").read_bytes(), **described)
 
 

@@ -9,6 +9,7 @@ from traces.capture import heroes
 from traces.capture.accesses import Access
 from traces.capture.hlo import Instruction
 from traces.capture.library import UNKNOWN, Call, describe, triton_name
+from traces.capture.pallas import PallasWork, work_of
 from traces.capture.ptx import Entry
 from traces.capture.schedule import Launch
 from traces.capture.values import Values
@@ -20,10 +21,12 @@ _LIBRARY_OPCODE = {"gemm": "dot", "triangular_solve": "triangular-solve", "potrf
 """The HLO operation that a library routine stands for."""
 
 
-def kernel_row(launch: Launch, accesses: list[Access], values: Values, entries: Mapping[str, Entry]) -> Row:
+def kernel_row(
+    launch: Launch, accesses: list[Access], values: Values, entries: Mapping[str, Entry], pallas: Mapping[str, PallasWork]
+) -> Row:
     """Return the columns of one launch, those of scopes and regions aside."""
     row: Row = {"name": launch.instruction.name, "launches": launch.launches, "stream": -1, "command_buffer": launch.command_buffer}
-    row |= _describe(launch) | _traffic(accesses) | _dimensions(launch) | _machine_code(launch, entries)
+    row |= _describe(launch, pallas) | _traffic(accesses) | _dimensions(launch) | _machine_code(launch, entries)
     row["dtype"] = _dtype(accesses, values)
     if row["launch_kind"] in ("copy", "memset"):
         row["flops_ncu"] = 0.0
@@ -38,7 +41,7 @@ def hero(launch: Launch) -> Instruction:
     return launch.instruction
 
 
-def _describe(launch: Launch) -> Row:
+def _describe(launch: Launch, pallas: Mapping[str, PallasWork]) -> Row:
     """Return launch kind, family, library, opcodes, work and matrix sizes."""
     kind, instruction = launch.thunk.kind, hero(launch)
     if kind == "kCopy":
@@ -46,7 +49,9 @@ def _describe(launch: Launch) -> Row:
     if kind.startswith("kMem"):
         return _plain("memset", "copy", "broadcast:1", Flops())
     if name := triton_name(instruction):
-        return _plain("triton", families.triton_family(name), "", UNKNOWN)
+        work = work_of(instruction, pallas)
+        row = _plain("triton", families.triton_family(name), "", work.flops if work else UNKNOWN)
+        return row | ({"precision": work.precision} if work else {})
     if instruction.opcode in ("custom-call", "fft"):
         return _library(describe(instruction), launch)
     if instruction.opcode == "fusion":

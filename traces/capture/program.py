@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from traces.capture import pallas
+from traces.capture.pallas import PallasWork
 from traces.errors import CaptureError, MissingExtra, nearest
 
 PRECISIONS = ("default", "high", "highest")
@@ -20,7 +22,8 @@ PRECISIONS = ("default", "high", "highest")
 class ExportedProgram:
     """A serialised ``jax.export.Exported`` and what its flat arguments and results are called.
 
-    ``kept`` are the flat arguments that the program uses, ``donated`` those whose memory the caller gives away.
+    ``kept`` are the flat arguments that the program uses, ``donated`` those whose memory the caller gives away, ``pallas`` what its
+    kernels in Pallas do.
     """
 
     blob: bytes
@@ -29,6 +32,7 @@ class ExportedProgram:
     kept: tuple[int, ...] = ()
     donated: tuple[int, ...] = ()
     name: str = "program"
+    pallas: tuple[PallasWork, ...] = ()
 
 
 @contextmanager
@@ -131,7 +135,8 @@ def _exported(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -
             f"but JAX says of {name!r}: {error}"
         ) from error
     kept = tuple(exported.module_kept_var_idx)
-    return ExportedProgram(bytes(exported.serialize()), names, _output_names(traced.out_info), kept, donated, name)
+    work = pallas.kernels(traced.jaxpr.jaxpr)
+    return ExportedProgram(bytes(exported.serialize()), names, _output_names(traced.out_info), kept, donated, name, work)
 
 
 def _flat(jaxpr: Any, name: str) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from traces.errors import CaptureError, nearest
@@ -57,6 +58,12 @@ class Conflict:
     values: Mapping[str, Value]
     because: str
     instead: str
+    before: tuple[int, int] | None = None
+    """Only GPUs of a lower compute capability than this refuse the combination; None: it cannot run anywhere."""
+
+    @property
+    def text(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.values.items())
 
     def meets(self, settings: Mapping[str, Value]) -> bool:
         return all(settings[name] == value for name, value in self.values.items())
@@ -80,6 +87,8 @@ class Program:
     feeds: Mapping[str, str] = field(default_factory=dict)
     """From a parameter of this program to the output of an earlier one that it is (names as in a trace's tensors)."""
     doc: str = ""
+    captured: Callable[..., Any] | None = None
+    """What a capture compiles instead of ``function``: the same program with its GPU kernels, which only an interpreter can run here."""
 
     def shapes(self) -> tuple[Any, ...]:
         """Return the arguments as pytrees of jax.ShapeDtypeStruct; no array is made."""
@@ -109,7 +118,7 @@ class Program:
         from traces.capture import capture
 
         return capture(
-            self.function,
+            self.captured or self.function,
             self.shapes(),
             target=target,
             precision=self.precision,
@@ -152,10 +161,30 @@ class Workload:
         return settings
 
     def _refuse_conflicts(self, settings: Mapping[str, Value]) -> None:
+        found = self.conflict(settings)
+        if found:
+            raise CaptureError(f"the workload {self.name!r} cannot run with {found.text}: {found.because}; {found.instead}")
+
+    def conflict(self, settings: Mapping[str, Value]) -> Conflict | None:
+        """Return why the settings cannot run on any GPU, or None."""
+        return next((c for c in self.conflicts if c.before is None and c.meets(settings)), None)
+
+    def _refuse_target(self, settings: Mapping[str, Value], target: "CompileTarget") -> None:
         for conflict in self.conflicts:
-            if conflict.meets(settings):
-                values = ", ".join(f"{name}={value}" for name, value in conflict.values.items())
-                raise CaptureError(f"the workload {self.name!r} cannot run with {values}: {conflict.because}; {conflict.instead}")
+            if conflict.before and target.compute_capability < conflict.before and conflict.meets(settings):
+                raise CaptureError(
+                    f"the workload {self.name!r} cannot be captured for {target.id} (compute capability "
+                    f"{'.'.join(map(str, target.compute_capability))}) with {conflict.text}: {conflict.because}; {conflict.instead}"
+                )
+
+    def combinations(self) -> Iterator[tuple[dict[str, Value], Conflict | None]]:
+        """Yield every combination of the options that appear in a conflict, and the conflict that forbids it on every GPU, or None."""
+        involved = {name for c in self.conflicts if c.before is None for name in c.values}
+        chosen = [option for option in self.options if option.name in involved]
+        defaults = {option.name: option.default for option in self.options}
+        for values in product(*(option.choices or (option.default,) for option in chosen)):
+            settings = {option.name: value for option, value in zip(chosen, values, strict=True)}
+            yield settings, self.conflict(defaults | settings)
 
     def programs(self, **given: Value) -> list[Program]:
         """Return the programs of one step. Raises CaptureError for options that cannot be, MissingExtra."""
@@ -166,6 +195,7 @@ class Workload:
         from traces.merging import merge
 
         settings = self.settings(**given)
+        self._refuse_target(settings, target)
         programs = self.build(settings)
         captured = [self._captured(program, target, settings) for program in programs]
         feeds = {parameter: output for program in programs for parameter, output in program.feeds.items()}
