@@ -10,10 +10,13 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
 from traces.capture import pallas
+from traces.workloads.numerics import numerics
 
 
 def kernels(function, *shapes):
-    return pallas.kernels(jax.make_jaxpr(function)(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)).jaxpr)
+    with numerics("default", x64=False):
+        traced = jax.make_jaxpr(function)(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+    return pallas.kernels(traced.jaxpr)
 
 
 def body(a, b, out):
