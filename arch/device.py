@@ -103,6 +103,8 @@ class Device(ABC):
         'gpu', 'pim', or a word of your own.
     memory
         The id of the memory it works in.
+    assume
+        What ``price`` assumes where it does not know, as the user asked; '' for nothing.
     hypothetical
         True for hardware that nobody sells: figures mark it.
     static_watts, area_mm2, price_usd
@@ -115,6 +117,7 @@ class Device(ABC):
     kind: str
     memory: str
     hypothetical: bool = False
+    assume: str = ""
     static_watts: float | None = None
     area_mm2: float | None = None
     price_usd: float | None = None
@@ -126,6 +129,10 @@ class Device(ABC):
 
         Raises MachineError naming a kernel whose work is unknown.
         """
+
+    def assumed(self, work: Work) -> Bool:
+        """Return for which kernels ``price`` rests on an assumption that the user asked for; shape [kernels], by default none."""
+        return np.zeros(len(work), dtype=np.bool_)
 
     def refuse(self, work: Work) -> Refusals:
         """Return which kernels the device cannot run, and why; by default it runs all."""

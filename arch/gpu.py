@@ -19,6 +19,7 @@ wrote last is cold and comes from DRAM.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,11 @@ from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.occupancy import Limits, Shape, blocks_per_sm, shape
 from arch.traffic import Traffic, traffic
 from traces.errors import MachineError
+
+if TYPE_CHECKING:
+    from arch.machine import Machine
+
+ASSUMPTIONS = ("memory-bound",)
 
 _LIKE = {"f64": "f64", "c128": "f64", "f32": "f32", "c64": "f32", "": "f32", "f16": "f16", "bf16": "bf16"}
 _INTEGERS = ("pred", "s4", "s8", "s16", "s32", "s64", "u4", "u8", "u16", "u32", "u64")
@@ -56,6 +62,8 @@ class _Prepared:
     """Measured over predicted on the GPU that the kernel was measured on, 1 where there is none such or its work is unknown."""
     terms: dict[str, Float]
     unknown: Bool
+    assumed: Bool
+    """The work is not known and taken to be bound by memory, as the user asked."""
     extra_dram: Float
     cold_bytes: Float
     resident: Float
@@ -81,6 +89,9 @@ class GPU(Device):
     kind: str = "gpu"
     price_usd: float | None = None
     not_modelled: tuple[str, ...] = ()
+    assume: str = ""
+    """'memory-bound': what was measured on another GPU of the catalogue, and whose work is not known, moves as many bytes here as it
+    could there in its time. '' refuses such kernels."""
 
     @classmethod
     def of(cls, entry: Entry, memory: str = "") -> "GPU":
@@ -99,12 +110,19 @@ class GPU(Device):
 
     def price(self, work: Work) -> Prices:
         """Return the cost of every kernel. Raises MachineError naming a kernel whose work is unknown."""
-        ready = once(work, (self.entry, self.use_measured), lambda: _prepare(self, work))
+        ready = self._ready(work)
         if np.any(ready.unknown):
             raise _unknown_work(self, work, ready.unknown)
         if work.cold.any():
             return _combine(self, ready, np.where(work.cold, 1.0, 1.0 - ready.resident))
         return once(work, self, lambda: _combine(self, ready, 1.0 - ready.resident))
+
+    def _ready(self, work: Work) -> _Prepared:
+        return once(work, (self.entry, self.use_measured, self.assume), lambda: _prepare(self, work))
+
+    def assumed(self, work: Work) -> Bool:
+        """Return which kernels are taken to be bound by memory."""
+        return self._ready(work).assumed
 
     def refuse(self, work: Work) -> Refusals:
         """Refuse only kernels of a dtype for which the GPU has no peak."""
@@ -126,22 +144,24 @@ def _unknown_work(gpu: GPU, work: Work, unknown: Bool) -> MachineError:
     kernel = int(np.flatnonzero(unknown)[0])
     name, family = work.kernels["name"][kernel], work.kernels["family"][kernel]
     measured = np.nan_to_num(work.kernels["measured_s"])
+    hint = "; or assume that they are bound by memory (--assume memory-bound)" if measured[unknown].all() and not gpu.assume else ""
     share = f", {measured[unknown].sum() / measured.sum():.1%} of the measured time".replace("%", " %") if measured.any() else ""
     return MachineError(
         f"the work of a kernel must be known to price it on {gpu.id!r}, but {int(unknown.sum()):,} of {len(work):,} kernels{share} lack "
         f"their bytes, FLOP or size, first kernel {kernel} ({name[:80]!r}, {family}); fill bytes_unique, flops_vector, flops_matrix or "
-        "batch and m, or give measured_s on this device"
+        f"batch and m, or give measured_s on this device{hint}"
     )
 
 
 def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
     """Put the DRAM terms to the rest; ``missed`` is the share of each operand that DRAM serves."""
     entry = gpu.entry
-    dram = total(ready.owner, ready.cold_bytes * missed, len(ready.floor)) + ready.extra_dram
+    dram = np.where(ready.assumed, 0.0, total(ready.owner, ready.cold_bytes * missed, len(ready.floor))) + ready.extra_dram
     dram_s = dram / (gpu.dram_bandwidth * entry["dram_efficiency"])
     latency_s = ready.rounds * np.where(dram > 0, max(entry["dram_latency"], entry["l2_latency"]), entry["l2_latency"])
     duration = ready.floor + np.maximum(np.maximum(ready.static, dram_s), latency_s)
     duration = np.where(np.isnan(ready.measured), duration * ready.scale, ready.measured)
+    duration = np.where(ready.assumed, dram_s, duration)
     per_byte = entry.get("dram_energy_per_byte")
     energy = ready.energy + dram * (np.nan if per_byte is None else per_byte)
     return Prices(duration, dram, energy, {**ready.terms, "dram_s": dram_s, "latency_s": latency_s})
@@ -162,6 +182,9 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
     static = np.maximum.reduce(list(terms.values()))
     terms["floor_s"] = known.launches * entry["kernel_floor"]
     measured = known.measured if gpu.use_measured and work.target == gpu.id else np.full(len(work), np.nan)
+    unknown = known.unknown & np.isnan(measured)
+    assumed_bytes = _assumed_bytes(gpu, work, known.measured)
+    assumed = unknown & ~np.isnan(assumed_bytes)
     return _Prepared(
         floor=terms["floor_s"],
         static=static,
@@ -170,8 +193,9 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
         measured=measured,
         scale=_scale(gpu, work, known.measured),
         terms=terms,
-        unknown=known.unknown & np.isnan(measured),
-        extra_dram=moved.extra_dram,
+        unknown=unknown & ~assumed,
+        assumed=assumed,
+        extra_dram=np.where(assumed, assumed_bytes, moved.extra_dram),
         cold_bytes=moved.cold_bytes,
         resident=moved.resident,
         owner=known.owner,
@@ -187,6 +211,22 @@ def _scale(gpu: GPU, work: Work, measured: Float) -> Float:
     ready = _prepare(source, work)
     ratio = measured / _combine(source, ready, 1.0 - ready.resident).duration_s
     return np.where(ready.unknown | np.isnan(ratio), none, ratio)
+
+
+def _assumed_bytes(gpu: GPU, work: Work, measured: Float) -> Float:
+    """Bytes that DRAM of the GPU that the trace was measured on moves in each kernel's time, NaN unless that is to be assumed."""
+    source = _measured_on(work.target) if gpu.assume else None
+    if source is None:
+        return np.full(len(work), np.nan)
+    return measured * source.dram_bandwidth * source.entry["dram_efficiency"]
+
+
+def assuming(machine: "Machine", assume: str) -> "Machine":
+    """Return the machine with GPUs that price what they do not know by an assumption. Raises MachineError if there is no such one."""
+    if assume not in ASSUMPTIONS:
+        raise MachineError(f"what can be assumed is {', '.join(ASSUMPTIONS)}, but got {assume!r}")
+    devices = tuple(replace(device, assume=assume) if isinstance(device, GPU) else device for device in machine.devices)
+    return replace(machine, devices=devices)
 
 
 def _measured_on(target: str) -> GPU | None:

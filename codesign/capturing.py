@@ -1,16 +1,19 @@
 """Where a program meets a device's name: ``cd.capture``."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jax.export import Exported
+
     from arch.machine import Machine
     from traces import Trace
     from traces.capture.target import CompileTarget
 
 
 def capture(
-    function: Callable[..., Any],
+    function: "Callable[..., Any] | str | os.PathLike[str] | bytes | Exported",
     args: Sequence[Any] = (),
     *,
     kwargs: Mapping[str, Any] | None = None,
@@ -28,7 +31,9 @@ def capture(
     Parameters
     ----------
     function
-        Any function that ``jax.jit`` takes, or a PyTorch function or module, called as ``function(*args, **kwargs)``.
+        Any function that ``jax.jit`` takes, or a PyTorch function or module, called as ``function(*args, **kwargs)``; or a program of
+        ``jax.export`` for CUDA, as an ``Exported``, its serialised bytes, or a file of them: then without arguments and precision,
+        which it holds.
     args, kwargs
         Arrays or ``jax.ShapeDtypeStruct`` in any pytrees, or tensors, modules and optimisers; only shapes and types are used.
     target
@@ -54,9 +59,15 @@ def capture(
         If there is no such device.
     """
     from traces.capture import capture as capture_for
+    from traces.capture import capture_exported
     from traces.capture.aten import capture_torch, is_torch_program
     from traces.errors import CaptureError
 
+    if is_exported(function):
+        _check_no_arguments(args, kwargs, precision)
+        target_ = compile_target(target)
+        return capture_exported(function, target=target_, trip_counts=trip_counts, x64=x64, seed=seed)
+    assert callable(function)
     if is_torch_program(function, args, kwargs):
         if trip_counts is not None or x64 is not None:
             raise CaptureError("trip_counts and x64 are for JAX programs, but this one is PyTorch's: leave them out")
@@ -64,6 +75,18 @@ def capture(
     return capture_for(
         function, args, kwargs=kwargs, target=compile_target(target), trip_counts=trip_counts, precision=precision, x64=x64, seed=seed
     )
+
+
+def is_exported(function: Any) -> bool:
+    """Say whether something stands for a program of ``jax.export``: a path, bytes, or an ``Exported``."""
+    return isinstance(function, (str, os.PathLike, bytes, bytearray)) or hasattr(function, "mlir_module_serialized")
+
+
+def _check_no_arguments(args: Any, kwargs: Any, precision: str | None) -> None:
+    from traces.errors import CaptureError
+
+    if args or kwargs or precision is not None:
+        raise CaptureError("an exported program holds its shapes and its precision: leave args, kwargs and precision out")
 
 
 def compile_target(target: "str | Machine | CompileTarget") -> "CompileTarget":

@@ -48,7 +48,12 @@ def _totals(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
         ("launches", f"{timeline['launches']:,}"),
         *peaks,
         ("captured for", timeline["captured_for"] or "unknown"),
+        *((f"assumed {name}", f"{row['kernels']:,.0f} kernels, {row['share']:.1%} of kernel time") for name, row in _assumed(timeline)),
     ]
+
+
+def _assumed(timeline: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    return list(timeline.get("assumed", {}).items())
 
 
 def _doubt(uncertainty: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -12,7 +12,7 @@ pytest.importorskip("jax_plugins.xla_cuda12", reason="needs the extra xla-gpu")
 import jax
 import jax.numpy as jnp
 
-from traces.capture import capture, capture_exported
+from traces.capture import capture
 
 F32 = jnp.float32
 
@@ -423,31 +423,3 @@ def test_another_gpu_gives_another_trace():
     smaller = replace(A5000, id="other", core_count=8, memory_bandwidth=1e11)
     trace = capture(chain, (shape(128, 64), shape(64, 64)), target=smaller)
     assert trace.target == "other"
-
-
-# Programs that were exported elsewhere
-
-
-def test_an_exported_program_can_be_captured(tmp_path):
-    from jax import export
-
-    exported = export.export(jax.jit(chain), platforms=["cuda"])(shape(128, 64), shape(64, 64))
-    path = tmp_path / "chain.bin"
-    path.write_bytes(exported.serialize())
-    trace = capture_exported(path, target=A5000, program="chain")
-    direct = captured(chain, shape(128, 64), shape(64, 64))
-    assert trace.program == "chain"
-    assert list(trace.kernels["flops_matrix"]) == list(direct.kernels["flops_matrix"])
-
-
-def test_a_program_exported_for_another_platform_is_an_error():
-    from jax import export
-
-    exported = export.export(jax.jit(chain), platforms=["cpu"])(shape(128, 64), shape(64, 64))
-    with pytest.raises(CaptureError, match="is for cpu: export it again"):
-        capture_exported(bytes(exported.serialize()), target=A5000)
-
-
-def test_bytes_that_are_no_program_are_an_error():
-    with pytest.raises(CaptureError, match="serialize"):
-        capture_exported(b"nonsense", target=A5000)

@@ -168,3 +168,77 @@ def test_operands_that_are_none_are_named(tmp_path: Path) -> None:
     node = operator(5, "aten::add", [([1, "x", 0, 1, 4, "cuda:0"], [1])], [])
     with pytest.raises(TraceError, match=r"inputs must have values, types and shapes, but those of node 5 \('aten::add'\) are wrong"):
         read(written(tmp_path, json.dumps({"schema": "1.0.2-chakra.0.0.4", "nodes": [node]})))
+
+
+def flat(number: int, name: str, inputs: list[Any], outputs: list[Any]) -> dict[str, Any]:
+    """A node as schema 1.0.1 has it: no attributes, shapes and types beside the values, the operator around as parent."""
+    node: dict[str, Any] = {"id": number, "name": name, "parent": 1, "rf_id": 3}
+    for side, tensors in (("input", inputs), ("output", outputs)):
+        node |= {f"{side}s": [v for v, _ in tensors], f"{side}_shapes": [s for _, s in tensors]}
+        node[f"{side}_types"] = ["Tensor(float)"] * len(tensors)
+    return node
+
+
+def test_the_schema_before_attributes_is_read(tmp_path: Path) -> None:
+    a, b, c = ([[i, i, 0, n, 4, "cuda:0"], shape] for i, n, shape in ((1, 6, [2, 3]), (2, 12, [3, 4]), (3, 8, [2, 4])))
+    nodes = [{"id": 1, "name": "root", "parent": 1}, flat(2, "aten::mm", [a, b], [c])]
+    trace = read(written(tmp_path, json.dumps({"schema": "1.0.1", "pid": 1, "nodes": nodes})))
+    assert [int(trace.kernels[c][0]) for c in ("m", "n", "k")] == [2, 4, 3]
+    assert trace.kernels["bytes_unique"].tolist() == [4 * (6 + 12 + 8)]
+
+
+def node(number: int, name: str, *attributes: bytes) -> bytes:
+    fields = [wire.field(1, number), wire.field(2, name), wire.field(3, chakra_nodes.COMP_NODE), wire.field(7, 5)]
+    return wire.delimited(b"".join(fields + [wire.field(10, a) for a in attributes]))
+
+
+def bare(name: str, number: int, raw: bytes, kind: int) -> bytes:
+    return wire.field(1, name) + wire.varint(number << 3 | kind) + raw
+
+
+METADATA = {
+    "version": wire.field(1, "0.0.4"),
+    "attributes": wire.field(2, chakra_nodes.attribute("schema", "1.1.0-chakra.0.0.4")),
+    "both": wire.field(1, "0.0.4") + wire.field(2, chakra_nodes.attribute("pid", 7)),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("metadata", METADATA)
+def test_metadata_may_lack_a_version(tmp_path: Path, metadata: str) -> None:
+    gpu = chakra_nodes.attribute("is_cpu_op", False)
+    content = wire.delimited(METADATA[metadata]) + node(1, "k", gpu) + node(2, "aten::mm", chakra_nodes.attribute("is_cpu_op", True))
+    assert read(written(tmp_path, content)).kernels["name"].tolist() == ["k"]
+
+
+@pytest.mark.parametrize("content", [b"\x00", b"\x00\x00", b"\x00\x02ab", b"\x00" * 40, b"\x03abc", b"\x02\x12\x00"], ids=repr)
+def test_bytes_that_are_no_metadata_are_not_taken_for_it(content: bytes) -> None:
+    assert not chakra_nodes.begins_with_metadata(content)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        (bare("a", 5, b"\x00\x00\xc0\x3f", wire.FIXED32), 1.5),
+        (bare("a", 23, b"\xff\xff\xff\xff", wire.FIXED32), -1),
+        (bare("a", 21, b"\x02" + b"\x00" * 7, wire.FIXED64), 2),
+        (bare("a", 25, b"\xfe" + b"\xff" * 7, wire.FIXED64), -2),
+        (bare("a", 17, b"\x03", wire.VARINT), -2),
+    ],
+    ids=["float", "sfixed32", "fixed64", "sfixed64", "sint64"],
+)
+def test_attributes_of_every_type_of_number(tmp_path: Path, attribute: bytes, value: float) -> None:
+    content = wire.delimited(METADATA["version"]) + node(1, "k", attribute)
+    assert chakra_nodes.attributes(chakra_nodes.read(Source(written(tmp_path, content))).nodes[0]) == {"a": value}
+
+
+def test_copies_are_known_by_cudas_names_where_no_category_is(tmp_path: Path) -> None:
+    names = ("k", "Memcpy HtoD (Pageable -> Device)", "Memset (Device)")
+    content = wire.delimited(METADATA["version"]) + b"".join(node(i + 1, name) for i, name in enumerate(names))
+    trace = read(written(tmp_path, content))
+    assert (trace.kernels["name"].tolist(), trace.manifest["captured"]["left_out"]["copies"]) == (["k"], 2)
+
+
+def test_a_list_of_nodes_is_read(tmp_path: Path) -> None:
+    nodes = [{"id": 1, "name": "k", "type": "COMP_NODE", "ctrlDeps": [], "durationMicros": "3"}]
+    assert (read(written(tmp_path, json.dumps(nodes))).kernels["measured_s"] * 1e6).tolist() == pytest.approx([3])

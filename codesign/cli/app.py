@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from codesign.cli import capture, catalog, explain, explore, plot, profiles, replay, validate
+from codesign.cli import capture, catalog, explain, explore, plot, profiles, record, replay, validate
 from codesign.cli.terminal import note
 from traces.errors import CodesignError
 
@@ -67,6 +67,10 @@ app.command(epilog="Example: codesign explore ferminet-ch4-a5000.trace --machine
     explore.explore
 )
 app.command("import", epilog="Example: codesign import profile.json.gz -o measured.trace")(profiles.import_)
+app.command(
+    epilog="Example: codesign record --join captured.trace -o measured.trace train.py --steps 3",
+    context_settings={"allow_interspersed_args": False},
+)(record.record)
 app.command(epilog="Example: codesign export timeline.json --format perfetto -o timeline.perfetto.json")(profiles.export)
 app.command(epilog="Example: codesign explain ferminet-ch4-a5000 --machine a5000+aim-fp32 --scheduler cut-points")(explain.explain)
 app.command(epilog="Example: codesign validate --only survey")(validate.validate)

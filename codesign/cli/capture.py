@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def capture(
     ctx: typer.Context,
-    workload: Annotated[str, typer.Argument(metavar="WORKLOAD", help="A workload, see `codesign workloads`.")],
+    workload: Annotated[str, typer.Argument(metavar="WORKLOAD", help="A workload, see `codesign workloads`; or a file of jax.export.")],
     target: Annotated[str, typer.Option("--target", "-t", metavar="GPU", help="The GPU to compile for, see `codesign machines`.")],
     molecule: Annotated[str | None, typer.Option("--molecule", metavar="NAME", help="The molecule: LiH, CH4, C2H6, C4H4.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Walkers, or sequences.")] = None,
@@ -32,6 +32,9 @@ def capture(
     from arch.build import machine
     from traces import registry
 
+    if workload not in registry.names("workloads") and (Path(workload).exists() or os.sep in workload or Path(workload).suffix):
+        _capture_file(ctx, Path(workload), target, _given(molecule, batch, settings), output, as_json)
+        return
     with quiet_output():
         chosen = registry.get("workloads", workload)
         compile_target = machine(target).target
@@ -41,6 +44,24 @@ def capture(
         files.check_writable(path)
         note(f"capturing {workload} ({', '.join(f'{k}={v}' for k, v in options.items())}) for {compile_target.id}")
         trace = chosen.capture(compile_target, **given)
+        trace.manifest["captured"] = (trace.manifest["captured"] or {}) | {"command": " ".join(ctx.meta["codesign.command"])}
+        _save(trace, path)
+    note(f"wrote {path}")
+    deliver(ctx, "capture", _summary(trace, path), lambda: _table(trace), as_json=as_json)
+
+
+def _capture_file(ctx: typer.Context, program: Path, target: str, given: dict[str, Any], output: Path | None, as_json: bool) -> None:
+    """Capture a program that jax.export serialised."""
+    from codesign.capturing import capture as capture_program
+    from traces.errors import CaptureError
+
+    files.check_readable(program)
+    if given:
+        raise CaptureError(f"an exported program has no options, but got {', '.join(given)}; options are of workloads")
+    path = output or Path(f"{program.stem}-{target}.trace")
+    files.check_writable(path, program)
+    with quiet_output():
+        trace = capture_program(program, target=target)
         trace.manifest["captured"] = (trace.manifest["captured"] or {}) | {"command": " ".join(ctx.meta["codesign.command"])}
         _save(trace, path)
     note(f"wrote {path}")

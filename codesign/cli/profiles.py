@@ -42,22 +42,21 @@ def import_(
 
     files.check_readable(profile)
     files.check_writable(output, profile)
-    with quiet_output(), _warnings_noted() as noted:
-        made, payload = (
-            _joined(profile, join, format, member)
-            if join
-            else _imported(profile, target=target, format=format, copies=copies, device=device, member=member)
-        )
+    with quiet_output(), warnings_noted() as noted:
+        made, payload = import_or_join(profile, join=join, target=target, format=format, copies=copies, device=device, member=member)
         made.manifest["captured"] |= {"command": " ".join(ctx.meta["codesign.command"])}
         save(made, output)
     payload = {"file": str(output), **payload, "warnings": noted}
     note(f"wrote {output}")
-    deliver(ctx, "import", payload, lambda: _show(profile, payload), as_json=as_json)
+    deliver(ctx, "import", payload, lambda: show_import(profile, payload), as_json=as_json)
 
 
-def _imported(profile: Path, **options: Any) -> "tuple[Trace, dict[str, Any]]":
+def import_or_join(profile: Path, *, join: Path | None, **options: Any) -> "tuple[Trace, dict[str, Any]]":
+    """Return the trace of a profile, or a captured one with its times, and what to tell about it; options as in `import_profile`."""
     from codesign.importing import import_profile, report
 
+    if join is not None:
+        return _joined(profile, join, options.get("format"), options.get("member"))
     trace = import_profile(profile, **options)
     return trace, report(trace)
 
@@ -77,7 +76,7 @@ def _joined(profile: Path, join: Path, format: str | None, member: str | None) -
 
 
 @contextmanager
-def _warnings_noted() -> Iterator[list[str]]:
+def warnings_noted() -> Iterator[list[str]]:
     """Say warnings on standard error in one line each, and collect them for the document."""
     noted: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -88,7 +87,7 @@ def _warnings_noted() -> Iterator[list[str]]:
         note(f"codesign: warning: {warning.message}")
 
 
-def _show(profile: Path, payload: dict[str, Any]) -> "Group":
+def show_import(profile: Path, payload: dict[str, Any]) -> "Group":
     rows = [(name.replace("_", " "), _text(name, value)) for name, value in payload.items() if name not in ("file", "warnings", "shares")]
     shares = [(f"share in {family}", _text("share", share)) for family, share in payload.get("shares", {}).items()]
     return table(f"{profile} as {payload['file']}", ("", ""), rows + shares)
@@ -124,7 +123,7 @@ def export(
     from codesign.exporting import export as write
 
     files.check_writable(output, subject)
-    with quiet_output(), _warnings_noted():
+    with quiet_output(), warnings_noted():
         remarks = write(_subject(subject, machine, scheduler), output, format, repeats=repeats)
     for remark in remarks:
         note(remark)

@@ -25,6 +25,9 @@ def replay(
     machine: MachineName,
     scheduler: Annotated[str, typer.Option("--scheduler", "-s", metavar="NAME", help="Who maps kernels to devices.")] = "single-device",
     engine: Annotated[Engine, typer.Option("--engine", help="Which engine; both give the same numbers.")] = Engine.FAST,
+    assume: Annotated[
+        str | None, typer.Option("--assume", metavar="WHAT", help="memory-bound: price imported kernels of unknown work by bandwidth.")
+    ] = None,
     settings: Settings = None,
     as_json: Json = False,
     output: Output = None,
@@ -35,6 +38,6 @@ def replay(
     if output:
         files.check_writable(output, trace)
     with quiet_output():
-        timeline = run(load_trace(trace), build_machine(machine, settings), scheduler, engine=engine.value)
+        timeline = run(load_trace(trace), build_machine(machine, settings), scheduler, engine=engine.value, assume=assume)
         payload = timeline.to_dict()
     deliver(ctx, "timeline", payload, lambda: tables(timeline_tables(payload)), as_json=as_json, output=output)

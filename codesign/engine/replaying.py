@@ -26,6 +26,7 @@ def replay(
     *,
     engine: str = "fast",
     record: bool = True,
+    assume: str | None = None,
 ) -> Timeline:
     """Run ``trace`` on ``machine``.
 
@@ -38,6 +39,9 @@ def replay(
     record
         Keep the operations over time and follow memory over time. Without, the peak of each memory is that of the launches one
         after another.
+    assume
+        'memory-bound': kernels of an imported profile whose work nobody knows cost, on another GPU than they were measured on, what
+        was measured times the ratio of the two memories' bandwidths; the timeline says so (``assumed``). None refuses them.
 
     Raises
     ------
@@ -49,9 +53,12 @@ def replay(
         If a memory cannot hold what the mapping puts there.
     """
     from arch.cost import cost_table
+    from arch.gpu import assuming
 
     if engine not in ENGINES:
         raise CodesignError(f"there is no engine {engine!r}: {nearest(engine, ENGINES)}")
+    if assume is not None:
+        machine = assuming(machine, assume)
     warm = cost_table(trace, machine)
     mapping = map_kernels(trace, machine, scheduler)
     costs = warm if len(set(mapping.device.tolist())) < 2 else cost_table(trace, machine, mapping.device.astype(np.int32))

@@ -81,6 +81,8 @@ class Timeline:
     captured_for: str
     ineligible: dict[str, dict[str, float]]
     uncertainty: dict[str, Any] = field(default_factory=dict)
+    assumed: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By assumption that the replay was told to make: how many kernels rest on it (``kernels``), and their ``share`` of kernel time."""
     entries: Entries | None = None
     memory: dict[str, Usage] = field(default_factory=dict)
     """Each memory over time, where the replay recorded; not saved."""
@@ -107,7 +109,7 @@ class Timeline:
     def from_dict(cls, data: Dictionary[str, Any]) -> "Timeline":
         """Return the timeline that ``to_dict`` wrote; other keys are ignored. Raises TraceError if it is none."""
         names = [f.name for f in fields(cls) if f.name not in ("by_group", "entries", "memory")]
-        later = {"uncertainty"}  # timelines of version 0.1 have none
+        later = {"uncertainty", "assumed"}  # timelines of version 0.1 have none
         missing = [name for name in [*names, "shares"] if name not in {*data, *later}]
         if missing:
             raise TraceError(f"a timeline must have the keys that `Timeline.to_dict` writes, but {', '.join(missing)} are missing")
@@ -148,6 +150,7 @@ class Timeline:
     def _repr_html_(self) -> str:
         energy = "unknown" if self.energy_j is None else f"{self.energy_j:.4g} J"
         mark = " (hypothetical)" if self.hypothetical else ""
+        mark += "".join(f", {row['share']:.1%} assumed {name}" for name, row in self.assumed.items())
         title = f"<b>{escape(self.program)}</b> on {escape(self.machine)}{mark}, {escape(self.scheduler)}: {self.time_s:.4g} s, "
         title += f"energy {energy}, {self.launches:,} launches"
         rows = [(name, *(row[key] for key in ("busy_s", "hand_over_s", "idle_s"))) for name, row in self.devices.items()]
@@ -195,6 +198,7 @@ def timeline_of(
         captured_for=trace.target,
         ineligible=ineligible(trace, machine, costs),
         uncertainty=uncertainty(trace, machine, program, elapsed),
+        assumed=assumed(trace, machine, program, elapsed),
         entries=None if run.records is None else entries_of(program, run.records, trace),
         memory=memory,
     )
@@ -228,6 +232,19 @@ def ineligible(trace: "Trace", machine: "Machine", costs: "CostTable") -> dict[s
         share = np.bincount(costs.refusal[number], weight, minlength=len(costs.reasons[number])) / total
         result[device.id] = {reason: float(share[code]) for code, reason in enumerate(costs.reasons[number]) if code and share[code] > 0}
     return result
+
+
+def assumed(trace: "Trace", machine: "Machine", program: Program, elapsed: Floats) -> dict[str, dict[str, float]]:
+    """Return by assumption how many kernels rest on it where they run, and their share of the kernel time."""
+    from arch.device import Work
+
+    mine = program["kind"] == KERNEL
+    total, made = float(elapsed[mine].sum()) or 1.0, {}
+    for number, device in enumerate(machine.devices):
+        if device.assume:
+            rows = device.assumed(Work.of(trace))[program["kernel"]] & mine & (program["queue"] == number)
+            made[device.assume] = {"kernels": float(len(np.unique(program["kernel"][rows]))), "share": float(elapsed[rows].sum()) / total}
+    return made
 
 
 def _shares(trace: "Trace", machine: "Machine", program: Program, elapsed: Floats) -> dict[str, dict[str, float]]:

@@ -81,28 +81,46 @@ def capture(
 
 
 def capture_exported(
-    exported: "bytes | str | os.PathLike[str]",
+    exported: "bytes | str | os.PathLike[str] | Any",
     *,
     target: "CompileTarget",
     trip_counts: "TripCounts" = None,
-    x64: bool = False,
+    x64: bool | None = None,
     phase: str | None = None,
-    program: str = "program",
+    program: str | None = None,
     options: Mapping[str, Any] | None = None,
     stage_rules: "StageRules | None" = None,
+    seed: int = 0,
 ) -> "Trace":
-    """Capture a program that ``jax.export`` serialised elsewhere, given as bytes or as a file; see ``capture``.
+    """Capture a program of ``jax.export``: a file or bytes that ``serialize()`` made, or an ``Exported``; see ``capture``.
 
-    It must have been exported with ``platforms=["cuda"]`` (or more) and holds the precision it was traced with.
+    It must have been exported with ``platforms=["cuda"]`` (or more) and holds the precision it was traced with. ``x64`` None: on if
+    an argument or result is 64 bits wide. Raises CaptureError if it cannot be read, or is for another platform.
     """
     from traces.capture.compile import check_platform
     from traces.capture.job import Job
-    from traces.capture.program import read_exported
+    from traces.capture.program import is_wide, read_exported
 
     check_platform()
-    blob = exported if isinstance(exported, bytes) else Path(exported).read_bytes()
-    job = Job(target, program, "default", x64, phase, trip_counts, tuple(stage_rules or ()), options)
-    return _run(job, read_exported(blob))
+    what, blob = _blob(exported)
+    read = read_exported(blob, what=what)
+    wide = is_wide(blob) if x64 is None else x64
+    job = Job(target, program or read.name, "default", wide, phase, trip_counts, tuple(stage_rules or ()), options, seed)
+    return _run(job, read)
+
+
+def _blob(exported: Any) -> tuple[str, bytes]:
+    """Return what to call a program, and its bytes."""
+    from traces.errors import CaptureError
+
+    if isinstance(exported, (bytes, bytearray)):
+        return "the program", bytes(exported)
+    if hasattr(exported, "mlir_module_serialized"):
+        return "the program", bytes(exported.serialize())
+    try:
+        return str(exported), Path(exported).read_bytes()
+    except OSError as error:
+        raise CaptureError(f"a program must be a file that can be read, but {exported}: {error.strerror or error}") from error
 
 
 def _run(job: "Job", program: "ExportedProgram") -> "Trace":

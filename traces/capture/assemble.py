@@ -17,7 +17,7 @@ from traces.capture.library import workspaces
 from traces.capture.lifetimes import AliasSets, alias_sets, lifetimes, reserved
 from traces.capture.pallas import PallasWork
 from traces.capture.schedule import Schedule, TripCounts, schedule
-from traces.capture.scopes import StageRules, phase_of, scope_of, stage_of
+from traces.capture.scopes import StageRules, clean, phase_of, scope_of, stage_of
 from traces.capture.values import Value, Values
 from traces.liveness import live_bytes
 from traces.table import Table
@@ -102,10 +102,22 @@ def _kernels(parts: _Parts, naming: Naming, entries: dict[str, ptx.Entry]) -> Ta
     for launch, accesses in zip(parts.schedule.launches, parts.accesses, strict=True):
         row = kernel_row(launch, accesses, parts.values, entries, naming.pallas)
         scope = scope_of(launch.instruction, _producers(parts, accesses)) or _consumers_scope(accesses, readers)
+        scope = in_loop(scope, parts.schedule, launch.region)
         row |= {"region": launch.region, "scope": scope}
         row |= {"phase": phase_of(scope, naming.phase), "stage": stage_of(scope, naming.stage_rules)}
         rows.append(row)
     return Table.build("kernels", _columns(rows, "name"))
+
+
+def in_loop(scope: str, plan: Schedule, region: int) -> str:
+    """Return the scope of a launch; a bare operation's, as functions in an exported program leave it, behind that of the loop around."""
+    outer = region
+    while scope and "/" not in scope and outer > 0:
+        loop = plan.regions[outer].loop
+        around = clean(loop.op_name) if loop else ""
+        scope = f"{around}/{scope}" if "/" in around else scope
+        outer = plan.regions[outer].parent
+    return scope
 
 
 def _producers(parts: _Parts, accesses: list[Access]) -> list[Instruction]:

@@ -209,19 +209,69 @@ def _output_names(tree: Any) -> tuple[str, ...]:
     return tuple("output" + jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0])
 
 
-def read_exported(blob: bytes) -> ExportedProgram:
-    """Describe a program that was exported elsewhere. Raises CaptureError if it is none, or not for CUDA."""
+def deserialised(blob: bytes, what: str = "the program") -> Any:
+    """Return the ``jax.export.Exported`` of serialised bytes. Raises CaptureError if they are none; MissingExtra without flatbuffers."""
+    try:
+        import flatbuffers  # type: ignore[import-untyped, unused-ignore]  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("xla-gpu", "reading a program of jax.export") from error
     from jax import export
-    from jax.tree_util import tree_unflatten
 
     try:
-        exported = export.deserialize(bytearray(blob))
+        found = export.deserialize(bytearray(blob))
+        found.mlir_module()  # truncated bytes may only show here
     except Exception as error:
-        raise CaptureError(f"the program must be what jax.export's serialize() returns, but cannot be read: {error}") from error
-    if "cuda" not in exported.platforms:
+        raise CaptureError(
+            f"{what} must be what jax.export's serialize() returns, whole and by a version of JAX that fits, but its {len(blob):,} bytes "
+            f"cannot be read: {str(error).strip()[:200] or type(error).__name__}"
+        ) from error
+    return found
+
+
+def read_exported(blob: bytes, platform: str = "cuda", what: str = "the program") -> ExportedProgram:
+    """Describe a program that was exported elsewhere.
+
+    Raises CaptureError if it is none, was not exported for the platform, is for several devices, or has sizes that are not fixed.
+    """
+    from jax.tree_util import tree_unflatten
+
+    exported = deserialised(blob, what)
+    if platform not in exported.platforms:
         given = ", ".join(exported.platforms)
-        raise CaptureError(f"the program must be exported with platforms=['cuda'], but is for {given}: export it again")
-    count = len(exported.in_avals)
-    names = tuple(f"args[{i}]" for i in range(count))
+        raise CaptureError(
+            f"{what} must be exported for {platform}, but is for {given}: export it again with "
+            f"jax.export.export(f, platforms=[{platform!r}])"
+        )
+    if exported.nr_devices != 1:
+        raise CaptureError(f"{what} must run on one device, but was exported for {exported.nr_devices}: export it without shardings")
+    _check_sizes(exported.in_avals, what)
     outputs = _output_names(tree_unflatten(exported.out_tree, range(len(exported.out_avals))))
-    return ExportedProgram(blob, names, outputs, tuple(exported.module_kept_var_idx), (), exported.fun_name)
+    return ExportedProgram(blob, _argument_names(exported), outputs, tuple(exported.module_kept_var_idx), (), exported.fun_name)
+
+
+def _check_sizes(avals: Sequence[Any], what: str) -> None:
+    for number, aval in enumerate(avals):
+        if not all(isinstance(size, int) for size in aval.shape):
+            raise CaptureError(
+                f"{what} must have fixed sizes, but its argument {number} is {aval.dtype}[{', '.join(map(str, aval.shape))}]: export it "
+                "with arguments of numbers, not of jax.export.symbolic_shape"
+            )
+
+
+def _argument_names(exported: Any) -> tuple[str, ...]:
+    """Name each flat argument by its path: ``args[0]['w']``, or a keyword's name."""
+    import jax
+
+    args, kwargs = jax.tree_util.tree_unflatten(exported.in_tree, range(len(exported.in_avals)))
+    paths = jax.tree_util.tree_flatten_with_path(args)[0]
+    named = jax.tree_util.tree_flatten_with_path(kwargs)[0]
+    return tuple("args" + jax.tree_util.keystr(path) for path, _ in paths) + tuple(
+        str(path[0].key) + jax.tree_util.keystr(path[1:]) for path, _ in named
+    )
+
+
+def is_wide(blob: bytes) -> bool:
+    """Say whether a serialised program takes or gives 64-bit arrays."""
+    exported = deserialised(blob)
+    wide = ("float64", "int64", "uint64", "complex128")
+    return any(str(aval.dtype) in wide for aval in (*exported.in_avals, *exported.out_avals))

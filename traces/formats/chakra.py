@@ -16,7 +16,7 @@ from traces.formats import wire
 from traces.formats.chakra_operators import operators_profile
 from traces.formats.format import Exporter, Importer
 from traces.formats.kineto import KINDS
-from traces.formats.profile import KERNEL, PS_PER_S, PS_PER_US, Ints, Launches, Profile
+from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_S, PS_PER_US, Ints, Launches, Profile
 from traces.formats.source import Source
 from traces.table import Values
 
@@ -44,6 +44,7 @@ class Chakra(Importer, Exporter):
         """Say whether it is JSON with a list of nodes, or a GlobalMetadata with a version behind its length."""
         if source.is_json:
             chakra = source.has_key("ctrl_deps", "ctrlDeps", "data_deps", "dataDeps") or b"-chakra." in source.start[:_HEAD]
+            chakra = chakra or (source.has_key("schema") and source.has_key("nodes"))  # before 1.0.2 an operator's parent stood there
             return chakra and not source.has_key("traceEvents")
         return nodes.begins_with_metadata(source.start)
 
@@ -161,7 +162,7 @@ def _launches(chosen: list[dict[str, Any]], attributes: list[dict[str, Any]]) ->
     begin = [nodes.start_us(node) for node in chosen]
     # what we wrote is in order and its times are rounded, so only the order counts
     start = [-1 if mine or b is None else round(b * 1_000) for b, mine in zip(begin, ours, strict=True)]
-    categories = [KINDS.get(str(node.get("cat", "kernel")).lower(), KERNEL) for node in chosen]
+    categories = [_category(node) for node in chosen]
     kinds = [a.get(f"{PREFIX}launch_kind") or category for a, category in zip(attributes, categories, strict=True)]
     return Launches(
         name=[str(node.get("name", "")) for node in chosen],
@@ -172,6 +173,14 @@ def _launches(chosen: list[dict[str, Any]], attributes: list[dict[str, Any]]) ->
         device=_ints([-1] * len(chosen)),
         columns=_own_columns(attributes),
     )
+
+
+def _category(node: dict[str, Any]) -> str:
+    """Return the kind of launch: by category, else by what CUDA calls copies."""
+    if "cat" in node:
+        return KINDS.get(str(node["cat"]).lower(), KERNEL)
+    name = str(node.get("name", "")).lower()
+    return COPY if name.startswith("memcpy ") else MEMSET if name.startswith("memset ") else KERNEL
 
 
 def _ints(values: list[Any]) -> Ints:

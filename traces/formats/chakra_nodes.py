@@ -17,8 +17,8 @@ COMP_NODE, COMM_NODES = 4, (5, 6, 7)
 _DOUBLE, _FLOAT, _BOOL, _STRING = 3, 5, 27, 29
 _SIGNED = (7, 9)
 _ZIGZAG = (15, 17)
-_UNSIGNED = (11, 13)
-"""Field numbers of AttributeProto's values that are one number or text; lists are not needed."""
+_FIXED_SIGNED = {23: 32, 25: 64}
+"""Bits of signed numbers of fixed length. Field numbers of AttributeProto's values that are one number or text; lists are not needed."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,26 @@ def begins_with_metadata(start: bytes) -> bool:
     """Say whether the bytes begin with a length and a GlobalMetadata: a version as text, then only attributes."""
     try:
         size, at = wire.read_varint(start, 0)
-        if size < 3 or at + size > len(start):
+        if at + size > len(start):
             return False
         found = list(wire.fields(start[at : at + size]))
+        if not all(number in (1, 2) and isinstance(value, bytes) for number, _, value in found):
+            return False
+        return _is_version(found[0][2]) if found and found[0][0] == 1 else _begins_with_node(start, at + size)
     except wire.WireError:
         return False
-    number, _, version = found[0] if found else (0, 0, b"")
-    return number == 1 and isinstance(version, bytes) and version.isascii() and all(n in (1, 2) for n, _, _ in found)
+
+
+def _is_version(value: int | bytes) -> bool:
+    return isinstance(value, bytes) and value.isascii() and len(value) > 0
+
+
+def _begins_with_node(start: bytes, at: int) -> bool:
+    """Say whether a node follows: some converters leave the version out, and an empty message is no bytes at all."""
+    size, at = wire.read_varint(start, at)
+    whole = start[at : at + size]
+    found = [(number, type(value)) for number, _, value in wire.fields(whole)] if len(whole) == size and size else []
+    return (2, bytes) in found and all(number <= 10 for number, _ in found) and found[0][0] in (1, 2)
 
 
 def read(source: Source) -> Nodes:
@@ -78,9 +91,11 @@ def _documents(source: Source) -> list[dict[str, Any]]:
             document, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
             raise TraceError(f"{source} must be whole JSON, but is truncated or damaged after {len(found)} objects: {error}") from error
-        if not isinstance(document, dict):
-            raise TraceError(f"{source} must hold JSON objects, as Chakra's traces do, but holds a {type(document).__name__}")
-        found.append(document)
+        parts = document if isinstance(document, list) else [document]
+        for part in parts:
+            if not isinstance(part, dict):
+                raise TraceError(f"{source} must hold JSON objects, as Chakra's traces do, but holds a {type(part).__name__}")
+        found += parts
         while at < len(text) and text[at].isspace():
             at += 1
     return found
@@ -144,6 +159,10 @@ def _attribute(message: bytes) -> tuple[str, Any]:
 def _number(field: int, value: int) -> Any:
     if field == _DOUBLE:
         return wire.double(value)
+    if field == _FLOAT:
+        return wire.single(value)
+    if field in _FIXED_SIGNED:
+        return value - 2 ** _FIXED_SIGNED[field] if value >= 2 ** (_FIXED_SIGNED[field] - 1) else value
     if field == _BOOL:
         return bool(value)
     if field in _ZIGZAG:

@@ -70,7 +70,8 @@ class _Made:
 
 def operators_profile(source: Source, nodes: list[dict[str, Any]]) -> Profile:
     """Return the operators that launch work, as kernels. Raises TraceError for operands that are not as PyTorch writes them."""
-    outer = {node.get("ctrl_deps") for node in nodes if not isinstance(node.get("ctrl_deps"), list)}
+    parents = [node.get("ctrl_deps", node.get("parent")) for node in nodes]
+    outer = {parent for parent in parents if not isinstance(parent, list)}
     inner = [node for node in nodes if node["id"] not in outer and not NO_LAUNCH.match(str(node.get("name", "")))]
     read = [(node, list(_tensors(source, node, "inputs")), list(_tensors(source, node, "outputs"))) for node in inner]
     on_gpu = any(t.device.startswith("cuda") for _, inputs, outputs in read for t in inputs + outputs)
@@ -90,7 +91,10 @@ def operators_profile(source: Source, nodes: list[dict[str, Any]]) -> Profile:
 def _tensors(source: Source, node: dict[str, Any], side: str) -> Iterator[_Tensor]:
     given = node.get(side) or {}
     try:
-        yield from _walk(given.get("values", []), given.get("types", []), given.get("shapes", []))
+        if isinstance(given, list):  # schema 1.0.1 and before: input_types and input_shapes beside inputs
+            yield from _walk(given, node.get(f"{side[:-1]}_types", []), node.get(f"{side[:-1]}_shapes", []))
+        else:
+            yield from _walk(given.get("values", []), given.get("types", []), given.get("shapes", []))
     except (TypeError, ValueError, AttributeError, IndexError) as error:
         where = f"node {node['id']} ({node.get('name')!r})"
         raise TraceError(f"{source}: {side} must have values, types and shapes, but those of {where} are wrong: {error}") from error

@@ -80,6 +80,11 @@ def double(value: int) -> float:
     return float(struct.unpack("<d", value.to_bytes(8, "little"))[0])
 
 
+def single(value: int) -> float:
+    """Return the 4 bytes of a field as a float."""
+    return float(struct.unpack("<f", value.to_bytes(4, "little"))[0])
+
+
 def varint(value: int) -> bytes:
     """Return a number as varint, a negative one as int64."""
     value &= 2**64 - 1
