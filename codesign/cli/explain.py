@@ -8,7 +8,6 @@ from codesign import files
 from codesign.cli.inputs import build_machine, load_trace
 from codesign.cli.options import Json, MachineName, Output, Settings, TraceFile, deliver
 from codesign.cli.terminal import note, quiet_output, tables
-from codesign.explaining.rows import explanation_tables
 
 
 def explain(
@@ -22,6 +21,7 @@ def explain(
 ) -> None:
     """Say what the time is made of, what to make twice as fast, and what that buys."""
     from codesign.explaining import explain as run
+    from codesign.explaining.rows import explanation_tables
 
     if output:
         files.check_writable(output, trace)
