@@ -117,7 +117,8 @@ def _arguments(trace: "Trace", columns: dict[str, Any], row: int) -> dict[str, A
         size = [int(columns[f"{word}_{axis}"][row]) for axis in "xyz"]
         if size[0] >= 0:
             made[word] = size
-    named = {"stream": "stream", "registers": "registers per thread", "shared_bytes": "shared memory", "launches": "launches"}
+    made["stream"] = int(columns["stream"][row])  # also where it is not known: else a reader takes the track for it
+    named = {"registers": "registers per thread", "shared_bytes": "shared memory", "launches": "launches"}
     made |= {theirs: int(columns[ours][row]) for ours, theirs in named.items() if columns[ours][row] >= 0}
     amounts = ("flops_matrix", "flops_vector", "flops_transcendental", "bytes_unique", "bytes_requested")
     made |= {name: float(columns[name][row]) for name in amounts if not np.isnan(columns[name][row])}
