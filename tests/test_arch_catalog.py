@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 import arch
 from arch import catalog, registered, units
 from arch.keys import KINDS, SOURCE_KINDS
+from arch.target import compile_target
 from traces import registry
 from traces.errors import MachineError
 
 GPUS = ("a5000", "a100-sxm-40gb", "h200")
+ALL_GPUS = [name for name in catalog.builtin_ids() if catalog.builtin(name).kind == "gpu"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,17 @@ def test_every_file_is_registered_under_its_lower_case_id(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("alias", "name"),
-    [("a100", "a100-sxm-40gb"), ("A5000", "a5000"), ("h200-sxm", "h200"), ("fimdram", "hbm-pim"), ("gddr6-aim", "aim")],
+    [
+        ("a100", "a100-sxm-40gb"),
+        ("A5000", "a5000"),
+        ("h200-sxm", "h200"),
+        ("fimdram", "hbm-pim"),
+        ("gddr6-aim", "aim"),
+        ("a100-sxm", "a100-sxm-80gb"),  # AIConfigurator's: its system file says 2,039 GB/s and 80 GiB
+        ("tesla-p100-pcie", "p100-pcie-16gb"),
+        ("tesla-p4", "p4"),
+        ("3090", "rtx-3090"),
+    ],
 )
 def test_an_alias_leads_to_its_device(alias: str, name: str) -> None:
     assert registered.find(alias).id == name
@@ -93,6 +105,10 @@ def test_an_alias_leads_to_its_device(alias: str, name: str) -> None:
         ("a5000", 64, 128, 1.695e9, 27.8e12, 768e9, 6 * 2**20),
         ("a100-sxm-40gb", 108, 64, 1.41e9, 19.5e12, 1555e9, 40 * 2**20),
         ("h200", 132, 128, 1.98e9, 66.9e12, 4.8e12, 50 * 2**20),
+        ("t4", 40, 64, 1.59e9, 8.14e12, 320e9, 4 * 2**20),
+        ("l40s", 142, 128, 2.52e9, 91.6e12, 864e9, 96 * 2**20),
+        ("rtx-3090", 82, 128, 1.695e9, 35.6e12, 936e9, 6 * 2**20),
+        ("b200", 148, 128, 1.965e9, 74.45e12, 8e12, 126 * 2**20),
     ],
 )
 def test_the_numbers_are_those_of_the_data_sheets(
@@ -105,11 +121,27 @@ def test_the_numbers_are_those_of_the_data_sheets(
     assert entry["l2"] == l2
 
 
-@pytest.mark.parametrize("name", GPUS)
+@pytest.mark.parametrize("name", ALL_GPUS)
 def test_the_fp32_peak_is_lanes_times_clock_times_two(name: str) -> None:
     entry = catalog.builtin(name)
     lanes = entry["sm_count"] * entry["fp32_lanes_per_sm"]
     assert entry["vector_flops.f32"] == pytest.approx(2 * lanes * entry["clock"], rel=0.005)
+
+
+@pytest.mark.parametrize("name", ALL_GPUS)
+def test_a_compiler_can_be_told_of_every_gpu(name: str) -> None:
+    entry = catalog.builtin(name)
+    target = compile_target(entry)
+    assert target.id == name
+    assert target.threads_per_core == entry["max_warps_per_sm"] * 32
+    assert target.shared_memory_per_block <= target.shared_memory_per_block_optin <= target.shared_memory_per_core
+
+
+@pytest.mark.parametrize("name", ALL_GPUS)
+def test_a_boost_clock_is_above_the_base_clock_and_tensor_cores_above_the_vector_pipes(name: str) -> None:
+    entry = catalog.builtin(name)
+    assert (entry.get("base_clock") or 0.0) < entry["clock"]
+    assert all(peak >= entry["vector_flops.f32"] for dtype, peak in entry.group("matrix_flops").items() if dtype not in ("f64", "c128"))
 
 
 def test_ratios_between_devices_are_the_published_ones() -> None:
