@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 
 from tests.targets import A5000  # noqa: E402
-from traces.capture.aten import attention, capture_torch, launch, operators, scan, steps  # noqa: E402
+from traces.capture.aten import attention, capture_torch, launch, operators, repeat, scan, steps  # noqa: E402
 from traces.capture.aten.loops import cut  # noqa: E402
 from traces.errors import CaptureError  # noqa: E402
 
@@ -100,6 +100,23 @@ def test_a_program_that_is_not_affine_in_the_position_is_found_out():
     defect = capture_torch(square, (torch.zeros(()),), target=A5000).manifest["steps"]["square"]
     assert defect["affine_defect"] > 0.1
     assert defect["kernel"] == "aten::sum"
+
+
+def test_a_repeated_body_runs_at_every_position_and_is_captured_as_one_loop():
+    def numbered(x, table):
+        return repeat(lambda x, p: x + table[p], x, range(6), name="rows")
+
+    x, table = torch.zeros(4), torch.randn(6, 4)
+    torch.testing.assert_close(numbered(x, table), table.sum(0))
+    trace = capture_torch(numbered, (x, table), target=A5000)
+    assert trace.kernels["name"].tolist() == ["aten::add.Tensor"]
+    assert dict(zip(trace.regions["name"], trace.regions["trip_count"], strict=True))["rows"] == 6
+
+
+@pytest.mark.parametrize("window", [1, 3, 7, 8, 100])
+def test_a_window_leaves_the_last_keys_of_each_query(window):
+    pairs = sum(max(i - window, -1) < j <= i for i in range(8) for j in range(8))
+    assert attention.visible(8, 8, True, window) == pairs
 
 
 def test_a_loop_may_be_inside_a_loop():

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from traces.capture.aten.loops import scan, scope, steps
+from traces.capture.aten.loops import repeat, scan, scope, steps
 
 if TYPE_CHECKING:
     from traces.capture.scopes import StageRules
     from traces.capture.target import CompileTarget
     from traces.trace import Trace
 
-__all__ = ["capture_torch", "is_torch_program", "scan", "scope", "steps"]
+__all__ = ["capture_torch", "is_torch_program", "repeat", "scan", "scope", "steps"]
 
 
 def capture_torch(

@@ -24,7 +24,7 @@ VECTOR_PER_SCORE = 5.0
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of one call; ``group`` query heads share a key."""
+    """Sizes of one call; ``group`` query heads share a key; ``window``: each query sees so many last keys (0: all that the mask leaves)."""
 
     batch: int
     heads: int
@@ -34,11 +34,12 @@ class Shape:
     head_dim: int
     value_dim: int
     causal: bool = False
+    window: int = 0
 
     @property
     def scores(self) -> float:
         """Visible pairs of query and key, all heads: under a causal mask the last query sees all keys (bottom right) or none after it."""
-        return float(self.batch * self.heads * visible(self.queries, self.keys, self.causal))
+        return float(self.batch * self.heads * visible(self.queries, self.keys, self.causal, self.window))
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,15 @@ class Plan:
     partial_bytes: float
 
 
-def visible(queries: int, keys: int, causal: bool) -> int:
-    """Return the number of pairs that a mask leaves; a causal one lets query i see keys up to i (queries and keys start together)."""
+def visible(queries: int, keys: int, causal: bool, window: int = 0) -> int:
+    """Return the number of pairs that a mask leaves; a causal one lets query i see keys up to i (queries and keys start together).
+
+    A window, of causal attention with as many keys as queries, leaves the last ``window`` of these.
+    """
     if not causal:
         return queries * keys
+    if 0 < window < keys:
+        return visible(queries, keys, True) - visible(queries - window, keys - window, True)
     full = max(queries - keys, 0)
     rows = queries - full
     return rows * (rows + 1) // 2 + full * keys
@@ -81,7 +87,7 @@ def plan(shape: Shape, sms: int, splittable: bool = True) -> Plan:
     splits = _splits(shape, queries, heads, sms) if splittable else 1
     rows = SPLIT_ROWS if splits > 1 else QUERY_ROWS
     blocks = -(-queries // rows)
-    seen = sum(visible_to(shape, min((b + 1) * rows, queries)) for b in range(blocks))
+    seen = sum(visible_to(shape, min((b + 1) * rows, queries)) - hidden_from(shape, b * rows) for b in range(blocks))
     reads = seen / shape.keys * heads / (shape.heads // shape.group)
     if splits == 1:
         return Plan((blocks, shape.batch, heads), 1, reads, 0.0)
@@ -92,6 +98,11 @@ def plan(shape: Shape, sms: int, splittable: bool = True) -> Plan:
 def visible_to(shape: Shape, end: int) -> int:
     """Return the keys that the rows before ``end`` see."""
     return min(shape.keys, end) if shape.causal and shape.queries > 1 else shape.keys
+
+
+def hidden_from(shape: Shape, start: int) -> int:
+    """Return the keys that lie before the window of the row ``start``, and of all rows after it."""
+    return max(start + 1 - shape.window, 0) if shape.window else 0
 
 
 def _splits(shape: Shape, queries: int, heads: int, sms: int) -> int:

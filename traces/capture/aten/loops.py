@@ -1,6 +1,6 @@
 """Loops and scopes of PyTorch programs: plain functions that run for real, and that a capture sees as one loop each.
 
-Eager PyTorch has no loop that a capture could see: a Python `for` over 80 layers makes 80 times the kernels. `scan` and `steps`
+Eager PyTorch has no loop that a capture could see: a Python `for` over 80 layers makes 80 times the kernels. `scan`, `repeat` and `steps`
 call their body for every iteration when the program runs; while it is captured they call it once (``steps`` a few times), and the
 trace holds a region with a trip count.
 """
@@ -80,6 +80,18 @@ def steps(body: Callable[[Carry, int], Carry], carry: Carry, positions: range, *
             runs.append((len(recorder.regions), middle))
             carry = _once(recorder, run, carry, run_of, middle, f"{name}[{run_of.start}:{run_of.stop}]")
         return carry
+
+    return _iterate(body, carry, positions, name, captured)
+
+
+def repeat(body: Callable[[Carry, int], Carry], carry: Carry, positions: range, *, name: str = "repeat") -> Carry:
+    """Return what is left of ``carry`` after ``carry = body(carry, position)`` for each position, if no size depends on the position.
+
+    While capturing it is one loop region, whose body is captured at the middle position.
+    """
+
+    def captured(recorder: "Recorder", run: Callable[[Carry, int], Carry], carry: Carry, at: range) -> Carry:
+        return _once(recorder, run, carry, at, at[len(at) // 2], name)
 
     return _iterate(body, carry, positions, name, captured)
 
