@@ -66,7 +66,7 @@ class Recording:
 def planned() -> list[Recording]:
     """Return all traces that ship: every workload on four molecules for three GPUs at its default size, and what else a study needs."""
     default = [Recording(w, m, t) for m in MOLECULES for w in DEEPQMC for t in TARGETS]
-    return [*default, *(Recording(w, "CH4", "a5000") for w in OURS)]
+    return [*default, *(Recording(w, m, "a5000") for m in MOLECULES for w in OURS)]
 
 
 def recordings(only: str = "*") -> list[Recording]:
