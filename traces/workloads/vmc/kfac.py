@@ -24,7 +24,7 @@ def import_kfac() -> Any:
             raise MissingExtra("nnvmc", f"KFAC ({error})") from error
         from kfac_jax._src import tag_graph_matcher
 
-        tag_graph_matcher.eval_jaxpr_eqn = _evaluate
+        vars(tag_graph_matcher)["eval_jaxpr_eqn"] = _evaluate
     return kfac_jax
 
 
@@ -40,14 +40,16 @@ def _evaluate(equation: Any, values: Sequence[Any]) -> list[Any]:
 @cache
 def blocks() -> Mapping[str, type]:
     """Return blocks of dense layers that are also applied to what has no walkers (a molecule): its rows then count as the samples."""
-    kfac_jax = import_kfac()
+    package = import_kfac()
+    dense: Any = package.DenseTwoKroneckerFactored
+    repeated: Any = package.RepeatedDenseKroneckerFactored
 
-    class Dense(kfac_jax.DenseTwoKroneckerFactored):  # type: ignore[misc]
+    class Dense(dense):  # type: ignore[misc]
         def update_curvature_matrix_estimate(self, state: Any, estimation_data: Any, **weights: Any) -> Any:
             data, count = _rows(estimation_data, weights.pop("batch_size"), repeats=())
             return super().update_curvature_matrix_estimate(state, data, batch_size=count, **weights)
 
-    class Repeated(kfac_jax.RepeatedDenseKroneckerFactored):  # type: ignore[misc]
+    class Repeated(repeated):  # type: ignore[misc]
         def update_curvature_matrix_estimate(self, state: Any, estimation_data: Any, **weights: Any) -> Any:
             data, count = _rows(estimation_data, weights.pop("batch_size"), repeats=(1,))
             return super().update_curvature_matrix_estimate(state, data, batch_size=count, **weights)
