@@ -13,7 +13,21 @@ from arch import units
 from arch.keys import KINDS, SOURCE_KINDS, TEXTS, Key
 from traces.errors import MachineError, nearest
 
-_TOP = {"id", "kind", "base", "abstract", "hypothetical", "description", "aliases", "sources", "numbers", "opcodes", "not_modelled"}
+_TOP = {
+    "id",
+    "kind",
+    "base",
+    "abstract",
+    "hypothetical",
+    "description",
+    "aliases",
+    "sources",
+    "numbers",
+    "opcodes",
+    "not_modelled",
+    "calibration",
+    "residuals",
+}
 _FIELDS = {"value", "unit", "source", "source_kind", "note"}
 
 
@@ -94,6 +108,18 @@ class Entry:
         """Return the entry without some numbers, which are not known any more; the same object for the same keys."""
         present = tuple(key for key in keys if key in self.numbers)
         return _changed(self, (), present) if present else self
+
+    def refitted(self, values: Mapping[str, float | tuple[float, ...]]) -> "Entry":
+        """Return the same device with other numbers, in SI, such as constants that are being fitted.
+
+        Raises MachineError for other keys.
+        """
+        numbers = dict(self.numbers)
+        for key, value in values.items():
+            if key.split(".")[0] not in KINDS[self.kind]:
+                raise MachineError(f"a {self.kind} has no number {key!r}; {nearest(key, KINDS[self.kind])}")
+            numbers[key] = Quantity(value, value, key_of(self.kind, key).dimension, "given to Entry.refitted", "fitted")
+        return replace(self, numbers=numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole file, every number with its source, ready for JSON."""

@@ -349,14 +349,14 @@ def _products(
     if len(rows):
         size = known.dtype.number(itemsize)[rows]
         batch, launches = np.maximum(known.batch[rows], 1.0), known.launches[rows]
-        chosen = gemm.plan(_library(entry), batch, known.m[rows], known.n[rows], known.k[rows], size, reached[rows])
+        chosen = gemm.plan(library(entry), batch, known.m[rows], known.n[rows], known.k[rows], size, reached[rows])
         matrix[rows] = np.maximum(chosen.compute_s, known.flops_matrix[rows] / reached[rows])
         l2_bytes[rows] = np.maximum(l2_bytes[rows], chosen.l2_bytes)
         waits[rows] = launches + chosen.wait_s / entry["l2_latency"]
     return {"compute_matrix_s": matrix}, l2_bytes, waits
 
 
-def _library(entry: Entry) -> gemm.Library:
+def library(entry: Entry) -> gemm.Library:
     return gemm.Library(
         tile_m=entry.list("gemm_tile_m"),
         tile_n=entry.list("gemm_tile_n"),

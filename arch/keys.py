@@ -29,7 +29,7 @@ GPU: dict[str, Key] = {
     "memory": Key("B", "capacity"),
     "memory_bandwidth": Key("B/s", "peak bandwidth"),
     "memory_stacks": Key(_COUNT, "memory packages or stacks"),
-    "dram_efficiency": Key(_COUNT, "share of the peak bandwidth that streaming reaches"),
+    "dram_efficiency": Key(_COUNT, "share of the peak bandwidth that a lattice-Boltzmann kernel reaches"),
     "dram_latency": Key("s", "load to use, missing L2"),
     "l2": Key("B", "capacity of L2"),
     "l2_bandwidth": Key("B/s", "peak bandwidth of L2"),
@@ -60,6 +60,11 @@ GPU: dict[str, Key] = {
     "default_block_threads": Key(_COUNT, "block of a kernel whose launch is not known"),
     "default_bytes_per_thread": Key("B", "bytes a thread writes where the launch is not known"),
     "kernel_floor": Key("s", "shortest kernel"),
+    "streaming_gain": Key(_COUNT, "share of DRAM bandwidth that an elementwise kernel reaches over that of a lattice-Boltzmann kernel"),
+    "eager_floors": Key(
+        "s", "host time of an eager operator: tensors; a scalar or module; softmax, product; layer norm; linear", many=True
+    ),
+    "eager_overlap": Key(_COUNT, "share of that time between the first event and the launch"),
     "gemm_tile_m": Key(_COUNT, "rows of the library's tiles", many=True),
     "gemm_tile_n": Key(_COUNT, "columns of the library's tiles", many=True),
     "gemm_tile_efficiency": Key(_COUNT, "share of the library's best rate for each tile", many=True),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from codesign.figures import plot
     from codesign.html_report import report
     from codesign.importing import import_profile
+    from codesign.predicting import predict
     from codesign.search import Result, Space, explore
     from codesign.validation import validate
     from schedulers.scheduler import Mapping, Scheduler
@@ -43,6 +44,7 @@ __all__ = [
     "machine",
     "merge",
     "plot",
+    "predict",
     "replay",
     "report",
     "testing",
@@ -66,6 +68,7 @@ _HOME = {
     "Mapping": "schedulers.scheduler",
     "Scheduler": "schedulers.scheduler",
     "Trace": "traces",
+    "predict": "codesign.predicting",
     "validate": "codesign.validation",
     "load": "traces",
     "merge": "traces",

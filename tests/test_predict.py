@@ -1,0 +1,216 @@
+"""Does a prediction keep the table as it is, never read its times, compare with them where they are, and refuse faulty rows?"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import codesign as cd
+from codesign.cli.app import app
+from codesign.predicting import notes, registry, summarise
+from codesign.predicting.registry import Options
+
+ADDED = ["predicted_us", "kernel_us", "relative_uncertainty"]
+
+
+def kernels() -> pd.DataFrame:
+    """One row of each op and source, in no particular order, with columns and an index that mean nothing to us."""
+    nothing = pd.NA
+    table = pd.DataFrame(
+        [
+            ("t4", "softmax", "softmax", "float32", nothing, nothing, nothing, nothing, 65536, 512, 900.0, "neusight"),
+            ("a100-sxm", "gemm", "gemm", "bfloat16", 1, 4096, 4096, 4096, nothing, nothing, 600.0, "aiconfigurator"),
+            ("t4", "elementwise", "addu", "float32", nothing, nothing, nothing, nothing, 4096, 4096, 600.0, "neusight"),
+            ("l4", "elementwise", "add", "float16", nothing, nothing, nothing, nothing, 1, 1, 26.0, "neusight"),
+            ("H100-SXM", "layernorm", "ln", "float32", nothing, nothing, nothing, nothing, 8192, 4096, 150.0, "neusight"),
+            ("a40", "gemm", "mlp_up_proj", "float16", 1, 128, 4096, 11008, nothing, nothing, 200.0, "vidur"),
+            ("v100-pcie-32gb", "gemm", "bmm", "float32", 512, 64, 64, 64, nothing, nothing, 50.0, "my own"),
+        ],
+        columns=["device", "op", "name", "dtype", "batch", "m", "n", "k", "rows", "cols", "latency_us", "source"],
+        index=[7, 3, 3, 0, 11, 2, 1],
+    )
+    sizes = dict.fromkeys(("batch", "m", "n", "k", "rows", "cols"), "Int64")
+    return table.astype(sizes).assign(remark=list("abcdefg"))
+
+
+def test_the_table_comes_back_as_it_was_with_three_columns_at_its_end() -> None:
+    table = kernels()
+    predicted = cd.predict(table)
+    assert list(predicted.columns) == [*table.columns, *ADDED]
+    pd.testing.assert_frame_equal(predicted[table.columns], table)
+    assert all(np.isfinite(predicted[name]).all() and (predicted[name] > 0).all() for name in ADDED)
+
+
+def test_times_in_the_table_are_never_read() -> None:
+    table = kernels()
+    expected = cd.predict(table)[ADDED]
+    rng = np.random.default_rng(1)
+    for changed in (
+        table.drop(columns="latency_us"),
+        table.assign(latency_us=rng.permutation(table.latency_us) * 1e3),
+        table.assign(latency_us=-1),
+    ):
+        pd.testing.assert_frame_equal(cd.predict(changed)[ADDED], expected)
+
+
+def test_the_order_of_rows_and_their_company_change_nothing() -> None:
+    table = kernels()
+    expected = cd.predict(table)
+    order = np.random.default_rng(2).permutation(len(table))
+    pd.testing.assert_frame_equal(cd.predict(table.iloc[order])[ADDED], expected.iloc[order][ADDED])
+    for row in range(len(table)):
+        np.testing.assert_array_equal(cd.predict(table.iloc[[row]])[ADDED].to_numpy(), expected[ADDED].iloc[[row]].to_numpy())
+
+
+def test_a_source_that_is_known_adds_its_floor_and_an_unknown_one_nothing() -> None:
+    table = kernels()
+    predicted = cd.predict(table)
+    eager = (table.source == "neusight").to_numpy()
+    assert (predicted.predicted_us[eager] > predicted.kernel_us[eager]).all()
+    assert (predicted.predicted_us[~eager] == predicted.kernel_us[~eager]).all()
+    assert notes(predicted) == ["1 rows of unknown source ('my own'): predicted_us is the kernel alone, no floor is added"]
+    missing = cd.predict(table.drop(columns="source"))
+    assert (missing.predicted_us == missing.kernel_us).all()
+    assert "7 rows of unknown source (none)" in notes(missing)[0]
+
+
+def test_the_tiniest_eager_operator_costs_the_hosts_floor() -> None:
+    predicted = cd.predict(kernels().iloc[[3]])
+    assert 25 <= predicted.predicted_us.item() <= 40  # calibration hosts: 25.7 to 45
+    assert predicted.kernel_us.item() < 5
+
+
+def test_errors_are_summed_up_by_device_op_and_source_beside_a_roofline_and_a_constant() -> None:
+    table = pd.concat([kernels().iloc[[2]]] * 3).assign(latency_us=[500.0, 600.0, 900.0])
+    predicted = cd.predict(table)
+    (cell,) = summarise(predicted)
+    assert cell.group == {"device": "t4", "op": "elementwise", "source": "neusight"}
+    ours = predicted.predicted_us.to_numpy()
+    errors = np.abs(ours / table.latency_us.to_numpy() - 1)
+    assert (cell.rows, cell.model.mean, cell.model.median) == (3, pytest.approx(errors.mean()), pytest.approx(np.median(errors)))
+    assert cell.model.bias == pytest.approx(ours.sum() / 2000 - 1)
+    assert cell.roofline is not None
+    assert cell.roofline.bias == pytest.approx(3 * (2 * 4096 * 4096 * 4 / 320e3) / 2000 - 1)
+    assert (cell.constant.median, cell.constant.bias) == (pytest.approx(1 / 5), pytest.approx(1800 / 2000 - 1))
+
+
+def test_a_table_without_times_has_no_summary_and_an_empty_one_no_rows() -> None:
+    assert summarise(cd.predict(kernels().drop(columns="latency_us"))) == []
+    empty = cd.predict(kernels().iloc[:0])
+    assert (len(empty), list(empty.columns)[-3:], summarise(empty)) == (0, ADDED, [])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("rows", 0, r"row 2: rows must be a whole number above zero, but is 0"),
+        ("cols", -4, r"row 2: cols must be .*, but is -4"),
+        ("cols", 3.5, r"row 2: cols must be .*, but is 3.5"),
+        ("cols", None, r"row 2: cols must be"),
+        ("cols", float("inf"), r"row 2: cols must be"),
+        ("device", "t5", r"row 2: device must be a GPU of the catalogue, but is 't5'; did you mean .*'t4'"),
+        ("device", "aim", r"row 2: device must be a GPU"),
+        ("device", None, r"row 2: device"),
+        ("dtype", "float31", r"row 2: dtype must be a known dtype, but is 'float31'; did you mean .*'float32'"),
+        ("dtype", "bfloat16", r"row 2: dtype must be one that t4 has for elementwise, f16, f32, f64, but is 'bfloat16'"),
+        ("op", "sofmax", r"row 2: op must be one of gemm.*; did you mean 'softmax'"),
+        ("name", "addd", r"row 2: name must be a known elementwise operator, but is 'addd'; did you mean 'add'"),
+    ],
+)
+def test_a_row_that_cannot_be_priced_is_named(column: str, value: object, says: str) -> None:
+    table = kernels().astype({"rows": object, "cols": object})
+    table.iloc[2, table.columns.get_loc(column)] = value
+    with pytest.raises(cd.errors.CodesignError, match=says):
+        cd.predict(table)
+
+
+def test_products_need_all_four_sizes_and_others_do_not() -> None:
+    table = kernels()
+    table.iloc[1, table.columns.get_loc("k")] = 0
+    table.iloc[2, table.columns.get_loc("k")] = 0  # an elementwise row has no k
+    with pytest.raises(cd.errors.CodesignError, match=r"^row 1: k must be a whole number above zero, but is 0$"):
+        cd.predict(table)
+
+
+def test_columns_choose_the_model_and_what_is_missing_is_said() -> None:
+    assert registry.find(kernels().columns).name == "GPU kernels"
+    with pytest.raises(cd.errors.CodesignError, match="nearest is 'GPU kernels', which also needs device"):
+        cd.predict(kernels().drop(columns="device"))
+    with pytest.raises(cd.errors.CodesignError, match="must not have the columns that a prediction adds, but it has kernel_us"):
+        cd.predict(kernels().assign(kernel_us=1.0))
+
+
+def test_every_model_of_the_registry_refuses_an_empty_dictionary_of_columns_and_adds_what_it_says() -> None:
+    for model in registry.models():
+        assert model.columns
+        assert model.predicted in model.added
+        assert model.measured not in model.added
+    added = registry.find(kernels().columns).price(kernels(), Options())
+    assert tuple(added.columns) == tuple(ADDED)
+
+
+@pytest.mark.parametrize("text", ["t4 = 900\nl4 = 1500.5\n", '{"t4": 900, "l4": 1500.5}', "device,mhz\nt4,900\nl4,1500.5\n"])
+def test_sustained_clocks_come_from_toml_json_and_csv(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "clocks"
+    path.write_text(text)
+    expected = cd.predict(kernels(), sustained_clocks={"t4": 900, "l4": 1500.5})
+    pd.testing.assert_frame_equal(cd.predict(kernels(), sustained_clocks=path), expected)
+
+
+@pytest.mark.parametrize("clock", [0, -5, float("nan"), "fast", True])
+def test_a_clock_that_is_none_is_refused(clock: object) -> None:
+    with pytest.raises(cd.errors.CodesignError, match="must be a number of MHz"):
+        cd.predict(kernels(), sustained_clocks={"t4": clock})  # type: ignore[dict-item]
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in ("predict", *arguments)])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_the_command_writes_the_table_and_one_document(tmp_path: Path, ending: str) -> None:
+    source, output = tmp_path / f"kernels.{ending}", tmp_path / "out.parquet"
+    table = kernels().reset_index(drop=True)
+    _ = table.to_parquet(source) if ending == "parquet" else table.to_csv(source, index=False)
+    status, out, err = run(source, "-o", output, "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    assert (document["kind"], document["rows"], len(document["cells"])) == ("prediction", 7, 7)
+    assert set(document["cells"][0]) == {"group", "rows", "model", "roofline", "constant"}
+    predicted = pd.read_parquet(output)
+    np.testing.assert_allclose(predicted[ADDED].to_numpy(), cd.predict(table)[ADDED].to_numpy(), rtol=1e-12)
+    assert list(predicted.columns) == [*table.columns, *ADDED]
+
+
+def test_a_faulty_row_is_exit_status_2_and_nothing_is_written(tmp_path: Path) -> None:
+    source, output = tmp_path / "kernels.csv", tmp_path / "out.csv"
+    kernels().assign(rows=0).to_csv(source, index=False)
+    status, out, err = run(source, "-o", output, "--json")
+    assert (status, out) == (2, "")
+    assert "row 0: rows must be a whole number above zero" in err
+    assert not output.exists()
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize(("name", "says"), [("out.xlsx", "must end in .parquet or .csv"), ("kernels.csv", "must not overwrite the input")])
+def test_an_output_without_a_place_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    source = tmp_path / "kernels.csv"
+    kernels().to_csv(source, index=False)
+    before = source.read_bytes()
+    status, _, err = run(source, "-o", tmp_path / name)
+    assert status == 2
+    assert says in err
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 and then no table", b"\xff\xfe\x00binary"])
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes) -> None:
+    source = tmp_path / "kernels.parquet"
+    source.write_bytes(content)
+    status, _, err = run(source, "-o", tmp_path / "out.csv")
+    assert status == 2
+    assert "codesign: error:" in err
