@@ -11,6 +11,7 @@ from arch.machine import Machine
 from arch.memory import Memory
 from arch.parameter import Parameter
 from arch.pim import PIM
+from arch.reconfigurable import Reconfigurable
 from arch.registered import names
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Parameter",
     "Prices",
     "Quantity",
+    "Reconfigurable",
     "Refusals",
     "Work",
     "cost_table",

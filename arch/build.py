@@ -6,7 +6,8 @@ The first part is the device where the program starts. Parts follow after '+', i
   '@' and the id of a link of the catalogue makes it ``attached``, with memory of its own;
 - DRAM hangs on the first device's memory by its host link, or by the link after '@';
 - an SSD or CXL memory hangs on the DRAM; 'ssd@direct' on the first device's memory;
-- a CPU works in the DRAM; where none is named it brings its own.
+- a CPU works in the DRAM; where none is named it brings its own;
+- a reconfigurable accelerator has memory of its own, behind the first device's host link or the link after '@'.
 """
 
 from collections.abc import Mapping
@@ -16,15 +17,17 @@ from arch.assembly import Assembly, Part
 from arch.build_gpu import add_gpu, gpu_of
 from arch.build_host import add_cpu, add_host, add_memory
 from arch.build_pim import add_attached_pim, add_gpu_with_pim, pim_alone
+from arch.build_reconfigurable import add_reconfigurable
 from arch.catalog import Entry
 from arch.device import Device
 from arch.machine import Machine
+from arch.reconfigurable import Reconfigurable
 from arch.registered import find, names
 from traces.errors import MachineError, nearest
 
 ORGANISATIONS = ("in_memory", "attached")
-_FIRST = ("gpu", "cpu")
-_LATER = ("pim", "cpu", "memory")
+_FIRST = ("gpu", "cpu", "reconfigurable")
+_LATER = ("pim", "cpu", "memory", "reconfigurable")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,12 @@ def load_device(path: str) -> Device:
         return gpu_of(entry)
     if entry.kind == "pim":
         return pim_alone(entry)
-    raise MachineError(f"{path} must describe a GPU or PIM, but its kind is {entry.kind!r}; cd.machine({path!r}) builds whole machines")
+    if entry.kind == "reconfigurable":
+        return Reconfigurable.of(entry)
+    raise MachineError(
+        f"{path} must describe a GPU, PIM or a reconfigurable accelerator, but its kind is {entry.kind!r}; cd.machine({path!r}) builds "
+        "whole machines"
+    )
 
 
 def _recipe(name: str, organisation: str | None) -> _Recipe:
@@ -72,7 +80,8 @@ def _recipe(name: str, organisation: str | None) -> _Recipe:
         raise MachineError(f"organisation must be one of {', '.join(ORGANISATIONS)}, but got {organisation!r}")
     first, *rest = name.split("+")
     start = Part(_of_kind(first, _FIRST, name))
-    recipe = _Recipe((start, *(_part(text, name, organisation) for text in rest)), find("host"))
+    parts = (start, *(_part(text, name, organisation) for text in rest))
+    recipe = _Recipe(parts, find(start.entry.text.get("host", "host")))
     _check(recipe, name, first)
     return recipe
 
@@ -121,6 +130,8 @@ def assemble(recipe: _Recipe) -> Machine:
     for part in recipe.of_kind("pim"):
         if part.joined:
             add_attached_pim(draft, part, _link_of(recipe, part))
+    for part in recipe.of_kind("reconfigurable"):
+        add_reconfigurable(draft, part, _link_of(recipe, part))
     for part in _memories(recipe) if recipe.first.kind != "cpu" else recipe.of_kind("memory"):
         add_memory(draft, part, recipe.host_link)
     for part in recipe.of_kind("cpu"):
@@ -145,6 +156,8 @@ def _add_first(draft: Assembly, recipe: _Recipe) -> None:
     if recipe.first.kind == "cpu":
         add_memory(draft, Part(find(recipe.first.text["dram"])), None)
         add_cpu(draft, recipe.parts[0])
+    elif recipe.first.kind == "reconfigurable":
+        add_reconfigurable(draft, recipe.parts[0])
     elif inside:
         add_gpu_with_pim(draft, recipe.parts[0], inside[0])
     else:

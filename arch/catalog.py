@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from arch import units
-from arch.keys import KINDS, SOURCE_KINDS, TEXTS, Key
+from arch.keys import KINDS, OPTIONAL_TEXTS, SOURCE_KINDS, TEXTS, Key
 from traces.errors import MachineError, nearest
 
 _TOP = {
@@ -227,7 +227,7 @@ def _read(path: Path) -> Entry:
     numbers = dict(base.numbers) if base else {}
     numbers |= {key: _quantity(table, key, kind, sources, path) for key, table in _flat(raw.get("numbers", {}), kind, path)}
     text = dict(base.text) if base else {}
-    text |= {key: _text(raw[key], key, path) for key in TEXTS[kind] if key in raw}
+    text |= {key: _text(raw[key], key, path) for key in TEXTS[kind] | OPTIONAL_TEXTS if key in raw}
     opcodes = _opcodes(raw["opcodes"], sources, path) if "opcodes" in raw else (base.opcodes if base else Opcodes())
     return Entry(
         id=raw["id"],
@@ -262,7 +262,7 @@ def _kind(raw: dict[str, Any], path: Path) -> str:
 
 
 def _check_top(raw: dict[str, Any], kind: str, path: Path) -> None:
-    known = _TOP | TEXTS[kind]
+    known = _TOP | TEXTS[kind] | OPTIONAL_TEXTS
     for key in raw:
         if key not in known:
             raise MachineError(f"{path}: unknown key {key!r}; {nearest(key, known)}")

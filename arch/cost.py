@@ -48,8 +48,9 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
     rows = []
     for number, device in enumerate(machine.devices):
         cold = None if writer is None else (writer >= 0) & (writer != number)
-        work = Work.of(trace, cold)
-        rows.append((device.price(work), device.refuse(work)))
+        work, refusals = Work.of(trace, cold), device.refuse(Work.of(trace))
+        mine = refusals.code == 0 if device_of_kernel is None else np.asarray(device_of_kernel) == number
+        rows.append((device.arrange(trace, work, mine & (refusals.code == 0)), refusals))
     refusal = np.stack([refusals.code for _, refusals in rows])
     duration = np.stack([prices.duration_s for prices, _ in rows])
     duration[refusal != 0] = np.inf
@@ -60,6 +61,12 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
         refusal=refusal,
         reasons=tuple(refusals.reasons for _, refusals in rows),
     )
+
+
+def least_s(trace: "Trace", machine: Machine) -> Float:
+    """Return seconds that no mapping goes below with warm operands, shape [devices, kernels]; inf where a device refuses."""
+    work = Work.of(trace)
+    return np.stack([np.where(device.refuse(work).code == 0, device.least(work), np.inf) for device in machine.devices])
 
 
 def _writing_device(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.int32]) -> NDArray[np.int32]:

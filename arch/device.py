@@ -138,6 +138,17 @@ class Device(ABC):
         """Return which kernels the device cannot run, and why; by default it runs all."""
         return Refusals(np.zeros(len(work), dtype=np.int8))
 
+    def arrange(self, trace: "Trace", work: Work, mine: Bool) -> Prices:
+        """Return the cost of every kernel where the device runs ``mine`` [kernels], in the order of the program.
+
+        Override it if the cost depends on what comes before: fusion, changes of mode. By default it is that of ``price``.
+        """
+        return self.price(work)
+
+    def least(self, work: Work) -> Float:
+        """Return seconds that no arrangement goes below, shape [kernels]; override it together with ``arrange``."""
+        return self.price(work).duration_s
+
     def trust(self, work: Work) -> "Trust":
         """Return how far each price can be off; by default nothing was measured, and the stated prior of such devices holds."""
         from arch.uncertainty import unvalidated

@@ -146,6 +146,38 @@ CPU: dict[str, Key] = {
     "price": Key("USD", "what a package costs", required=False),
 }
 
+RECONFIGURABLE: dict[str, Key] = {
+    "clock": Key("Hz", "clock of the array"),
+    "memory": Key("B", "capacity of the memory beside it"),
+    "memory_bandwidth": Key("B/s", "peak bandwidth of that memory"),
+    "access_bytes": Key("B", "granule of transfers with that memory"),
+    "tier_memory": Key("B", "capacity of a further memory behind it", required=False),
+    "tier_bandwidth": Key("B/s", "of transfers between both memories, reached", required=False),
+    "tier_latency": Key("s", "of a transfer between both memories", required=False),
+    "kernel_floor": Key("s", "to start a chain of kernels that is configured"),
+    "drain_cycles": Key(_COUNT, "until the array has filled or emptied"),
+    "configuration": Key("B", "bytes of a configuration"),
+    "configuration_bandwidth": Key("B/s", "at which it is loaded"),
+    "engines": Key(_COUNT, "arrays that work side by side, by mode", group=True),
+    "rows": Key(_COUNT, "rows of an array, by mode", group=True),
+    "columns": Key(_COUNT, "columns of an array, by mode", group=True),
+    "step_cycles": Key(_COUNT, "dependent step of a factorisation, by mode", group=True),
+    "vector_lanes": Key(_COUNT, "results of elementwise operations a clock, by mode", group=True),
+    "transcendental_lanes": Key(_COUNT, "transcendental results a clock, by mode", group=True),
+    "buffer": Key("B", "on-chip memory for operands, by mode", group=True),
+    "bandwidth_share": Key(_COUNT, "share of the peak bandwidth that is reached, by mode", group=True),
+    "bits": Key(_COUNT, "width of operands, by mode", group=True),
+    "board_power": Key("W", "power cap", required=False),
+    "static_power": Key("W", "power that does not depend on what runs", required=False),
+    "energy_per_flop": Key("J/FLOP", "dynamic, by dtype", required=False, group=True),
+    "transcendental_energy_flops": Key(_COUNT, "a transcendental costs as many operations"),
+    "buffer_energy_per_byte": Key("J/B", "buffer to array", required=False),
+    "memory_energy_per_byte": Key("J/B", "cell to buffer", required=False),
+    "tier_energy_per_byte": Key("J/B", "between both memories", required=False),
+    "die_area": Key("mm2", "silicon of its dies", required=False),
+    "price": Key("USD", "what it costs", required=False),
+}
+
 MEMORY: dict[str, Key] = {
     "capacity": Key("B", "capacity"),
     "peak_bandwidth": Key("B/s", "of the pins, on paper", required=False),
@@ -179,14 +211,25 @@ LINK: dict[str, Key] = {
     "energy_per_byte": Key("J/B", "both ends", required=False),
 }
 
-KINDS: dict[str, dict[str, Key]] = {"gpu": GPU, "pim": PIM, "cpu": CPU, "memory": MEMORY, "host": HOST, "link": LINK}
+KINDS: dict[str, dict[str, Key]] = {
+    "gpu": GPU,
+    "pim": PIM,
+    "cpu": CPU,
+    "reconfigurable": RECONFIGURABLE,
+    "memory": MEMORY,
+    "host": HOST,
+    "link": LINK,
+}
 TEXTS: dict[str, frozenset[str]] = {
     "gpu": frozenset({"compute_capability", "memory_family", "host_link"}),
     "pim": frozenset({"memory_family", "elementwise"}),
     "cpu": frozenset({"dram"}),
+    "reconfigurable": frozenset({"memory_family", "host_link", "host"}),
     "memory": frozenset({"memory_family", "role", "joined_by"}),
     "host": frozenset(),
     "link": frozenset(),
 }
 """Keys beside the numbers that are text."""
+OPTIONAL_TEXTS = frozenset({"node"})
+"""Such keys that any kind may have."""
 SOURCE_KINDS = ("datasheet", "paper", "measured", "fitted", "assumption")

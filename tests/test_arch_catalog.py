@@ -75,6 +75,12 @@ def test_every_number_has_a_source_and_a_kind_of_source(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", catalog.builtin_ids())
+def test_every_entry_says_what_is_not_modelled(name: str) -> None:
+    assert catalog.builtin(name).not_modelled
+    assert all(len(text) > 8 for text in catalog.builtin(name).not_modelled)
+
+
+@pytest.mark.parametrize("name", catalog.builtin_ids())
 def test_every_file_is_registered_under_its_lower_case_id(name: str) -> None:
     assert catalog.builtin(name).id == name == name.lower()
     assert name in registry.names("devices")

@@ -98,7 +98,7 @@ class Toy:
     def _accesses(self) -> Table:
         names = ("kernel", "tensor", "mode", "bytes_unique", "bytes_requested")
         columns: dict[str, Any] = {name: [row[name] for row in self.accesses] for name in names}
-        return Table.build("accesses", {**columns, "stride": ["contiguous"] * len(self.accesses)})
+        return Table.build("accesses", {**columns, "stride": [row.get("stride", "contiguous") for row in self.accesses]})
 
     def _regions(self) -> Table:
         rows = [{"condition": "host", "first": 0, "end": len(self.kernels), **region} for region in self.regions]

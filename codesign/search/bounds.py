@@ -116,10 +116,9 @@ def cheapest(trace: Trace, machines: list[Machine]) -> Float:
 
     Rounded down to whole picoseconds a launch, so that it is never above what a replay, which rounds to the nearest, charges.
     """
-    from arch.cost import cost_table
+    from arch.cost import least_s
 
-    tables = [cost_table(trace, machine) for machine in machines]
-    prices = np.min([np.where(t.refusal == 0, t.duration_s, np.inf) for t in tables], axis=0)
+    prices = np.min([least_s(trace, machine) for machine in machines], axis=0)
     launches = trace.kernels["launches"]
     whole: Float = np.floor(prices / launches * 1e12) * 1e-12 * launches
     return whole
