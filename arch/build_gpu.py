@@ -54,6 +54,7 @@ def changed(draft: Assembly, entry: Entry) -> Entry:
     if clock != entry["clock"]:
         new |= {"clock": clock, "l2_bandwidth": entry["l2_bandwidth"] * clock / entry["clock"]}
         new["l2_latency"] = entry["l2_latency"] * entry["clock"] / clock
+        new |= {"base_clock": entry["base_clock"] * clock / entry["clock"]} if "base_clock" in entry.numbers else {}
     peak = sms / entry["sm_count"] * clock / entry["clock"]
     if peak != 1.0:
         new |= {key: entry[key] * peak for key in entry.numbers if key.split(".")[0] in _PEAKS}

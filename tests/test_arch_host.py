@@ -19,7 +19,7 @@ from tests.toys import Toy
 from traces.errors import MachineError
 
 KIB, MIB = 2**10, 2**20
-TIERS = "a5000+xeon-n1+dram+gcp-local-ssd"
+TIERS = "t4+xeon-n1+dram+gcp-local-ssd"
 
 
 class TestEPYC(DeviceConformance):
@@ -47,9 +47,9 @@ def ends(machine: arch.Machine) -> dict[str, tuple[str, str]]:
 
 def test_a_named_machine_has_its_tiers_one_behind_the_other() -> None:
     machine = arch.machine(TIERS)
-    assert [(d.id, d.memory) for d in machine.devices] == [("a5000", "a5000-memory"), ("xeon-n1", "ddr5-4800-12ch")]
-    assert [(m.id, m.role) for m in machine.memories] == [("a5000-memory", "device"), ("ddr5-4800-12ch", "dram"), ("gcp-local-ssd", "ssd")]
-    assert ends(machine) == {"pcie4": ("a5000-memory", "ddr5-4800-12ch"), "gcp-local-ssd-link": ("ddr5-4800-12ch", "gcp-local-ssd")}
+    assert [(d.id, d.memory) for d in machine.devices] == [("t4", "t4-memory"), ("xeon-n1", "ddr5-4800-12ch")]
+    assert [(m.id, m.role) for m in machine.memories] == [("t4-memory", "device"), ("ddr5-4800-12ch", "dram"), ("gcp-local-ssd", "ssd")]
+    assert ends(machine) == {"pcie3": ("t4-memory", "ddr5-4800-12ch"), "gcp-local-ssd-link": ("ddr5-4800-12ch", "gcp-local-ssd")}
 
 
 def test_a_cpu_brings_its_own_dram_where_none_is_named() -> None:
