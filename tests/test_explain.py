@@ -177,3 +177,12 @@ def test_the_command_refuses_a_machine_that_is_not_there() -> None:
 def test_an_empty_trace_cannot_be_explained() -> None:
     with pytest.raises(CodesignError, match="must have kernels"):
         cd.explain(Toy().build(), cd.machine("a5000"))
+
+
+@RELAXED
+@given(programs(disturbed=True))
+def test_the_path_explains_every_picosecond_where_queues_take_turns(program: Program) -> None:
+    path, time = path_of(program)
+    if program.hardware.spread == 0 and not program.hardware.guest.any():
+        assert path.length_ps(program, program) == time
+        assert path.unknown_ps == 0

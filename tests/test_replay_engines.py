@@ -69,6 +69,18 @@ def test_engines_agree_event_by_event_where_bandwidth_is_shared(program: Program
 
 
 @RELAXED
+@given(programs(disturbed=True))
+def test_engines_agree_event_by_event_with_wires_guests_and_jitter(program: Program) -> None:
+    agree(program)
+
+
+@RELAXED
+@given(programs(shared=True, disturbed=True))
+def test_engines_agree_event_by_event_with_wires_guests_and_jitter_where_bandwidth_is_shared(program: Program) -> None:
+    agree(program)
+
+
+@RELAXED
 @given(programs())
 def test_records_written_out_with_arrays_are_those_written_out_one_by_one(program: Program) -> None:
     records = fast.run(program).records

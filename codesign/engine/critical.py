@@ -43,6 +43,7 @@ class Cause(NamedTuple):
     issue_of: Indices
     gap: Ints  # ps of its queue's gap, where that came last
     tie: Indices  # 1 where two causes came at the same moment
+    before: Ints  # the instance before it on its wire, -1: none
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +87,31 @@ def critical_path(program: Program, records: Records) -> Path:
         raise TraceError(f"a critical path is looked for among at most {MOST_INSTANCES:,} operations, but there are {len(records.op):,}")
     n = len(records.op)
     codes = [np.zeros(n, np.int32) for _ in range(5)]
-    cause = Cause(codes[0], codes[1], codes[2], codes[3], np.zeros(n, np.int64), codes[4])
+    cause = Cause(codes[0], codes[1], codes[2], codes[3], np.zeros(n, np.int64), codes[4], _before_on_wire(program, records))
     _find_causes(records.op, records.start_ps, records.end_ps, program.ops, program.hardware, len(program.queues), cause)
     on_path, elapsed = np.zeros(len(program), np.int64), np.zeros(len(program))
     tally = np.zeros(6, np.int64)
     if n:
-        _trace_back(records.op, records.start_ps, records.end_ps, program.ops, program.hardware, cause, (on_path, elapsed, tally))
+        last = _last(program, records)
+        _trace_back(last, records.op, records.start_ps, records.end_ps, program.ops, program.hardware, cause, (on_path, elapsed, tally))
     return Path(on_path, elapsed, *(int(tally[i]) for i in (INTERVAL, LATENCY, GAP, UNKNOWN, TIES)))
+
+
+def _before_on_wire(program: Program, records: Records) -> Ints:
+    """Return which instance ran before each on the same wire, -1 where there is none."""
+    queue = program["queue"][records.op]
+    wire = np.where(queue >= 0, program.hardware.wire[queue], -1)
+    order = np.lexsort((records.end_ps, records.start_ps, wire))
+    before = np.full(len(queue), -1, np.int64)
+    follows = np.flatnonzero((wire[order][1:] == wire[order][:-1]) & (wire[order][1:] >= 0)) + 1
+    before[order[follows]] = order[follows - 1]
+    return before
+
+
+def _last(program: Program, records: Records) -> int:
+    """Return the instance that ends last, guests left aside."""
+    queue = program["queue"][records.op]
+    return int(np.where((queue >= 0) & (program.hardware.guest[queue] != 0), -1, records.end_ps).argmax())
 
 
 @compiled
@@ -125,7 +144,7 @@ def _find_causes(op_of: Indices, start: Ints, end: Ints, ops: Operations, hardwa
         else:
             _cause_of_start(i, op, start, end, ops, hardware, latest, last, issue, issuer, cause)
             last[op.queue] = i
-            if end[i] > busy_end:
+            if end[i] > busy_end and not hardware.guest[op.queue]:
                 busy_end, busy = end[i], i
             if op.flags & LEAVES:
                 ring[op.queue, place[op.queue] % hardware.depth[op.queue]] = i
@@ -157,16 +176,19 @@ def _cause_of_start(
         if ready > best:
             best, code, of = ready, ISSUE_OF, issuer
             cause.gap[i] = 0
+    if cause.before[i] >= 0 and end[cause.before[i]] == start[i] and start[i] > best:
+        code, of = END_OF, cause.before[i]
+        cause.gap[i] = 0
     cause.start_code[i], cause.start_of[i] = code, of
 
 
 @compiled
 def _trace_back(
-    op_of: Indices, start: Ints, end: Ints, ops: Operations, hardware: Hardware, cause: Cause, found: tuple[Ints, Floats, Ints]
+    last: int, op_of: Indices, start: Ints, end: Ints, ops: Operations, hardware: Hardware, cause: Cause, found: tuple[Ints, Floats, Ints]
 ) -> None:
     """Go back from the last end; add up what lies on the way."""
     on_path, elapsed, tally = found
-    i: Any = np.int64(np.argmax(end))
+    i: Any = np.int64(last)
     at: Any = end[i]
     code: Any = END_OF
     while code != ROOT:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from codesign.engine.jitter import varied
 from codesign.engine.list_schedule import (
     BOUND_PS,
     FINE,
@@ -49,7 +50,7 @@ QUEUE = np.dtype(
         ("waiting", "i8"),
         ("depth", "i8"),
         ("held", "i8"),  # launches that have a place
-        ("ready", "i8"),  # had the first waiting instance all inputs before now?
+        ("ready", "i8"),  # 1 + when the first waiting instance was seen to have all inputs, 0: it has not
         ("running", "i8"),  # operation, -1: none
         ("number", "i8"),  # of the running instance, in launch order
         ("offset", "i8"),  # true minus kept time of the running instance
@@ -76,6 +77,7 @@ class Board(NamedTuple):
     need: Ints  # [Q, room, W] how many instances of each dependency must have ended
     tally: Rows  # [N] of TALLY
     end: Ints  # [window] end of instance i at i % window; -1: it has not ended
+    wire: Ints  # [W, 2] the queue that runs on each wire (-1: none), the queue that ran last
 
 
 class Track(NamedTuple):
@@ -122,7 +124,7 @@ def advance(
     while clock[STATUS] == FINE:
         moved = True
         while moved:
-            moved = end_all(ops, board, log)
+            moved = end_all(ops, hardware, board, log)
             while clock[AT] < len(tape) and clock[STATUS] == FINE:
                 if clock[INSIDE] >= 0:
                     moved |= issue_stretch(tape[clock[AT]].b, ops, hardware, board, log)
@@ -131,6 +133,8 @@ def advance(
                 elif cross(tape, loops, clock, track):
                     return True
             moved |= start_all(ops, hardware, board, log)
+            if not moved:
+                moved = grant_all(ops, hardware, board, log)
         if clock[CHANGED]:
             settle(ops, hardware, demand, share, board)
         if not to_next_moment(len(tape), ops, hardware, board):
@@ -148,7 +152,8 @@ def new_board(ops: Operations, hardware: Hardware, room: int) -> Board:
     clock[INSIDE] = -1
     width = int((ops.op["dep_end"] - ops.op["dep_start"]).max(initial=1))
     need = np.empty((len(queue), room, width), np.int64)
-    return Board(clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(2 * room, -1, np.int64))
+    wire = np.full((int(hardware.wire.max(initial=-1)) + 1, 2), -1, np.int64)
+    return Board(clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(2 * room, -1, np.int64), wire)
 
 
 def new_track(program: Program, step_over: bool) -> Track:
@@ -157,7 +162,7 @@ def new_track(program: Program, step_over: bool) -> Track:
     first, end = loops["first"], loops["end"]
     around = (first[:, None] <= first) & (end <= end[:, None]) & (np.arange(len(loops))[:, None] < np.arange(len(loops)))
     level = around.sum(axis=0).astype(np.int64)
-    watched = step_over & (loops["count"] > 2) & ((end - first) * loops["count"] >= WORTH_WATCHING)
+    watched = step_over & (program.hardware.spread == 0.0) & (loops["count"] > 2) & ((end - first) * loops["count"] >= WORTH_WATCHING)
     levels = int(level.max()) + 1 if watched.any() else 0
     mark, elapsed = np.zeros((levels, LONGEST_PERIOD, 5), np.int64), np.zeros((levels, LONGEST_PERIOD, n), np.int64)
     return Track(
@@ -177,7 +182,7 @@ def demands(ops: Operations, hardware: Hardware) -> Floats:
 
 
 @inlined
-def end_all(ops: Operations, board: Board, log: Log) -> bool:
+def end_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
     """End what ends now; return whether anything did."""
     clock, end, moved = board.clock, board.end, False
     now = clock[NOW]
@@ -191,8 +196,11 @@ def end_all(ops: Operations, board: Board, log: Log) -> bool:
             queue.free = tally.ended_at = now
             tally.done += 1
             tally.elapsed += now - queue.start
-            end[queue.number % len(end)] = now
-            clock[TIME] = max(clock[TIME], now + queue.offset)
+            if hardware.wire[q] >= 0:
+                board.wire[hardware.wire[q], 0] = -1
+            if not hardware.guest[q]:
+                end[queue.number % len(end)] = now
+                clock[TIME] = max(clock[TIME], now + queue.offset)
             if clock[RECORDING]:
                 log.record[queue.number].stop = now + queue.offset
             if ops.op[i].use_start < ops.op[i].use_end:
@@ -211,12 +219,39 @@ def start_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> bo
     moved, now = False, board.clock[NOW]
     for q in range(len(board.queue)):
         queue = board.queue[q]
-        if queue.running < 0 and queue.waiting > 0:
-            ready = queue.ready
-            if earliest(q, ops, hardware, board) <= now:
-                start(q, ready == 1, ops, hardware, board, log)
-                moved = True
+        if queue.running < 0 and queue.waiting > 0 and hardware.wire[q] < 0 and earliest(q, ops, hardware, board) <= now:
+            start(q, ops, hardware, board, log)
+            moved = True
     return moved
+
+
+@inlined
+def grant_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
+    """Give every wire that is free to the queue whose turn it is, if one can start now; return whether one did."""
+    moved = False
+    for wire in range(len(board.wire)):
+        if board.wire[wire, 0] < 0:
+            q = whose_turn(wire, ops, hardware, board)
+            if q >= 0:
+                board.wire[wire, 0] = board.wire[wire, 1] = q
+                moved = True
+    if moved:
+        for wire in range(len(board.wire)):
+            q = board.wire[wire, 0]
+            if q >= 0 and board.queue[q].running < 0:
+                start(q, ops, hardware, board, log)
+    return moved
+
+
+@inlined
+def whose_turn(wire: int, ops: Operations, hardware: Hardware, board: Board) -> int:
+    """Return the queue after the one that ran last, in a circle, that can start now; -1: none."""
+    count, last = len(board.queue), board.wire[wire, 1]
+    for back in range(1, count + 1):
+        q = (last + back) % count
+        if hardware.wire[q] == wire and board.queue[q].waiting > 0 and earliest(q, ops, hardware, board) <= board.clock[NOW]:
+            return int(q)
+    return -1
 
 
 @inlined
@@ -229,29 +264,32 @@ def earliest(q: int, ops: Operations, hardware: Hardware, board: Board) -> int:
         for d in range(op.dep_start, op.dep_end):
             if board.tally[ops.dep[d]].done < board.need[q, queue.head, d - op.dep_start]:
                 return NEVER
-        queue.ready = 1
+        queue.ready = 1 + board.clock[NOW]
     latency = hardware.latency if op.flags & LAUNCHED else 0
     return int(max(first.issue + latency, queue.free + op.gap))
 
 
 @inlined
-def start(q: int, had_inputs: bool, ops: Operations, hardware: Hardware, board: Board, log: Log) -> None:
+def start(q: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> None:
     """Start the first waiting instance of a queue."""
     clock, queue = board.clock, board.queue[q]
     first, now = board.waiting[q, queue.head], clock[NOW]
     op = ops.op[first.op]
     ready = first.issue + (hardware.latency if op.flags & LAUNCHED else 0)
     drained = ready == now and queue.free + op.gap < now and clock[ENDED] == first.number
-    if drained and (had_inputs or not _input_ends(first.op, now, ops, board)):
+    if drained and (queue.ready <= now or not _input_ends(first.op, now, ops, board)):
         clock[BOUND_PS] += max(0, now - clock[BUSY])
     queue.head = queue.head + 1 if queue.head + 1 < board.waiting.shape[1] else 0
     queue.waiting -= 1
     queue.ready = 0
     queue.running, queue.number, queue.offset = first.op, first.number, first.offset
     queue.start = queue.since = now
-    queue.left, queue.rate, queue.finish = float(op.duration), -1.0, NEVER
-    if op.use_start == op.use_end or op.duration == 0:
-        queue.finish = now + op.duration
+    duration = op.duration
+    if hardware.spread > 0.0 and op.flags & LAUNCHED:
+        duration = varied(duration, first.number, hardware.spread, hardware.seed)
+    queue.left, queue.rate, queue.finish = float(duration), -1.0, NEVER
+    if op.use_start == op.use_end or duration == 0:
+        queue.finish = now + duration
     else:
         clock[CHANGED] = 1
     if op.flags & LEAVES:
@@ -276,13 +314,16 @@ def to_next_moment(tape: int, ops: Operations, hardware: Hardware, board: Board)
     now, soon, busy = clock[NOW], NEVER, False
     for q in range(len(board.queue)):
         queue = board.queue[q]
+        own = not hardware.guest[q]
         if queue.running >= 0:
-            soon, busy = min(soon, queue.finish), True
+            soon, busy = min(soon, queue.finish), busy or own
+        elif queue.waiting > 0 and hardware.wire[q] >= 0 and board.wire[hardware.wire[q], 0] >= 0:
+            busy = busy or own
         elif queue.waiting > 0:
-            soon, busy = min(soon, earliest(q, ops, hardware, board)), True
+            soon, busy = min(soon, earliest(q, ops, hardware, board)), busy or own
     if clock[AT] < tape and clock[HOST] > now:
         soon = min(soon, clock[HOST])
-    if soon < NEVER:
+    if soon < NEVER and (busy or clock[AT] < tape):
         clock[NOW] = soon
         return True
     if busy or clock[AT] < tape:
@@ -402,7 +443,7 @@ def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -
     """Issue an operation, if it can be now."""
     clock, op = board.clock, ops.op[i]
     if op.flags & WAITS:
-        return wait(i, op.duration, board, log)
+        return wait(i, op.duration, hardware, board, log)
     if clock[RUN] - clock[ENDED] >= len(board.end) or board.queue[op.queue].waiting == board.waiting.shape[1]:
         clock[STATUS] = FULL
         return False
@@ -424,7 +465,9 @@ def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -
         board.need[op.queue, at, d - op.dep_start] = board.tally[ops.dep[d]].issued
     if op.flags & LAUNCHED:
         clock[LAUNCHES] += 1
-    count(i, -1, board, log)
+    if clock[RECORDING]:
+        log.record[clock[RUN]].start = log.record[clock[RUN]].stop = -1
+    count(i, 0 if hardware.guest[op.queue] else -1, board, log)
     return True
 
 
@@ -441,11 +484,11 @@ def count(i: int, end: int, board: Board, log: Log) -> None:
 
 
 @inlined
-def wait(i: int, duration: int, board: Board, log: Log) -> bool:
+def wait(i: int, duration: int, hardware: Hardware, board: Board, log: Log) -> bool:
     """Let the host wait for all that was issued, if it has ended."""
     clock = board.clock
-    for queue in board.queue:
-        if queue.running >= 0 or queue.waiting > 0:
+    for q in range(len(board.queue)):
+        if not hardware.guest[q] and (board.queue[q].running >= 0 or board.queue[q].waiting > 0):
             return False
     begin = clock[BUSY]
     stop = begin + duration
@@ -596,7 +639,7 @@ def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
     """Return all that the future depends on, relative to now; empty if that is too much to look at."""
     clock, width, gap = board.clock, board.need.shape[2], 0
     pending = clock[RUN] - clock[ENDED]
-    size = 5 + 9 * len(board.queue) + pending + len(ops.op)
+    size = 5 + 9 * len(board.queue) + pending + len(ops.op) + len(board.wire)
     for queue in board.queue:
         size += queue.waiting * (3 + width)
     if size > LONGEST_STATE:
@@ -615,6 +658,9 @@ def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
         at = _describe_queue(q, at, gap, board, state)
         for w in range(board.queue[q].waiting):
             at = _describe_waiting(q, (board.queue[q].head + w) % board.waiting.shape[1], at, ops, hardware, board, state)
+    for wire in range(len(board.wire)):
+        state[at] = board.wire[wire, 1]
+        at += 1
     for on in ops.dep:
         if board.tally[on].ended_at == now:
             state[size - 1 - on] = 1.0
@@ -624,7 +670,8 @@ def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
 @in_place
 def _describe_queue(q: int, at: int, gap: int, board: Board, state: Floats) -> int:
     queue, now = board.queue[q], board.clock[NOW]
-    state[at], state[at + 1], state[at + 2], state[at + 3] = queue.held, queue.waiting, queue.ready, queue.running
+    ready = 0 if queue.ready == 0 else 1 if queue.ready <= now else 2
+    state[at], state[at + 1], state[at + 2], state[at + 3] = queue.held, queue.waiting, ready, queue.running
     state[at + 4] = max(queue.free - now, -gap - 1)
     if queue.running >= 0:
         state[at + 4] = board.clock[RUN] - queue.number

@@ -27,7 +27,7 @@ from codesign.engine.list_schedule import (
     run_stretch,
     tape_of,
 )  # fmt: skip
-from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Operations, Program, Records, Rows, Run
+from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Operations, Program, Records, Rows, Run, finished
 from traces.compiled import compiled
 from traces.errors import TraceError
 
@@ -40,7 +40,13 @@ def run(program: Program, *, step_over: bool = True, record: bool = True) -> Run
 
     Raises ``TraceError`` if the replay would not end within the range of its clock.
     """
+    return finished(_run(program, step_over, record), program)
+
+
+def _run(program: Program, step_over: bool, record: bool) -> Run:
     executions = program.executions
+    if program.hardware.spread > 0.0:
+        return _by_events(program, step_over, record)
     clock = _in_order(program, step_over, None)
     if clock[STATUS] == CONTENTION:
         return _by_events(program, step_over, record)

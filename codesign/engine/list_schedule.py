@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, LIMIT_PS, WAITS, Floats, Hardware, Ints, Operations, Rows
-from traces.compiled import compiled, in_place
+from traces.compiled import compiled, in_place, inlined
 
 HOST, ISSUE, BUSY, OFFSET, BOUND_PS, BOUND_AT, RUN, LAUNCHES, STEPPED, ISSUED, LOW, WAITED, STATUS, RECORDED, STEPS, RECORDING = range(16)
 """Places in ``State.clock``: the host's next free moment, the present issue, the latest end so far, true minus kept time,
@@ -21,9 +21,13 @@ NEVER = LIMIT_PS
 NO_CONTENTION = 1.0 - 1e-9
 """Demands up to this fraction of a capacity are served in full, whatever the rounding of their sum."""
 
-LANE = np.dtype([("free", "i8"), ("depth", "i8"), ("place", "i8"), ("held", "i8"), ("total", "i8"), ("shift", "i8")], align=True)
+LANE = np.dtype(
+    [("free", "i8"), ("depth", "i8"), ("place", "i8"), ("held", "i8"), ("total", "i8"), ("shift", "i8"), ("wire", "i8"), ("guest", "i8")],
+    align=True,
+)
 """A queue: when its last operation ends; how many launches it holds; its ring of the starts of the last launches (kept time plus
-``shift``): where the next goes, which is where the oldest is, and how many are in it; launches so far, stepped ones included."""
+``shift``): where the next goes, which is where the oldest is, and how many are in it; launches so far, stepped ones included; its
+wire (-1: none); whether it is a guest's."""
 
 RECORD = np.dtype([("op", "i8"), ("start", "i8"), ("stop", "i8")], align=True)
 TAPE = np.dtype([("code", "i4"), ("a", "i4"), ("b", "i4")], align=True)
@@ -89,7 +93,7 @@ def tape_of(n: int, loops: Rows) -> Rows:
 def new_state(n: int, hardware: Hardware) -> State:
     """Return the state before the first launch."""
     lane = np.zeros(len(hardware.depth), LANE)
-    lane["depth"] = hardware.depth
+    lane["depth"], lane["wire"], lane["guest"] = hardware.depth, hardware.wire, hardware.guest
     clock = np.zeros(16, np.int64)
     clock[LOW], clock[BOUND_AT] = NEVER, -1
     return State(clock, lane, np.empty((len(lane), int(hardware.depth.max(initial=1))), np.int64), np.zeros(n, np.int64))
@@ -109,6 +113,15 @@ def largest_demands(ops: Operations, hardware: Hardware) -> Contention:
         if demand[r].sum() <= hardware.capacity[r] * NO_CONTENTION:
             demand[r] = 0.0
     return Contention(demand, np.zeros(demand.shape, np.int64))
+
+
+@inlined
+def wire_is_taken(q: int, start: int, lane: Rows) -> bool:
+    """May an operation that was launched before on another queue of the same wire run at ``start``, or be one whose turn it is first?"""
+    for other in range(len(lane)):  # noqa: SIM110 (compiled code has no generator for any())
+        if lane[other].wire == lane[q].wire and other != q and lane[other].free > start:
+            return True
+    return False
 
 
 @in_place
@@ -146,8 +159,12 @@ def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state
                 bound += max(ready - busy, 0)
                 start, bound_at = ready, number
             stop = start + op.duration
+            if lane[q].wire >= 0 and wire_is_taken(q, start, lane):
+                clock[STATUS] = CONTENTION
+                return
             lane[q].free = stop
-            busy = max(busy, stop)
+            if not lane[q].guest:
+                busy = max(busy, stop)
             if flags & LEAVES:
                 at, depth = lane[q].place, lane[q].depth
                 state.ring[q, at] = start + lane[q].shift

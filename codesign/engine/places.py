@@ -82,7 +82,9 @@ def site_of(machine: "Machine") -> Site:
     queues = (*(d.id for d in machine.devices), *ends)
     depth = np.full(len(queues), host.queue_depth, np.int64)
     capacity = np.array(list(resources.values()), np.float64)
-    hardware = Hardware(picoseconds(host.launch_interval_s), picoseconds(host.launch_latency_s), depth, capacity)
+    alone = np.full(len(queues), -1, np.int64)
+    times = picoseconds(host.launch_interval_s), picoseconds(host.launch_latency_s)
+    hardware = Hardware(*times, depth, capacity, alone, np.zeros(len(queues), np.int8), 0.0, 0)
     return Site(places, hardware, queues, tuple(resources))
 
 

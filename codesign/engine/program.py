@@ -7,7 +7,7 @@ stands later (or is the operation itself) is of the iteration before.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -90,6 +90,10 @@ class Hardware(NamedTuple):
     latency: int  # ps from issue to earliest start
     depth: Ints  # launches a queue holds that have not started
     capacity: Floats  # bytes a ps of each shared resource
+    wire: Ints  # queues with the same number run one operation at a time between them, in turn; -1: a queue for itself
+    guest: Codes  # queues of others: what runs there takes its part, but is not waited for and not counted
+    spread: float  # a kernel lasts up to this fraction longer or shorter, each instance by itself
+    seed: int  # of these differences
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +169,20 @@ class Run:
     records: Records | None = None
 
 
+def finished(run: Run, program: Program) -> Run:
+    """Return the run without what guests did after its end: that is cut off there, and counts nothing."""
+    guests = program.hardware.guest.any() and (program["queue"] >= 0) & (program.hardware.guest[program["queue"]] != 0)
+    if not np.any(guests):
+        return run
+    records = run.records
+    if records is not None:
+        mine, time = np.asarray(guests)[records.op], run.time_ps
+        start = np.where(mine & ((records.start_ps < 0) | (records.start_ps > time)), time, records.start_ps)
+        end = np.where(mine & ((records.end_ps < 0) | (records.end_ps > time)), time, records.end_ps)
+        records = replace(records, start_ps=start, end_ps=end)
+    return replace(run, elapsed_ps=np.where(guests, 0.0, run.elapsed_ps), records=records)
+
+
 def picoseconds(seconds: float) -> int:
     """Round a duration once to whole picoseconds."""
     value = round(seconds * PS) if np.isfinite(seconds) else -1
@@ -192,11 +210,15 @@ class ProgramBuilder:
         queue_depth: int = 1024,
         resources: Mapping[str, float] | None = None,
         memories: Mapping[str, int] | None = None,
+        wires: Sequence[Sequence[str]] = (),
+        guests: Sequence[str] = (),
     ) -> None:
-        """``resources``: bytes a second by name; ``memories``: capacity in bytes by name."""
+        """``resources``: bytes a second by name; ``memories``: capacity in bytes by name; ``wires``: groups of queues that take turns;
+        ``guests``: queues of others, which the replay neither waits for nor counts."""
         if queue_depth < 1:
             raise TraceError(f"`queue_depth >= 1` must hold, but got {queue_depth}")
         self.queues = tuple(queues)
+        self.wires, self.guests = wires, guests
         self.interval, self.latency = picoseconds(launch_interval_s), picoseconds(launch_latency_s)
         self.depth = queue_depth
         self.resources = dict(resources or {})
@@ -231,6 +253,15 @@ class ProgramBuilder:
             flags &= ~ISSUES
             self._settle(at)
         return self._add(at, duration_s, gap, flags, at, after, uses, claims, (KERNEL, kernel))
+
+    def guest(
+        self, queue: str, duration_s: float, *, uses: Mapping[str, float] | None = None, claims: Mapping[str, float] | None = None
+    ) -> int:
+        """Add an operation of others, there from the beginning: it waits only for its queue. Before all launches."""
+        at = self._index(queue, self.guests, "guest")
+        if any(row[3] & ISSUES for row in self._rows):
+            raise TraceError("operations of guests must be added before the first launch")
+        return self._add(self.queues.index(queue), duration_s, 0, 0, at, (), uses, claims, (TRANSFER, -1))
 
     def operation(
         self,
@@ -300,7 +331,7 @@ class ProgramBuilder:
         return Program(
             Operations(ops, np.array(dep, np.int32), np.array(use, USE)),
             np.array([tuple(row) for row in self._loops if row[1] > row[0]], LOOP),
-            Hardware(self.interval, self.latency, np.full(len(self.queues), self.depth, np.int64), capacity),
+            self._hardware(capacity),
             queues=self.queues,
             resources=tuple(self.resources),
             memories=tuple(self.memories),
@@ -308,6 +339,13 @@ class ProgramBuilder:
             memory_capacity=np.array(list(self.memories.values()), np.int64),
             memory_initial=np.zeros(len(self.memories), np.int64),
         )
+
+    def _hardware(self, capacity: Floats) -> Hardware:
+        wire = np.full(len(self.queues), -1, np.int64)
+        for number, group in enumerate(self.wires):
+            wire[[self._index(queue, self.queues, "queue") for queue in group]] = number
+        guest = np.isin(self.queues, list(self.guests)).astype(np.int8)
+        return Hardware(self.interval, self.latency, np.full(len(self.queues), self.depth, np.int64), capacity, wire, guest, 0.0, 0)
 
     def _settle(self, queue: int) -> None:
         """The launch has come that the pending operations go with: they take their place in its queue."""

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import simpy
 
-from codesign.engine.program import ISSUES, KERNEL, LAUNCHED, LEAVES, LIMIT_PS, PS, WAITS, Program, Records, Run
+from codesign.engine.jitter import varied
+from codesign.engine.program import ISSUES, KERNEL, LAUNCHED, LEAVES, LIMIT_PS, PS, WAITS, Program, Records, Run, finished
 from traces.errors import TraceError
 
-SETTLE = 2
-"""Priority of the computation of shares: after all other events of the same time (SimPy's are 0 and 1)."""
+GRANT, SETTLE = 2, 3
+"""Priorities: wires are given away after all other events of the same time (SimPy's are 0 and 1), then shares are computed."""
 
 STUCK_MESSAGE = "every operation must come to its end, but some wait for a resource that others claim as a whole, in a circle"
 
@@ -38,6 +39,7 @@ class Instance:
 
     op: int
     issue: int
+    number: int
     inputs: list[simpy.Event]
     done: simpy.Event
     start: int = -1
@@ -67,12 +69,21 @@ class Shared:
     running: list[Stream] = field(default_factory=list)
     settling: bool = False
 
-    def use(self, duration: int, uses: dict[str, float], claims: dict[str, float] | None = None, order: int = 1 << 30) -> simpy.Event:
+    def use(
+        self,
+        duration: int,
+        uses: dict[str, float],
+        claims: dict[str, float] | None = None,
+        order: int = 1 << 30,
+        asks_over: int | None = None,
+    ) -> simpy.Event:
         """Move ``uses`` bytes in what takes ``duration`` ps alone; return the event of its end.
 
-        ``order`` (a queue's number) fixes in which order claims are summed, so that rounding is the same everywhere.
+        ``order`` (a queue's number) fixes in which order claims are summed, so that rounding is the same everywhere. ``asks_over`` is
+        the time in which it asks for those bytes, if it is not ``duration``.
         """
-        demands = [(name, min(moved / duration, self.capacity[name])) for name, moved in uses.items() if moved > 0]
+        span = asks_over or duration
+        demands = [(name, min(moved / span, self.capacity[name])) for name, moved in uses.items() if moved > 0]
         stream = Stream(float(duration), demands, list((claims or {}).items()), self.env.event(), order, since=int(self.env.now))
         insort(self.running, stream, key=lambda other: other.order)
         self._changed()
@@ -81,11 +92,7 @@ class Shared:
     def _changed(self) -> None:
         if not self.settling:
             self.settling = True
-            event = self.env.event()
-            event._ok, event._value = True, None
-            assert event.callbacks is not None
-            event.callbacks.append(self._settle)
-            self.env.schedule(event, priority=SETTLE)  # type: ignore[arg-type]
+            at_last(self.env, self._settle, SETTLE)
 
     def _settle(self, _: simpy.Event) -> None:
         self.settling = False
@@ -133,6 +140,44 @@ class Shared:
         return {id(stream): min(demand, level) for demand, stream in users}
 
 
+def at_last(env: simpy.Environment, callback: Callable[[simpy.Event], None], priority: int) -> None:
+    """Call back at the present time, after all events of a smaller priority number."""
+    event = env.event()
+    event._ok, event._value = True, None
+    assert event.callbacks is not None
+    event.callbacks.append(callback)
+    env.schedule(event, priority=priority)  # type: ignore[arg-type]
+
+
+class Wires:
+    """Groups of queues of which one runs at a time: when a wire is free, the queue after the one that ran last, in a circle."""
+
+    def __init__(self, env: simpy.Environment, queues: int, wires: int) -> None:
+        self.env = env
+        self.queues = queues
+        self.last = [-1] * wires
+        self.taken = [False] * wires
+        self.asking: list[dict[int, simpy.Event]] = [{} for _ in range(wires)]
+
+    def turn(self, wire: int, queue: int) -> simpy.Event:
+        """Return an event that comes when the queue may run on the wire."""
+        event = self.asking[wire][queue] = self.env.event()
+        at_last(self.env, self._grant, GRANT)
+        return event
+
+    def free(self, wire: int) -> None:
+        """The operation on the wire has ended."""
+        self.taken[wire] = False
+        at_last(self.env, self._grant, GRANT)
+
+    def _grant(self, _: simpy.Event) -> None:
+        for wire, asking in enumerate(self.asking):
+            if asking and not self.taken[wire]:
+                queue = min(asking, key=lambda q, wire=wire: (q - self.last[wire] - 1) % self.queues)  # type: ignore[misc]
+                self.taken[wire], self.last[wire] = True, queue
+                asking.pop(queue).succeed()
+
+
 class Room:
     """Places for launches that have been issued and have not started; the host waits for one when none is left."""
 
@@ -158,8 +203,9 @@ class Room:
 class Queue:
     """Runs its operations one at a time, in the order in which they were issued."""
 
-    def __init__(self, simulation: "Simulation", depth: int) -> None:
+    def __init__(self, simulation: "Simulation", number: int, depth: int, wire: int) -> None:
         self.simulation = simulation
+        self.number, self.wire = number, wire
         self.env = simulation.env
         self.waiting: list[Instance] = []
         self.room = Room(self.env, depth)
@@ -192,15 +238,26 @@ class Queue:
         earliest = max(instance.issue + step.latency, self.free + step.gap)
         if earliest > self.env.now:
             yield self.env.timeout(earliest - self.env.now)
+        if self.wire >= 0:
+            yield self.simulation.wires.turn(self.wire, self.number)
         instance.start = int(self.env.now)
         if step.leaves:
             self.room.give()
-        if step.shared:
-            yield self.simulation.shared.use(step.duration, step.uses, step.claims, step.queue)
-        else:
-            yield self.env.timeout(step.duration)
+        yield self._last(step, instance.number)
         instance.end = self.free = int(self.env.now)
+        if self.wire >= 0:
+            self.simulation.wires.free(self.wire)
         instance.done.succeed()
+
+    def _last(self, step: "Step", number: int) -> simpy.Event:
+        """Return the event of the end of what starts now."""
+        hardware = self.simulation.program.hardware
+        duration = step.duration
+        if hardware.spread > 0.0 and step.launched:
+            duration = int(varied(duration, number, hardware.spread, hardware.seed))
+        if step.shared and duration > 0:
+            return self.simulation.shared.use(duration, step.uses, step.claims, step.queue, asks_over=step.duration)
+        return self.env.timeout(duration)
 
 
 @contextmanager
@@ -224,6 +281,7 @@ class Step:
     gap: int
     latency: int
     issues: bool
+    launched: bool
     leaves: bool
     waits: bool
     slot: int
@@ -245,7 +303,10 @@ class Simulation:
         self.env = simpy.Environment(initial_time=0)
         self.steps = list(_steps(program))
         self.shared = Shared(self.env, dict(zip(program.resources, program.hardware.capacity.tolist(), strict=True)))
-        self.queues = [Queue(self, int(depth)) for depth in program.hardware.depth]
+        wire = program.hardware.wire.tolist()
+        self.wires = Wires(self.env, len(wire), max(wire, default=-1) + 1)
+        self.guests = program.hardware.guest.tolist()
+        self.queues = [Queue(self, number, int(depth), wire[number]) for number, depth in enumerate(program.hardware.depth)]
         self.log: list[Instance] = []
 
     def run(self, *visitors: Callable[["Simulation"], Process]) -> Run:
@@ -259,7 +320,7 @@ class Simulation:
             self.env.process(visitor(self))
         try:
             self.env.run(until=host)
-            pending = [instance.done for instance in self.log if instance.end < 0]
+            pending = [instance.done for instance in self.log if instance.end < 0 and not self.guests[self.steps[instance.op].queue]]
             if pending:
                 self.env.run(until=simpy.AllOf(self.env, pending))
         except RuntimeError as error:  # SimPy: no event is left, but not all has ended
@@ -281,7 +342,7 @@ class Simulation:
                 yield from self.queues[step.slot].room.take()
                 issue = int(self.env.now)
                 turn = issue + self.program.hardware.interval
-            instance = Instance(op, issue, [latest[d].done for d in step.dependencies if d in latest], self.env.event())
+            instance = Instance(op, issue, len(self.log), [latest[d].done for d in step.dependencies if d in latest], self.env.event())
             latest[op] = instance
             self.log.append(instance)
             if step.waits:
@@ -291,10 +352,11 @@ class Simulation:
                 self.queues[step.queue].put(instance)
 
     def _wait(self, instance: Instance, step: Step) -> Process:
-        for queue in self.queues:
+        own = [queue for queue in self.queues if not self.guests[queue.number]]
+        for queue in own:
             if queue.last is not None and queue.last.callbacks is not None:
                 yield queue.last
-        instance.start = max((queue.free for queue in self.queues), default=0)
+        instance.start = max((queue.free for queue in own), default=0)
         instance.end = instance.start + step.duration
         instance.done.succeed()
 
@@ -312,6 +374,7 @@ def _steps(program: Program) -> Iterator[Step]:
             gap=int(op["gap"]),
             latency=program.hardware.latency if flags & LAUNCHED else 0,
             issues=bool(flags & ISSUES),
+            launched=bool(flags & LAUNCHED),
             leaves=bool(flags & LEAVES),
             waits=bool(flags & WAITS),
             slot=int(op["slot"]),
@@ -348,11 +411,11 @@ def host_bound(program: Program, log: list[Instance]) -> int:
         step = steps[instance.op]
         latest_inputs = [latest.get(d, 0) for d in step.dependencies]
         latest[instance.op] = instance.end
-        if step.waits:
+        if step.waits or program.hardware.guest[step.queue]:
             continue
         other = max([free.get(step.queue, 0) + step.gap, *latest_inputs])
         ready = instance.issue + step.latency
-        if ready > other:
+        if ready > other and instance.start == ready:
             total += max(0, ready - busy)
         free[step.queue] = instance.end
         busy = max(busy, instance.end)
@@ -364,14 +427,17 @@ def _summary(program: Program, log: list[Instance]) -> Run:
     start = np.array([i.start for i in log], np.int64)
     end = np.array([i.end for i in log], np.int64)
     none = np.zeros(0, np.int64)
-    return Run(
-        time_ps=int(end.max(initial=0)),
+    own = program.hardware.guest[program["queue"][op]] == 0
+    own |= program["queue"][op] < 0
+    run = Run(
+        time_ps=int(end[own].max(initial=0)),
         host_bound_ps=host_bound(program, log),
         elapsed_ps=np.bincount(op, (end - start).astype(np.float64), minlength=len(program)).astype(np.float64),
         launches_run=int((program["kind"][op] == KERNEL).sum()),
         launches_stepped=0,
         records=Records(op, start, end, none, none, none, none),
     )
+    return finished(run, program)
 
 
 def run(program: Program) -> Run:
