@@ -154,7 +154,7 @@ def test_a_long_computation_waits_for_its_operations() -> None:
 
 @pytest.mark.parametrize(("busy_us", "refreshes"), [(1.7, 0), (1.8, 1), (5.3, 1), (5.4, 2)])
 def test_refreshes_come_in_whole_numbers(busy_us: float, refreshes: int) -> None:
-    from arch.pim import _refresh
+    from arch.pim.device import _refresh
 
     assert _refresh(pim("hbm-pim"), np.array([busy_us * 1e-6]))[0] == pytest.approx(refreshes * 360e-9)
 
