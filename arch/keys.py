@@ -211,9 +211,15 @@ LINK: dict[str, Key] = {
     "energy_per_byte": Key("J/B", "both ends", required=False),
 }
 
+DRAM: dict[str, Key] = {
+    "clock_period": Key("s", "of the clock that the timing counts"),
+    "timing": Key(_COUNT, "clocks from one command to another, by the name that its simulator uses", group=True, positive=False),
+}
+
 KINDS: dict[str, dict[str, Key]] = {
     "gpu": GPU,
     "pim": PIM,
+    "dram": DRAM,
     "cpu": CPU,
     "reconfigurable": RECONFIGURABLE,
     "memory": MEMORY,
@@ -223,6 +229,7 @@ KINDS: dict[str, dict[str, Key]] = {
 TEXTS: dict[str, frozenset[str]] = {
     "gpu": frozenset({"compute_capability", "memory_family", "host_link"}),
     "pim": frozenset({"memory_family", "elementwise"}),
+    "dram": frozenset({"simulator", "preset", "idle"}),
     "cpu": frozenset({"dram"}),
     "reconfigurable": frozenset({"memory_family", "host_link", "host"}),
     "memory": frozenset({"memory_family", "role", "joined_by"}),
