@@ -58,21 +58,32 @@ class Counts:
     heads: Float
 
 
-def counts(level: str, positions: Float, heads: Float, head_dim: Float, element: Float, channels: Float) -> Counts:
-    """Return the commands of a channel for ``heads`` heads in all, of ``positions`` keys of ``head_dim`` elements.
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """One query for each of ``heads`` heads in all, of ``positions`` keys of ``head_dim`` elements of ``element`` bytes."""
 
-    ``element`` is bytes. A first product of the first key only warms a channel with two heads up. The input of a second head
+    positions: Float
+    heads: Float
+    head_dim: Float
+    element: float
+    channels: Float
+
+
+def counts(level: str, work: Heads) -> Counts:
+    """Return the commands of a channel.
+
+    A first product of the first key only warms a channel with two heads up. The input of a second head
     is written in equal shares behind the groups of keys of the first; what does not divide is left out, as in the
     simulator's trace. Raises MachineError for an unknown level.
     """
     if level not in LEVELS:
         raise MachineError(f"AttAcc's units are at one of the levels {', '.join(LEVELS)}, but got {level!r}")
-    shape = Shape()
-    lanes = shape.access / element
-    mine = np.ceil(heads / channels)
-    keys = np.ceil(positions / shape.parallel(level))
-    width = np.ceil(head_dim / shape.split(level) / lanes)
-    outputs = np.ceil(head_dim / (shape.split(level) * lanes))
+    shape, channels = Shape(), work.channels
+    lanes = shape.access / work.element
+    mine = np.ceil(work.heads / channels)
+    keys = np.ceil(work.positions / shape.parallel(level))
+    width = np.ceil(work.head_dim / shape.split(level) / lanes)
+    outputs = np.ceil(work.head_dim / (shape.split(level) * lanes))
     groups = np.ceil(keys / _GROUP)
     score, context = keys * width, keys * outputs
     inputs = width * shape.split(level)
@@ -84,18 +95,16 @@ def counts(level: str, positions: Float, heads: Float, head_dim: Float, element:
         rows=mine * (np.ceil(score / shape.page) + np.ceil(context / shape.page)),
         write_input=(mine - pairs) * inputs + pairs * second,
         move_out=mine * (shape.moves(level) * groups + context_moves * outputs),
-        move_in=mine * shape.moves(level) * np.ceil(positions / (shape.parallel(level) * lanes)),
+        move_in=mine * shape.moves(level) * np.ceil(work.positions / (shape.parallel(level) * lanes)),
         softmax=mine,
         heads=mine,
     )
 
 
-def clocks(
-    t: Timing, level: str, positions: Float, heads: Float, head_dim: Float, element: Float, channels: Float, *, refresh: bool = True
-) -> Float:
-    """Return the clocks of attention with one query a head, shape [kernels]; see ``counts``."""
-    c = counts(level, positions, heads, head_dim, element, channels)
-    busy, lost = {"bank": _banks, "bg": _groups, "buffer": _buffer}[level](t, c, positions)
+def clocks(t: Timing, level: str, work: Heads, *, refresh: bool = True) -> Float:
+    """Return the clocks of attention, shape [kernels]. Raises MachineError for an unknown level."""
+    c = counts(level, work)
+    busy, lost = {"bank": _banks, "bg": _groups, "buffer": _buffer}[level](t, c, work.positions)
     if not refresh:
         return busy
     return busy + refreshes(busy, t["nREFI"], t["nREFI"], lost) * lost

@@ -136,11 +136,14 @@ class Clocks:
         return self.columns + self.turns + self.program + self.refresh
 
 
-def gemv_counts(outputs: Float, inputs: Float, vectors: Float | float, shape: Shape = Shape()) -> Counts:
-    """Return the commands of a matrix-vector product in ``outputs`` x ``inputs`` tiles for each of ``vectors``."""
+def gemv_counts(outputs: Float, inputs: Float, vectors: Float | float, shape: Shape = Shape(), *, tree: bool = False) -> Counts:
+    """Return the commands of a matrix-vector product in ``outputs`` x ``inputs`` tiles for each of ``vectors``; see ``gemv``."""
     passes = outputs * vectors
-    mode = MODE_BANKS + 1 + 2  # into all-bank mode, the program, back
-    return Counts(passes * inputs * shape.tile + 2 * PARK_BANKS, passes * (inputs * shape.run + shape.run + 2) + mode)
+    mode = MODE_BANKS + (2 if tree else 1) + 2  # into all-bank mode, the program (the tree's is longer), back
+    sums = inputs if tree else np.ones_like(inputs)
+    zeros = PARK_BANKS * shape.run if tree else 0
+    reads = passes * inputs * (shape.tile + (shape.run if tree else 0)) + 2 * PARK_BANKS
+    return Counts(reads, passes * (inputs * shape.run + sums * shape.run + 2) + mode + zeros)
 
 
 def elementwise_counts(tiles: Float, reads: Float | float, shape: Shape = Shape()) -> Counts:
@@ -208,7 +211,7 @@ def gemv(t: Timing, outputs: Float, inputs: Float, vectors: Float | float = 1.0,
     # the first tile waits for the row that started the units, where that is later than the inputs
     late = max(0.0, g.reopen(1, True, False) - (g.column + g.run(shape.run) + g.other_bank(False)))
     last = _leave_tree(g) if tree else g.run(shape.run) + g.mode_write()
-    program = np.full(np.shape(total), _prologue(g) + g.column + late + last + _epilogue(g) + (_zero(g) if tree else 0.0))
+    program = np.full(np.shape(total), _prologue(g) + g.column + late + last + _epilogue(g) + (_zero(g) + g.column if tree else 0.0))
     clocks = Clocks(columns, total - columns, program, np.zeros_like(total))
     return _with_refresh(g, clocks, _lost(g, squares, np.maximum(work, 1.0)), refresh)
 
@@ -228,7 +231,7 @@ def _leave_tree(g: Gaps) -> float:
 def _zero(g: Gaps) -> float:
     """Zeros written to a row of every bank before a tree starts; two bank groups interleave but at the ends."""
     run = Shape().run
-    return g.timing["tRCDWR"] + 2 * run * g.column + (PARK_BANKS - 2) * run * g.other_column
+    return g.timing["tRCDWR"] + (2 * run - 1) * g.column + (PARK_BANKS - 2) * run * g.other_column
 
 
 def elementwise(t: Timing, tiles: Float, reads: Float, writes: Float | float = 1.0, *, refresh: bool = True) -> Clocks:
@@ -238,12 +241,13 @@ def elementwise(t: Timing, tiles: Float, reads: Float, writes: Float | float = 1
     that a row closes between any two runs.
     """
     shape, g = Shape(), Gaps.of(t)
-    enter = g.other_bank(False)
+    enter, again = g.other_bank(False), g.reopen(shape.run, False, False)
     ahead = enter + g.column - 1  # the row opens behind the last but one write to the other bank
-    first, again = (g.reopen(shape.run, False, False, a) for a in (ahead, 0.0))
-    store = max(g.reopen(shape.run, False, True, ahead if np.all(reads == 1) else 0.0), g.read_to_write)
+    first = np.where(reads > 1, g.reopen(shape.run, False, False, ahead) - again, 0.0)
+    store = np.where(
+        reads == 1, max(g.reopen(shape.run, False, True, ahead), g.read_to_write), max(g.reopen(shape.run, False, True), g.read_to_write)
+    )
     more = g.reopen(shape.run, True, True)
-    first = np.where(np.asarray(reads) > 1, first - again, 0.0)
     bank = enter + first + (reads - 1) * again + store + (writes - 1) * more + (reads + writes) * g.run(shape.run)
     squares = enter**2 + (reads - 1) * again**2 + store**2 + (writes - 1) * more**2
     columns = 2 * tiles * (reads + writes) * shape.run * g.column

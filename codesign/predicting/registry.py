@@ -10,7 +10,7 @@ from traces.errors import CodesignError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-MODULES = ("codesign.predicting.gpu_kernels",)
+MODULES = ("codesign.predicting.gpu_kernels", "codesign.predicting.pim_runs")
 """Modules that each hold a ``MODEL``; a new kind of table is a new module here."""
 
 

@@ -17,17 +17,18 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Error:
-    """Mean and median of |predicted over measured - 1|, and the bias of the sums: sum predicted over sum measured - 1."""
+    """Mean, median and worst of |predicted over measured - 1|, and the bias of the sums: sum predicted over sum measured - 1."""
 
     mean: float
     median: float
+    worst: float
     bias: float
 
     @classmethod
     def of(cls, predicted: Float, measured: Float) -> "Error":
         """Return the errors of some rows."""
         relative = np.abs(predicted / measured - 1)
-        return cls(float(relative.mean()), float(np.median(relative)), float(predicted.sum() / measured.sum() - 1))
+        return cls(float(relative.mean()), float(np.median(relative)), float(relative.max()), float(predicted.sum() / measured.sum() - 1))
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,15 @@ class Cell:
 def summarise(predicted: "pd.DataFrame") -> list[Cell]:
     """Return the errors by group of a table that ``predict`` returned; empty if it has no measured times.
 
+    Rows without a prediction are left out.
+
     The constant is the median measured time of the group: what somebody would say who knows nothing of the rows.
     """
     model = registry.find(predicted.columns)
     if model.measured not in predicted.columns:
         return []
     measured = predicted[model.measured].to_numpy(np.float64, na_value=np.nan)
-    known = np.isfinite(measured) & (measured > 0)
+    known = np.isfinite(measured) & (measured > 0) & predicted[model.predicted].notna().to_numpy()
     table = predicted[known]
     baseline = model.baseline(table).to_numpy(np.float64) if model.baseline else None
     keys = [name for name in model.groups if name in table.columns]
@@ -78,9 +81,9 @@ def summarise(predicted: "pd.DataFrame") -> list[Cell]:
 def rows(cells: list[Cell]) -> Rows:
     """Return the summary as a table of text."""
     keys = tuple(cells[0].group) if cells else ()
-    columns = (*keys, "rows", "mean", "median", "bias", "roofline median", "bias", "constant median", "bias")
+    columns = (*keys, "rows", "mean", "median", "worst", "bias", "roofline median", "bias", "constant median", "bias")
     lines = [(*cell.group.values(), f"{cell.rows:,}", *_cells(cell)) for cell in cells]
-    return Rows("Error of the predictions: mean and median of |predicted / measured - 1|, bias of the summed times", columns, lines)
+    return Rows("Error of the predictions: mean, median and worst of |predicted / measured - 1|, bias of the summed times", columns, lines)
 
 
 def _cells(cell: Cell) -> tuple[str, ...]:
@@ -88,6 +91,7 @@ def _cells(cell: Cell) -> tuple[str, ...]:
     return (
         _percent(cell.model.mean),
         _percent(cell.model.median),
+        _percent(cell.model.worst),
         _signed(cell.model.bias),
         "—" if line is None else _percent(line.median),
         "—" if line is None else _signed(line.bias),

@@ -1,0 +1,227 @@
+"""Do the closed forms reproduce cycle-level runs of four PIM simulators, from sizes and named timing parameters alone?"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from arch.pim import attention, global_buffer, registers, state_update
+from codesign.cli.app import app
+from codesign.predicting import predict, summarise
+from codesign.predicting.pim_settings import setting
+from traces.errors import CodesignError
+
+RUNS = Path(__file__).parent / "data" / "pim_runs.csv"
+GIVEN = ["simulator", "device_preset", "kernel", "dims", "dtype", "channels", "banks", "options"]
+
+
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
+    return pd.read_csv(RUNS)
+
+
+def one(**changed: object) -> pd.DataFrame:
+    row = {
+        "simulator": "PIMSimulator b464dde",
+        "device_preset": "HBM2_samsung_2M_16B_x64.ini",
+        "kernel": "GEMV",
+        "dims": "1024x1024",
+        "dtype": "fp16",
+        "channels": 16,
+        "banks": 16,
+        "options": "mode=PIM;refresh=on;ranks=2(1 used by PIM);pim_blocks/ch=8",
+    }
+    return pd.DataFrame([{**row, **changed}])
+
+
+def cycles(**changed: object) -> float:
+    return float(predict(one(**changed))["predicted_cycles"].iloc[0])
+
+
+def test_every_simulators_kernels_take_as_long_as_it_says(runs: pd.DataFrame) -> None:
+    """The bar is 3 % on average and 15 % at worst, by simulator and kernel; the closed forms are well inside."""
+    cells = summarise(predict(runs))
+    assert len(cells) == 5 + 8 + 3 + 8
+    for cell in cells:
+        assert cell.model.mean < 0.01, cell
+        assert cell.model.worst < 0.03, cell
+
+
+def test_without_refresh_three_simulators_are_met_to_the_clock(runs: pd.DataFrame) -> None:
+    found = predict(runs)
+    off = found["device_preset"].str.contains("noref") | found["simulator"].str.startswith(("aim", "pimba"))
+    rows = found[off & found["predicted_us"].notna()]
+    assert len(rows) > 90
+    assert (rows["predicted_cycles"] - rows["cycles"]).abs().max() < 0.5
+
+
+def test_what_was_measured_is_not_read(runs: pd.DataFrame) -> None:
+    whole = predict(runs)
+    without = predict(runs[GIVEN])
+    wrong = predict(runs.assign(cycles=1, time_us=-7.0, counts="nonsense"))
+    for other in (without, wrong):
+        np.testing.assert_array_equal(other["predicted_us"].to_numpy(), whole["predicted_us"].to_numpy())
+
+
+def test_only_the_hosts_own_kernels_have_no_prediction(runs: pd.DataFrame) -> None:
+    found = predict(runs)
+    assert (found["predicted_us"].isna() == found["kernel"].str.startswith("HOST")).all()
+    assert (found.loc[found["predicted_us"].notna(), "predicted_us"] > 0).all()
+
+
+@pytest.mark.parametrize("order", ["reversed", "one by one"])
+def test_rows_do_not_depend_on_each_other(runs: pd.DataFrame, order: str) -> None:
+    some = runs[GIVEN].iloc[::7]
+    whole = predict(some)["predicted_us"].to_numpy()
+    if order == "reversed":
+        again = predict(some.iloc[::-1])["predicted_us"].to_numpy()[::-1]
+    else:
+        again = np.array([predict(some.iloc[[i]])["predicted_us"].iloc[0] for i in range(len(some))])
+    np.testing.assert_array_equal(again, whole)
+
+
+def numbers(text: str) -> dict[str, float]:
+    return {name: float(value) for name, value in re.findall(r"([A-Za-z_0-9]+)=(\d+)", text)}
+
+
+def arrays(text: str, pattern: str) -> list[np.ndarray]:
+    match = re.fullmatch(pattern, text)
+    assert match is not None
+    return [np.array([float(part or 1)]) for part in match.groups()]
+
+
+def test_commands_are_counted_as_the_simulators_count_them(runs: pd.DataFrame) -> None:
+    """Reads, writes, activations, products, moves: exact in every run (Pimba's transfers where banks share rows evenly)."""
+    checked = 0
+    for row in runs[~runs["kernel"].str.startswith(("HOST", "COPY", "AF_only", "CENT", "EWMUL", "WR_GB", "GEMV_AF"))].itertuples():
+        count, channels = numbers(row.counts), np.array([float(row.channels)])
+        if row.simulator.startswith("PIMSimulator"):
+            found = _register_counts(row, channels)
+            assert (found.reads[0], found.writes[0]) == (count["reads"], count["writes"]), row
+        elif row.simulator.startswith("aim"):
+            rows, columns = arrays(row.dims, r"(\d+)x(\d+)")
+            reuse = 1 if "no-reuse" in row.options else int(numbers(row.options)["reuse"])
+            found = global_buffer.gemv_counts(rows, columns, channels, reuse)
+            assert found.activate[0] == count["ACT16"]
+            assert found.multiply[0] == count["MAC16"]
+            assert found.write_buffer[0] == count["WRGB"]
+            assert found.change_mode[0] == count["TMOD"]
+        elif row.simulator.startswith("attacc"):
+            work = attention.Heads(*arrays(row.dims, r"L(\d+)xheads(\d+)xdh(\d+)"), {"fp16": 2.0, "int8": 1.0}[row.dtype], channels)
+            found = attention.counts(row.kernel[5:], work)
+            products = next(value for name, value in count.items() if name.startswith("mac"))
+            assert found.multiply[0] * channels[0] == products
+            assert found.write_input[0] * channels[0] == count["write_to_gemv_buffer"]
+            assert found.move_out[0] * channels[0] == count["move_to_softmax_buffer"]
+            assert found.move_in[0] * channels[0] == count["move_to_gemv_buffer"]
+        else:
+            operation, design = row.kernel.split("_", 1)
+            heads, rows, columns = arrays(row.dims, r"n(\d+)x(\d+)x(\d+)")
+            found = state_update.rounds(operation, design, heads, rows, columns, float(row.dtype[0]), channels)
+            assert (found.activates()[0], found.computes()[0]) == (count["num_act"], count["num_comp"]), row
+            if row.channels != 40:
+                assert found.transfers()[0] == count["num_rdwr"], row
+        checked += 1
+    assert checked > 180
+
+
+def _register_counts(row: object, channels: np.ndarray) -> registers.Counts:
+    dims, kernel = str(row.dims), str(row.kernel)  # type: ignore[attr-defined]
+    if kernel.startswith("GEMV"):
+        rows, columns, batch = arrays(dims, r"(\d+)x(\d+)(?:xb(\d+))?")
+        return registers.gemv_counts(np.ceil(rows / channels / 64), np.ceil(columns / 128), batch, tree=kernel == "GEMVTREE")
+    return registers.elementwise_counts(np.array([float(dims)]) / 2048 / channels, np.array([1.0 if kernel == "RELU" else 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "name", "value"),
+    [
+        ("HBM2_samsung_2M_16B_x64.ini(tRP=20)", "", "tRP", 20),
+        ("HBM2_samsung_2M_16B_x64.ini(tRP=14->7)", "", "tRP", 7),
+        ("HBM2_samsung_2M_16B_x64.ini (tRCDRD20, noref)", "", "tRCDRD", 20),
+        ("HBM2_samsung_2M_16B_x64(tCCD_L=8)", "", "tCCDL", 8),
+        ("hbm2_samsung_2m_16b_x64.ini", "mode=PIM;tRFC=260;ranks=2(1 used by PIM)", "tRFC", 260),
+        ("HBM2_samsung_2M_16B_x64.ini", "mode=PIM; ranks=1", "ranks", 1),
+        ("HBM2_samsung_2M_16B_x64.ini(BL=8;tFAW=32)", "", "BL", 8),
+        ("HBM2_samsung_2M_16B_x64.ini(tREFI=1e8)", "", "tREFI", 1e8),
+    ],
+)
+def test_a_changed_timing_parameter_is_understood(preset: str, options: str, name: str, value: float) -> None:
+    assert setting("pimsimulator", preset, options).timing[name] == value
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "on"),
+    [
+        ("HBM2_samsung_2M_16B_x64.ini", "refresh=on", True),
+        ("HBM2_samsung_2M_16B_x64.ini", "", True),
+        ("HBM2_samsung_2M_16B_x64.ini(noref)", "", False),
+        ("HBM2_samsung_2M_16B_x64.ini", "mode=PIM;refresh=off", False),
+    ],
+)
+def test_refresh_is_on_unless_something_says_off(preset: str, options: str, on: bool) -> None:
+    assert setting("pimsimulator", preset, options).refresh is on
+
+
+PIMBA: dict[str, object] = {"simulator": "pimba x", "device_preset": "LAX_8Gb/dramsim3", "kernel": "SU_Pimba", "dims": "n8x64x128"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"simulator": "DRAMsim"}, "simulator must be one of"),
+        ({"device_preset": "HBM4"}, "device_preset must be a preset of pimsimulator, such as HBM2_samsung"),
+        ({"device_preset": "HBM2_samsung_2M_16B_x64.ini(tQQQ=3)"}, "no timing parameter 'tQQQ'"),
+        ({"options": "mode=PIM;tQQQ=3"}, "no timing parameter 'tQQQ'"),
+        ({"kernel": "CONV"}, "kernel must be a kernel of pimsimulator: GEMV"),
+        ({"dims": "1024"}, "dims must be sizes above zero like 1024x4096"),
+        ({"dims": "0x16"}, "dims must be sizes above zero"),
+        ({"channels": 0}, "channels must be a number of channels"),
+        (
+            {"simulator": "pimba x", "device_preset": "LAX_8Gb/dramsim3", "kernel": "SU_Pimba", "dims": "n8x64x128"},
+            "elements like 1B or 2B",
+        ),
+    ],
+)
+def test_what_is_not_known_is_an_error_that_names_the_row(changed: dict[str, object], says: str) -> None:
+    table = pd.concat([one(), one(**changed)], ignore_index=True)
+    with pytest.raises(CodesignError, match=f"row 1: .*{re.escape(says.split(' ', 1)[1])}"):
+        predict(table)
+
+
+def test_an_unknown_kernel_is_exit_status_2_and_writes_nothing(tmp_path: Path) -> None:
+    table, out = tmp_path / "runs.csv", tmp_path / "out.csv"
+    one(kernel="CONV").to_csv(table, index=False)
+    result = CliRunner().invoke(app, ["predict", str(table), "-o", str(out)])
+    assert result.exit_code == 2
+    assert not out.exists()
+
+
+def test_the_command_says_that_host_rows_are_empty(tmp_path: Path) -> None:
+    table, out = tmp_path / "runs.csv", tmp_path / "out.csv"
+    pd.concat([one(), one(kernel="HOST_ADD", dims="1024")]).to_csv(table, index=False)
+    result = CliRunner().invoke(app, ["predict", str(table), "-o", str(out)])
+    assert result.exit_code == 0
+    assert "1 rows are the host's own kernels" in result.output
+    assert pd.read_csv(out)["predicted_us"].isna().tolist() == [False, True]
+
+
+LONGER = ["tRP", "tRCDRD", "tRCDWR", "tCCDL", "tWR", "tWTRL", "RL", "WL", "tRTPL", "tRFC", "tRAS", "tRC", "tRRDS"]
+
+
+@pytest.mark.parametrize("kernel", ["GEMV", "GEMVTREE", "ADD", "RELU"])
+@pytest.mark.parametrize("name", LONGER)
+def test_no_kernel_gets_faster_when_a_time_gets_longer(kernel: str, name: str) -> None:
+    dims = "1024x1024" if "GEMV" in kernel else "1048576"
+    base = setting("pimsimulator", "HBM2_samsung_2M_16B_x64.ini", "").timing[name]
+    times = [cycles(kernel=kernel, dims=dims, device_preset=f"HBM2_samsung_2M_16B_x64.ini({name}={base * f:g})") for f in (1, 1.5, 2, 4)]
+    assert times == sorted(times)
+
+
+def test_a_longer_refresh_interval_is_no_slower() -> None:
+    times = [cycles(dims="4096x4096", device_preset=f"HBM2_samsung_2M_16B_x64.ini(tREFI={x})") for x in (1950, 3900, 7800, 100_000_000)]
+    assert times == sorted(times, reverse=True)
+    assert times[-1] == pytest.approx(cycles(dims="4096x4096", device_preset="HBM2_samsung_2M_16B_x64.ini(noref)"))
