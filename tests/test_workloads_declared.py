@@ -35,6 +35,7 @@ def toy(*conflicts: Conflict) -> Workload:
 def test_the_built_in_workloads_are_registered_like_a_users() -> None:
     assert {"ferminet", "default", "paulinet"} <= set(registry.names("workloads"))
     assert registry.get("workloads", "paulinet") is registry.get("workloads", "default") is DEFAULT
+    assert registry.get("workloads", "deepqmc-psiformer").settings()["steps"] == 30  # decorr_metropolis_psiformer.yaml
 
 
 def test_listing_workloads_loads_no_framework() -> None:
@@ -100,7 +101,7 @@ def test_settings_given_back_are_the_same_settings(steps: int, laplacian: str) -
     ("given_", "message"),
     [
         ({"molecule": "CH5"}, "there is no molecule 'CH5'; did you mean 'CH4'"),
-        ({"molecule": "benzene"}, "there is no molecule 'benzene'; known: LiH, CH4, C2H6, C4H4"),
+        ({"molecule": "benzene"}, "there is no molecule 'benzene'; known: LiH, CH4, C2H6, C4H4, H2, He, Cl"),
         ({"laplacien": "loop"}, "the workload 'ferminet' has no option 'laplacien'; did you mean 'laplacian'"),
         ({"batch": 0}, "`batch >= 1` must hold for the whole number batch, but got 0"),
         ({"batch": "many"}, "`batch >= 1` must hold for the whole number batch, but got 'many'"),

@@ -83,10 +83,19 @@ def test_local_energies_are_finite_and_of_the_size_of_lithium_hydride(run: Run) 
     assert -50 < run.energies.mean() < 10  # hartree; the exact ground state is at -8.07, the network is untrained
 
 
-@pytest.mark.parametrize("run", COMPILES_LONG, indirect=True)
-def test_loop_and_forward_laplacian_agree(run: Run) -> None:
-    """Both compute in FP32: measured differences are 1e-5 hartree on LiH, up to 1e-3 on CH4."""
-    energy = run.workload.programs(molecule="LiH", batch=BATCH, laplacian="forward")[1]
+@pytest.mark.parametrize(
+    ("run", "laplacian"),
+    [
+        pytest.param(FERMINET, "forward", id="ferminet-forward"),
+        pytest.param(FERMINET, "naive", id="ferminet-naive", marks=pytest.mark.slow),
+        pytest.param(DEFAULT, "forward", id="default-forward", marks=pytest.mark.slow),
+        pytest.param(DEFAULT, "naive", id="default-naive", marks=pytest.mark.slow),
+    ],
+    indirect=["run"],
+)
+def test_every_exact_laplacian_gives_the_energies_of_the_loop(run: Run, laplacian: str) -> None:
+    """All compute in FP32: measured differences are 1e-5 hartree on LiH, up to 1e-3 on CH4."""
+    energy = run.workload.programs(molecule="LiH", batch=BATCH, laplacian=laplacian)[1]
     energies = compute(energy, energy.function, run.params, run.configuration)
     np.testing.assert_allclose(energies, run.energies, rtol=1e-4, atol=1e-3)
 
@@ -122,6 +131,20 @@ def test_exchanging_two_electrons_of_one_spin_flips_the_sign_only(run: Run) -> N
 def test_exchanging_electrons_of_different_spin_changes_the_wave_function(run: Run) -> None:
     psi = run.psi(np.asarray(run.configuration["r"])[:, [2, 1, 0, 3]])
     assert np.abs(np.asarray(psi.log) - np.asarray(run.after["psi"].log)).max() > 1e-2
+
+
+@pytest.mark.slow  # another program to compile
+def test_hutchinsons_estimates_have_the_local_energies_as_their_mean() -> None:
+    """Two walkers, 400 probes each: the mean lies within five standard errors."""
+    walkers, probes = 2, 400
+    _, exact = FERMINET.programs(molecule="H2", batch=walkers)
+    _, estimate = FERMINET.programs(molecule="H2", batch=walkers, laplacian="hutchinson")
+    params, configuration, key = estimate.arguments(0)
+    expected = np.asarray(compute(exact, exact.function, params, configuration))
+    many = jax.vmap(estimate.function, (None, None, 0))
+    found = np.asarray(compute(estimate, many, params, configuration, jax.random.split(key, probes)), np.float64)
+    assert np.all(np.abs(found.mean(0) - expected) < 5 * found.std(0, ddof=1) / np.sqrt(probes))
+    assert found.std(0).min() > 0
 
 
 @pytest.mark.parametrize("run", COMPILES_LONG, indirect=True)

@@ -25,12 +25,10 @@ def step(settings: Mapping[str, Value], attention: str) -> "Step":
 
 
 def _programs(settings: Mapping[str, Value]) -> list[Program]:
-    from traces.workloads.vmc.programs import programs
-    from traces.workloads.vmc_options import import_folx
+    from traces.workloads.vmc_options import programs_of
 
-    import_folx("orbformer")
     runs, captured = ("interpreted", "fused") if settings["attention"] == "flash" else ("plain", "plain")
-    return programs(step(settings, runs), step(settings, captured))
+    return programs_of("orbformer", step(settings, runs), step(settings, captured), settings)
 
 
 ORBFORMER = Workload(

@@ -22,12 +22,10 @@ def step(settings: Mapping[str, Value]) -> "Step":
 
 
 def _programs(settings: Mapping[str, Value]) -> list[Program]:
-    from traces.workloads.vmc.programs import programs
-    from traces.workloads.vmc_options import import_folx
+    from traces.workloads.vmc_options import programs_of
 
-    import_folx("psiformer")
     one = step(settings)
-    return programs(one, one)
+    return programs_of("psiformer", one, one, settings)
 
 
 PSIFORMER = Workload(

@@ -6,16 +6,25 @@ Values come from the configuration files inside the package (``deepqmc/conf``), 
 
 import os
 import warnings
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module, resources
 from typing import Any
 
 from traces.errors import MissingExtra
 from traces.workloads.molecules import Molecule
 from traces.workloads.numerics import contained
+from traces.workloads.stages import DEEPQMC_STAGES
+from traces.workloads.vmc import energy
+from traces.workloads.vmc.staged_forward import laplacian_and_gradient
 
-SAMPLERS = {"metropolis": "decorr_metropolis_ferminet", "langevin": "decorr_langevin"}
-"""deepqmc's configuration of each sampler (conf/task/sampler_factory), both of ten steps by default."""
+SAMPLERS = {
+    "metropolis": "decorr_metropolis_ferminet",
+    "metropolis-psiformer": "decorr_metropolis_psiformer",
+    "langevin": "decorr_langevin",
+}
+"""deepqmc's configuration of each sampler (conf/task/sampler_factory): of ten steps by default, thirty for its Psiformer."""
 
 _MODULES = (
     *("deepqmc", "deepqmc.app", "deepqmc.hamil", "deepqmc.molecule", "deepqmc.sampling", "deepqmc.gnn", "deepqmc.hkext"),
@@ -44,7 +53,9 @@ def system(ansatz: str, molecule: Molecule, sampler: str, steps: int, laplacian:
     import_deepqmc()
     hamiltonian = hamiltonian_of(molecule, laplacian)
     wave_function = _ansatz(ansatz, hamiltonian)
-    return System(wave_function, hamiltonian, sampler_of(sampler, steps, hamiltonian, wave_function.apply), hamiltonian.mol.coords)
+    own = f"{sampler}-{ansatz}"
+    chain = sampler_of(own if own in SAMPLERS else sampler, steps, hamiltonian, wave_function.apply)
+    return System(wave_function, hamiltonian, chain, hamiltonian.mol.coords)
 
 
 def import_deepqmc() -> None:
@@ -60,7 +71,10 @@ def import_deepqmc() -> None:
 
 
 def hamiltonian_of(molecule: Molecule, laplacian: str) -> Any:
-    """Return deepqmc's molecular Hamiltonian (all electrons, fixed nuclei) with the Laplacian 'loop' or 'forward'."""
+    """Return deepqmc's molecular Hamiltonian (all electrons, fixed nuclei) with the Laplacian 'loop', 'forward' or 'naive'.
+
+    For 'hutchinson' it has that of 'loop': ``with_probe`` gives it a probe.
+    """
     from deepqmc.hamil import MolecularHamiltonian
 
     return MolecularHamiltonian(mol=_deepqmc_molecule(molecule), laplacian_factory=_laplacian(laplacian))
@@ -73,18 +87,25 @@ def _deepqmc_molecule(molecule: Molecule) -> Any:
 
 
 def _laplacian(name: str) -> Any:
-    """'loop' is deepqmc's hamil/qc.yaml, 'forward' its hamil/qc_forward_laplacian.yaml."""
-    if name == "loop":
-        from deepqmc.physics import laplacian
+    """'loop' is deepqmc's hamil/qc.yaml, 'forward' its hamil/qc_forward_laplacian.yaml, evaluated stage by stage."""
+    if name == "forward":
+        return lambda function: partial(laplacian_and_gradient, function, rules=DEEPQMC_STAGES)
+    if name == "naive":
+        return lambda function: partial(energy.naive, function)
+    from deepqmc.physics import laplacian
 
-        return laplacian
-    import folx
+    return laplacian
 
-    return folx.ForwardLaplacianOperator(sparsity_threshold=0)
+
+def with_probe(hamiltonian: Any, key: Any) -> Any:
+    """Return the Hamiltonian with Hutchinson's estimate of the Laplacian, its probe drawn with the key."""
+    probed = copy(hamiltonian)
+    probed.laplacian = lambda function: partial(energy.hutchinson, function, key=key)
+    return probed
 
 
 def sampler_of(name: str, steps: int, hamiltonian: Any, apply: Any) -> Any:
-    """Return deepqmc's chain of ``steps`` transitions of the sampler 'metropolis' or 'langevin' for any wave function."""
+    """Return deepqmc's chain of ``steps`` transitions of a sampler (one of SAMPLERS) for any wave function."""
     factory = _configured(f"task/sampler_factory/{SAMPLERS[name]}.yaml", {"elec_sampler.samplers.0.length": steps})
     return factory.keywords["elec_sampler"](hamil=hamiltonian, wf=apply)
 

@@ -9,8 +9,14 @@ from traces.workloads.workload import Option, Value
 if TYPE_CHECKING:
     from traces.workloads.vmc.programs import Step
     from traces.workloads.vmc.system import Ansatz, System
+    from traces.workloads.workload import Program
 
 MOLECULES = ("LiH", "CH4", "C2H6", "C4H4", "H2", "He", "Cl")
+
+TRAINING = (
+    Option("task", "inference", "training adds the energy's gradient and the optimiser", choices=("inference", "training")),
+    Option("optimizer", "kfac", "of a training step: KFAC (kfac-jax), or Adam (optax)", choices=("kfac", "adam")),
+)
 
 OPTIONS = (
     Option("molecule", "CH4", "the molecule, at a fixed geometry", choices=MOLECULES),
@@ -27,6 +33,7 @@ OPTIONS = (
         "naive: gradient and tangent anew for each coordinate; hutchinson: one tangent along random signs (an estimate)",
         choices=("forward", "loop", "naive", "hutchinson"),
     ),
+    *TRAINING,
 )
 
 
@@ -37,6 +44,17 @@ def step_of(system: "System", ansatz: "Ansatz", settings: Mapping[str, Value]) -
     names = ("sampler", "laplacian")
     sampler, laplacian = (str(settings[name]) for name in names)
     return Step(system, ansatz, int(settings["batch"]), sampler, int(settings["steps"]), laplacian, settings["pruning"] == "yes")
+
+
+def programs_of(name: str, runs: "Step", captured: "Step", settings: Mapping[str, Value]) -> "list[Program]":
+    """Return the programs of one step. Raises MissingExtra without folx, or KFAC without kfac-jax."""
+    from traces.workloads.vmc.programs import programs, training_program
+
+    import_folx(name)
+    found = programs(runs, captured)
+    if settings["task"] == "training":
+        found.append(training_program(runs, captured, str(settings["optimizer"])))
+    return found
 
 
 def import_folx(workload: str) -> None:

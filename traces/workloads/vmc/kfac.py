@@ -1,7 +1,8 @@
 """kfac-jax, imported so that it works with the JAX that is installed."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -35,6 +36,14 @@ def _evaluate(equation: Any, values: Sequence[Any]) -> list[Any]:
     functions, params = ([], bound) if isinstance(bound, dict) else bound
     out = primitive.bind(*functions, *values, **params)
     return list(out) if primitive.multiple_results else [out]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep to itself that kfac-jax uses names of JAX that are about to move."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"jax\.", DeprecationWarning)
+        yield
 
 
 @cache

@@ -4,13 +4,15 @@ Parameters are the first argument of each, then what the step before left, then 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from traces.workloads.stages import REST
 from traces.workloads.vmc import energy, sampler
 from traces.workloads.vmc.staged_forward import PREFIX
 from traces.workloads.vmc.system import Ansatz, System, initial_walkers
+from traces.workloads.vmc.training import Optimizer, optimizer
 from traces.workloads.workload import Program, StageRules
 
 PRECISION = "high"
@@ -25,8 +27,7 @@ STAGES: StageRules = (
     ("B", r"[/(]interaction_\d+[/)]"),
     ("C", r"[/(](orbitals|jastrow)[/)]"),
     ("D", r"[/(]determinants[/)]"),
-    ("E", r"phase_laplacian"),
-    ("sampler", r"phase_sampling"),
+    *REST,
 )
 """As for deepqmc's wave functions: A to D are one evaluation of psi, or what the forward Laplacian carries through it; E the rest."""
 
@@ -124,6 +125,16 @@ def local_energy(step: Step) -> Callable[..., Any]:
     return random if step.laplacian == "hutchinson" else deterministic
 
 
+def update(chosen: Optimizer) -> Callable[..., Any]:
+    """Return the optimiser's program: (params, its state, r, local energies, nuclei, charges, key) -> (params, state, statistics)."""
+
+    def program(params: Any, optimizer_state: Any, r: Any, energies: Any, nuclei: Any, charges: Any, key: Any) -> Any:
+        configuration = {"r": r, "nuclei": nuclei, "charges": charges}
+        return chosen.step(params, optimizer_state, configuration, energies, key)
+
+    return program
+
+
 def _initial(step: Step, seed: int) -> tuple[Any, Any, Any, Any]:
     """Return parameters, walkers around the nuclei, the molecule, and a key."""
     import jax
@@ -142,6 +153,20 @@ def _initial_sampling(step: Step, seed: int) -> tuple[Any, ...]:
 def _initial_energy(step: Step, seed: int) -> tuple[Any, ...]:
     params, r, molecule, key = _initial(step, seed)
     return params, r, *molecule, *([key] if step.laplacian == "hutchinson" else [])
+
+
+def _initial_update(step: Step, chosen: Optimizer, seed: int) -> tuple[Any, ...]:
+    import jax.numpy as jnp
+
+    params, r, (nuclei, charges), key = _initial(step, seed)
+    energies = jnp.zeros(step.batch)
+    state = chosen.init(params, {"r": r, "nuclei": nuclei, "charges": charges}, energies, key)
+    return params, state, r, energies, nuclei, charges, key
+
+
+def training(step: Step, name: str) -> Optimizer:
+    """Return the optimiser 'adam' or 'kfac' of a step's wave function."""
+    return optimizer(name, lambda params, c: step.psi(params, c["nuclei"], c["charges"], c["r"]).log)
 
 
 def programs(step: Step, captured: Step) -> list[Program]:
@@ -169,6 +194,18 @@ def programs(step: Step, captured: Step) -> list[Program]:
     return [sample, estimate]
 
 
-def with_ansatz(step: Step, ansatz: Ansatz) -> Step:
-    """Return the same step with another form of the wave function."""
-    return replace(step, ansatz=ansatz)
+def training_program(step: Step, captured: Step, name: str) -> Program:
+    """Return the third program of a training step, with the optimiser 'adam' or 'kfac'."""
+    chosen = training(step, name)
+    return Program(
+        name="update",
+        phase="optimizer",
+        function=update(chosen),
+        captured=update(training(captured, name)),
+        initial=partial(_initial_update, step, chosen),
+        precision=PRECISION,
+        x64=False,
+        stage_rules=STAGES,
+        feeds={"r": "output[0]['r']", "energies": "output"},
+        doc=f"gradient and {name}",
+    )

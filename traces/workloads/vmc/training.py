@@ -8,9 +8,9 @@ preconditions it with the Fisher matrix of |psi|^2, estimated on the same walker
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
-from traces.workloads.vmc.kfac import blocks, import_kfac
+from traces.workloads.vmc.kfac import blocks, import_kfac, quiet
 
 CLIP = 5.0
 """Local energies further from their median than this many mean deviations are clipped."""
@@ -44,6 +44,18 @@ def energy_and_gradient(log_psi: LogPsi, params: Any, configuration: Any, energi
         return jnp.mean(energies), gradient
 
 
+class Optimizer(Protocol):
+    """What a training step needs; both methods may be traced."""
+
+    def init(self, params: Any, configuration: Any, energies: Any, key: Any) -> Any:
+        """Return the initial state."""
+        ...
+
+    def step(self, params: Any, state: Any, configuration: Any, energies: Any, key: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """Return new parameters, new state, and statistics."""
+        ...
+
+
 @dataclass(frozen=True)
 class Adam:
     """Adam (optax) with a constant learning rate."""
@@ -60,7 +72,6 @@ class Adam:
         return self._adam.init(params)
 
     def step(self, params: Any, state: Any, configuration: Any, energies: Any, key: Any) -> tuple[Any, Any, dict[str, Any]]:
-        """Return new parameters, new state, and statistics."""
         import jax
         import optax
 
@@ -72,7 +83,7 @@ class Adam:
 
 @dataclass(frozen=True)
 class Kfac:
-    """KFAC (kfac-jax); ``init`` and ``step`` may be traced."""
+    """KFAC (kfac-jax)."""
 
     log_psi: LogPsi
 
@@ -110,27 +121,18 @@ class Kfac:
         return jnp.mean(log)
 
     def init(self, params: Any, configuration: Any, energies: Any, key: Any) -> Any:
-        return self._kfac.init(params, key, (configuration, energies))
+        with quiet():
+            return self._kfac.init(params, key, (configuration, energies))
 
     def step(self, params: Any, state: Any, configuration: Any, energies: Any, key: Any) -> tuple[Any, Any, dict[str, Any]]:
-        """Return new parameters, new state, and statistics."""
         import jax
 
-        with jax.named_scope("phase_optimizer"):
+        with quiet(), jax.named_scope("phase_optimizer"):
             step = self._kfac.step
             params, state, told = step(params, state, key, batch=(configuration, energies), momentum=0.0, global_step_int=1)
             return params, state, {"energy": told["loss"], "update": told["scaled_grad_norm_sq"]}
 
 
-def optimizer(name: str, log_psi: LogPsi) -> "Adam | Kfac":
+def optimizer(name: str, log_psi: LogPsi) -> Optimizer:
     """Return the optimiser 'adam' or 'kfac' of a wave function."""
     return Adam(log_psi) if name == "adam" else Kfac(log_psi)
-
-
-def update(chosen: "Adam | Kfac") -> Callable[..., Any]:
-    """Return the update's program: (params, state, configuration, energies, key) -> (params, state, statistics)."""
-
-    def program(params: Any, state: Any, configuration: Any, energies: Any, key: Any) -> Any:
-        return chosen.step(params, state, configuration, energies, key)
-
-    return program
