@@ -79,6 +79,8 @@ def _recipe(name: str, organisation: str | None) -> _Recipe:
     if organisation not in (None, *ORGANISATIONS):
         raise MachineError(f"organisation must be one of {', '.join(ORGANISATIONS)}, but got {organisation!r}")
     first, *rest = name.split("+")
+    if "" in (first, *rest):
+        raise MachineError(f"a machine's name must be parts joined by '+', such as 'a5000+aim', but {name!r} has an empty part")
     start = Part(_of_kind(first, _FIRST, name))
     parts = (start, *(_part(text, name, organisation) for text in rest))
     recipe = _Recipe(parts, find(start.entry.text.get("host", "host")))
