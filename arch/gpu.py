@@ -28,7 +28,7 @@ from arch import gemm, solvers
 from arch.catalog import Entry
 from arch.device import Bool, Device, Float, Prices, Refusals, Work
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
-from arch.occupancy import Limits, Shape, blocks_per_sm, shape
+from arch.occupancy import Shape, blocks_per_sm, limits, shape
 from arch.traffic import Traffic, traffic
 from traces.errors import MachineError
 
@@ -247,22 +247,8 @@ def _launch(entry: Entry, known: Facts) -> tuple[Float, Float]:
 
 
 def _grid(entry: Entry, known: Facts, threads: Float, blocks: Float) -> Shape:
-    resident = blocks_per_sm(_limits(entry), threads, known.registers, known.shared)
+    resident = blocks_per_sm(limits(entry), threads, known.registers, known.shared)
     return shape(blocks, resident, threads, entry["sm_count"], entry["warp_threads"])
-
-
-def _limits(entry: Entry) -> Limits:
-    return Limits(
-        warp_threads=entry["warp_threads"],
-        max_warps=entry["max_warps_per_sm"],
-        max_blocks=entry["max_blocks_per_sm"],
-        registers=entry["registers_per_sm"],
-        register_unit=entry["register_unit"],
-        warp_unit=entry["warp_unit"],
-        shared_bytes=entry["shared_per_sm"],
-        shared_unit=entry["shared_unit_bytes"],
-        shared_reserved=entry["shared_reserved_bytes"],
-    )
 
 
 def _on_busiest(entry: Entry, grid: Shape, amount: Float, per_s: Float | float) -> Float:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arch.catalog import Entry
 from arch.device import Float, Int
 
 
@@ -22,6 +23,21 @@ class Limits:
     shared_reserved: float
 
 
+def limits(entry: Entry) -> Limits:
+    """Return the limits of a GPU of the catalogue."""
+    return Limits(
+        warp_threads=entry["warp_threads"],
+        max_warps=entry["max_warps_per_sm"],
+        max_blocks=entry["max_blocks_per_sm"],
+        registers=entry["registers_per_sm"],
+        register_unit=entry["register_unit"],
+        warp_unit=entry["warp_unit"],
+        shared_bytes=entry["shared_per_sm"],
+        shared_unit=entry["shared_unit_bytes"],
+        shared_reserved=entry["shared_reserved_bytes"],
+    )
+
+
 def blocks_per_sm(limits: Limits, threads: Float, registers: Int, shared: Int) -> Float:
     """Return the blocks that fit on an SM at once, at least 1; all arrays of shape [kernels].
 
@@ -32,7 +48,7 @@ def blocks_per_sm(limits: Limits, threads: Float, registers: Int, shared: Int) -
     per_warp = np.ceil(np.maximum(registers, 1) * limits.warp_threads / limits.register_unit) * limits.register_unit
     by_registers = np.where(registers > 0, np.floor(np.floor(limits.registers / per_warp) / given), np.inf)
     taken = np.ceil((shared + limits.shared_reserved) / limits.shared_unit) * limits.shared_unit
-    by_shared = np.floor(limits.shared_bytes / taken)
+    by_shared = np.floor(limits.shared_bytes / np.maximum(taken, 1.0))  # nothing taken: does not limit
     fits = np.minimum(np.minimum(limits.max_blocks, np.floor(limits.max_warps / warps)), np.minimum(by_registers, by_shared))
     resident: Float = np.maximum(fits, 1.0)
     return resident

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch import gemm
+from arch import gemm, streaming
 from arch.catalog import Entry
 from arch.device import Float
 from arch.facts import itemsize
@@ -19,6 +19,13 @@ SHAPES = {"gemm": ("batch", "m", "n", "k"), "elementwise": ("rows", "cols"), "so
 
 ELEMENTWISE = {"add": 2, "mul": 2, "div": 2, "pow": 2, "addu": 1, "mulu": 1, "divu": 1, "powu": 1, "relu": 1, "gelu": 1, "tanh": 1}
 """Elementwise operators and how many tensors they read; those that end in u take a tensor and a scalar."""
+
+_THREADS = 128.0
+_VECTOR = 4.0
+_PERSISTENT_COLUMNS = 1024.0
+_MOST_THREADS = 1024.0
+_LINE_BYTES = 128.0
+"""PyTorch's launch rules, and the line of NVIDIA's caches."""
 
 FAMILIES = {"gemm": "gemm", "elementwise": "elementwise", "softmax": "reduce", "layernorm": "reduce"}
 """The family of a trace to which an op belongs."""
@@ -71,7 +78,75 @@ def kernel_s(entry: Entry, work: Operators) -> Float:
     """Return the seconds that the kernels of each row take on the GPU, without launch and host."""
     if work.op == "gemm":
         return _product_s(entry, work)
-    return entry["kernel_floor"] + bytes_moved(work) / (entry["memory_bandwidth"] * entry["dram_efficiency"] * entry["streaming_gain"])
+    return entry["kernel_floor"] + streaming.cost(entry, _STREAMS[work.op](entry, work)).total_s
+
+
+def _elementwise(entry: Entry, work: Operators) -> streaming.Stream:
+    """PyTorch's vectorised kernel: 128 threads, four elements a thread (aten/src/ATen/native/cuda/CUDALoops.cuh)."""
+    inputs, size = ELEMENTWISE[work.name], itemsize(work.dtype)
+    blocks = np.ceil(work.elements / (_THREADS * _VECTOR))
+    return _stream(work, blocks, np.full(len(blocks), _THREADS), inputs * _THREADS * _VECTOR * size, inputs=inputs)
+
+
+def _softmax(entry: Entry, work: Operators) -> streaming.Stream:
+    """PyTorch's softmax: a warp a row up to 1,024 columns, all in registers; beyond, a block a row that reads it three times.
+
+    Rows: aten/src/ATen/native/cuda/PersistentSoftmax.cuh and SoftMax.cu. The three passes find the maximum, sum, and write.
+    """
+    rows, cols = work.shape["rows"], work.shape["cols"]
+    short = cols <= _PERSISTENT_COLUMNS
+    threads = np.where(short, _THREADS, _block_threads(cols))
+    rows_of_block = np.where(short, _THREADS / entry["warp_threads"], 1.0)
+    instructions = np.where(short, 0.0, threads / entry["warp_threads"] * entry["block_softmax_instructions"])
+    row_bytes = rows_of_block * cols * itemsize(work.dtype)
+    return _stream(work, np.ceil(rows / rows_of_block), threads, row_bytes, passes=np.where(short, 1, 3), instructions=instructions)
+
+
+def _layernorm(entry: Entry, work: Operators) -> streaming.Stream:
+    """PyTorch's layer norm: a block of four warps a row, Welford's mean and variance in one pass, the result in a second.
+
+    aten/src/ATen/native/cuda/layer_norm_kernel.cu, vectorized_layer_norm_kernel.
+    """
+    rows, cols = work.shape["rows"], work.shape["cols"]
+    steps = np.ceil(cols / (_THREADS * _VECTOR))
+    a_warp = entry["layernorm_row_instructions"] + entry["layernorm_step_instructions"] * steps
+    threads = np.full(len(rows), _THREADS)
+    instructions = a_warp * _THREADS / entry["warp_threads"]
+    return _stream(work, rows, threads, cols * itemsize(work.dtype), passes=np.full(len(rows), 2), instructions=instructions)
+
+
+_STREAMS = {"elementwise": _elementwise, "softmax": _softmax, "layernorm": _layernorm}
+
+
+def _stream(
+    work: Operators,
+    blocks: Float,
+    threads: Float,
+    row_bytes: Float | float,
+    inputs: int = 1,
+    passes: Float | float = 1.0,
+    instructions: Float | float = 0.0,
+) -> streaming.Stream:
+    """Return a stream over tensors of the row's size: ``inputs`` are read, one is written; a flat tensor has no rows to align."""
+    tensor = work.elements * itemsize(work.dtype)
+    line = work.shape["cols"] * itemsize(work.dtype) % _LINE_BYTES == 0
+    flat = work.op == "elementwise"
+    return streaming.Stream(
+        blocks=blocks,
+        threads=threads.astype(np.float64),
+        row_bytes=row_bytes + np.zeros(len(blocks)),
+        moved_bytes=(inputs + 1) * tensor,
+        again_bytes=(passes - 1.0) * tensor,
+        held_bytes=inputs * tensor,
+        warp_instructions=instructions + np.zeros(len(blocks)),
+        aligned=np.ones(len(blocks)) if flat else line.astype(np.float64),
+    )
+
+
+def _block_threads(cols: Float) -> Float:
+    """Threads of PyTorch's block softmax: the power of two that is at least half of the row's vectors, 32 to 1,024."""
+    vectors = np.minimum(np.floor(cols / _VECTOR), _MOST_THREADS)
+    return np.maximum(2.0 ** np.ceil(np.log2(np.maximum(np.floor(vectors / 2), 1.0))), 32.0)
 
 
 def _product_s(entry: Entry, work: Operators) -> Float:

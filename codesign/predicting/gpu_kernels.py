@@ -11,6 +11,7 @@ from arch.catalog import Entry
 from codesign.predicting import floors
 from codesign.predicting.columns import Labels, Rows, refuse, renamed, sizes, split
 from codesign.predicting.registry import Options, TableModel
+from traces.errors import MachineError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,12 +72,27 @@ def _groups(table: "pd.DataFrame", options: Options) -> Iterator[tuple[Rows, Ent
 
 def _entries(table: "pd.DataFrame", device: Labels, options: Options) -> dict[str, Entry]:
     """Return the catalogue entries by the table's names, with sustained clocks where given."""
+    found = {name: _gpu(name) for name in device.present}
+    unknown = [name for name, entry in found.items() if entry is None]
+    if unknown:
+        refuse(table, device.isin(unknown), "device", "a GPU of the catalogue", _known_gpus())
+    return {name: _at_clock(entry, name, options.sustained_clocks) for name, entry in found.items() if entry is not None}
+
+
+def _gpu(name: str) -> Entry | None:
+    from arch import registered
+
+    try:
+        entry = registered.find(name)
+    except MachineError:
+        return None
+    return entry if entry.kind == "gpu" else None
+
+
+def _known_gpus() -> list[str]:
     from arch import catalog, registered
 
-    gpus = {name: registered.find(i) for name, i in catalog.aliases().items() if registered.find(i).kind == "gpu"}
-    refuse(table, ~device.isin([name for name in device.names if name.lower() in gpus]), "device", "a GPU of the catalogue", list(gpus))
-    entries = {name: gpus[name.lower()] for name in device.present}
-    return {name: _at_clock(entry, name, options.sustained_clocks) for name, entry in entries.items()}
+    return [name for name in {*registered.names(), *catalog.aliases()} if _gpu(name) is not None]
 
 
 def _at_clock(entry: Entry, name: str, clocks: Mapping[str, float]) -> Entry:

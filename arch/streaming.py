@@ -1,0 +1,93 @@
+"""Time of kernels that stream tensors through an SM's registers: passes over rows, caches between the passes, instruction issue.
+
+A grid of blocks, each of which reads a row ``passes`` times and writes it once. What the blocks that are resident together read
+must be kept somewhere between the passes: in the SM's own L1, or in L2; where it is not, a pass reads DRAM again. Rows that do not
+begin on a line of 128 bytes share lines with their neighbours and cost more of everything.
+
+DRAM and instruction issue overlap between blocks once they run out of step: they begin in step, so that the first turns of a grid
+pay both one after the other.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from arch.catalog import Entry
+from arch.device import Float
+from arch.occupancy import blocks_per_sm, limits
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Kernels that stream rows; arrays of shape [kernels]."""
+
+    blocks: Float
+    threads: Float
+    row_bytes: Float
+    """What a block reads in one pass."""
+    moved_bytes: Float
+    """Bytes of all operands, each once."""
+    again_bytes: Float
+    """Bytes that later passes read again."""
+    held_bytes: Float
+    """Of the operands, what L2 holds when the kernel starts, as far as it fits: warm inputs."""
+    warp_instructions: Float
+    """Of a block."""
+    aligned: Float
+    """1 where rows begin on lines, 0 where they do not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """Seconds of a kernel and of its terms; arrays of shape [kernels]."""
+
+    total_s: Float
+    dram_s: Float
+    issue_s: Float
+
+
+def dram_rate(entry: Entry, bandwidth: float | None = None) -> float:
+    """Return the B/s that streaming reaches of ``bandwidth``, by default the data sheet's."""
+    peak = entry["memory_bandwidth"] if bandwidth is None else bandwidth
+    return peak * entry["dram_efficiency"] * entry["streaming_gain"]
+
+
+def kept_share(entry: Entry, needed: Float, capacity: float) -> Float:
+    """Return the share of what is read again that a cache of ``capacity`` bytes still holds, of ``needed`` bytes in use at once."""
+    full, none = entry["reuse_full"], entry["reuse_none"]
+    return np.clip((none - needed / capacity) / (none - full), 0.0, 1.0)
+
+
+def between_passes(entry: Entry, resident: Float, row_bytes: Float) -> Float:
+    """Return the share of a row that L1 or L2 holds from one pass to the next; ``resident`` blocks share an SM."""
+    on_sm = resident * row_bytes
+    own_part_of_l2 = entry["l2"] / entry["l2_partitions"]
+    in_l2 = kept_share(entry, on_sm * entry["sm_count"], own_part_of_l2)
+    l1 = entry.get("l1")
+    return in_l2 if l1 is None else np.maximum(in_l2, kept_share(entry, on_sm, l1 * entry["reuse_l1_share"]))
+
+
+def overlapped(entry: Entry, memory_s: Float, issue_s: Float, turns: Float) -> Float:
+    """Return the time of a grid of ``turns`` turns: the longer of both, and of the shorter what the first turns do not overlap."""
+    exposed = 1 / (1 + np.maximum(turns, 1.0) / entry["overlap_turns"])
+    return np.maximum(memory_s, issue_s) + np.minimum(memory_s, issue_s) * exposed
+
+
+def cost(entry: Entry, stream: Stream) -> Cost:
+    """Return what kernels take on a GPU, without a floor."""
+    unknown = np.full(len(stream.blocks), -1, dtype=np.int64)
+    resident = blocks_per_sm(limits(entry), stream.threads, unknown, np.zeros_like(unknown))
+    again = stream.again_bytes * (1 - between_passes(entry, resident, stream.row_bytes))
+    held = stream.held_bytes * kept_share(entry, stream.moved_bytes, entry["l2"])
+    share = 1 + (entry["unaligned_cost"] - 1) * (1 - stream.aligned)
+    from_dram = (stream.moved_bytes - held + again) * share / dram_rate(entry)
+    from_l2 = (stream.moved_bytes + stream.again_bytes) * share / (entry["l2_bandwidth"] * entry["l2_efficiency"])
+    issue = issue_s(entry, stream.blocks, stream.warp_instructions * share)
+    memory = np.maximum(from_dram, from_l2)
+    return Cost(overlapped(entry, memory, issue, stream.blocks / (entry["sm_count"] * resident)), memory, issue)
+
+
+def issue_s(entry: Entry, blocks: Float, warp_instructions: Float) -> Float:
+    """Return the seconds to issue the instructions of all blocks, the busiest SM's."""
+    per_sm = np.maximum(blocks / entry["sm_count"], 1.0)
+    return per_sm * warp_instructions / (entry["schedulers_per_sm"] * entry["clock"])
