@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from codesign.search import Result, Space, explore
     from codesign.validation import validate
     from schedulers.scheduler import Mapping, Scheduler
+    from schedulers.tensors import Offload
     from traces import Trace, load, merge
 
 __all__ = [
     "Device",
     "Machine",
     "Mapping",
+    "Offload",
     "Result",
     "Scheduler",
     "Space",
@@ -66,6 +68,7 @@ _HOME = {
     "Result": "codesign.search",
     "Space": "codesign.search",
     "Mapping": "schedulers.scheduler",
+    "Offload": "schedulers.tensors",
     "Scheduler": "schedulers.scheduler",
     "Trace": "traces",
     "predict": "codesign.predicting",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from schedulers.tensors import Offload
 from traces.errors import MappingError, nearest
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ class Mapping:
     """On which device each kernel row of a trace runs, in all of its executions.
 
     ``device`` is int32[K]: an index into ``machine.devices``. ``scheduler`` names the policy that made it, ``note`` says what that
-    policy knows about it. Raises MappingError if ``device`` is not a vector of indices.
+    policy knows about it. ``offload`` says which tensors live elsewhere between uses.
+    Raises MappingError if ``device`` is not a vector of indices.
     """
 
     device: npt.NDArray[np.integer[Any]]
     scheduler: str
     note: str = ""
+    offload: Offload | None = None
 
     def __post_init__(self) -> None:
         given = np.asarray(self.device)
@@ -46,10 +49,10 @@ class Mapping:
         return len(self.device)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mapping) and np.array_equal(self.device, other.device)
+        return isinstance(other, Mapping) and np.array_equal(self.device, other.device) and self.offload == other.offload
 
     def __hash__(self) -> int:
-        return hash(self.device.tobytes())
+        return hash((self.device.tobytes(), self.offload))
 
     def check(self, trace: Trace, machine: Machine, costs: CostTable | None = None) -> Mapping:
         """Return the mapping itself if it fits; raise MappingError naming the kernel, the device and the reason if not.
@@ -57,6 +60,8 @@ class Mapping:
         Without ``costs`` (the machine's cost table) it is not checked that every device accepts its kernels.
         """
         self._check_range(trace, machine)
+        if self.offload is not None:
+            self.offload.check(trace, machine)
         if costs is not None:
             self._check_refusals(trace, machine, costs)
         return self
@@ -84,14 +89,16 @@ class Mapping:
         starts = np.flatnonzero(np.diff(self.device, prepend=-1))
         lengths = np.diff(starts, append=len(self))
         runs = [[int(d), int(n)] for d, n in zip(self.device[starts], lengths, strict=True)]
-        return {"scheduler": self.scheduler, "note": self.note, "kernels": len(self), "runs": runs}
+        offload = {} if self.offload is None else {"offload": self.offload.to_dict()}
+        return {"scheduler": self.scheduler, "note": self.note, "kernels": len(self), "runs": runs} | offload
 
     @classmethod
     def from_dict(cls, data: Dictionary[str, Any]) -> Mapping:
         """Return the mapping that ``to_dict`` wrote; raise MappingError if it is not one."""
         try:
             runs = np.asarray(data["runs"], dtype=np.int64).reshape(-1, 2)
-            mapping = cls(np.repeat(runs[:, 0], runs[:, 1]), str(data["scheduler"]), str(data.get("note", "")))
+            offload = None if data.get("offload") is None else Offload.from_dict(data["offload"])
+            mapping = cls(np.repeat(runs[:, 0], runs[:, 1]), str(data["scheduler"]), str(data.get("note", "")), offload)
             kernels = int(data["kernels"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, MappingError):

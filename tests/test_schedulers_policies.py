@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arch.memory import Memory
 from schedulers.cut_points import CutPoints
 from schedulers.intensity_threshold import IntensityThreshold, intensity
 from schedulers.scheduler import Mapping, Scheduler, create
@@ -156,6 +158,7 @@ def test_our_policies_are_registered_by_their_names() -> None:
 @given(random_traces(kernels=6), st.data())
 def test_every_policy_gives_a_mapping_that_fits(name: str, trace: Trace, data: Any) -> None:
     machine, kernels = toy_machine(1, 1), len(trace.kernels)
+    machine = replace(machine, memories=(*machine.memories, Memory("host", 10**12, 1e11, role="dram")))
     refused = np.zeros((3, kernels), dtype=bool)
     refused[1:] = np.reshape(data.draw(st.lists(st.booleans(), min_size=2 * kernels, max_size=2 * kernels)), (2, kernels))
     costs = toy_costs(np.ones((3, kernels)), refused)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from codesign.engine.drafting import AWAITS, GOES_ON, READS, WRITES
 from codesign.engine.program import Indices, Ints, Rows
 from traces.compiled import compiled, in_place
 
@@ -27,7 +28,7 @@ class Web(NamedTuple):
 def find(ops: Rows, touches: Rows, tape: Rows, loops: Rows, queues: int, copies: int) -> Indices:
     """Let every operation (rows of OPERATION) wait for what it must, and return what they wait for.
 
-    ``touches`` are rows of `residency.TOUCH`. Every loop is walked twice: the second time shows what one iteration needs of the
+    ``touches`` are rows of `drafting.TOUCH`. Every loop is walked twice: the second time shows what one iteration needs of the
     one before.
     """
     n = len(ops)
@@ -80,21 +81,22 @@ def _visit(i: int, ops: Rows, touches: Rows, web: Web) -> None:
     web.size[1] += 1
     web.position[i] = web.size[1]
     for t in range(op.touch_start, op.touch_end):
-        copy = touches[t].copy
+        copy, how = touches[t].copy, touches[t].how
         on = web.writer[copy]
-        if on >= 0 and ops[on].queue != op.queue:
+        if on >= 0 and ops[on].queue != op.queue and how != GOES_ON:
             _wait(i, on, op.queue, ops[on].queue, web)
-        if touches[t].writes:
+        if how in (WRITES, AWAITS):
             for other in range(queues):
                 if other != op.queue and web.readers[copy, other] >= 0:
                     _wait(i, web.readers[copy, other], op.queue, other, web)
     for t in range(op.touch_start, op.touch_end):
         copy = touches[t].copy
-        if touches[t].writes:
-            web.writer[copy] = i
-            web.readers[copy, :] = -1
-        else:
+        if touches[t].how == READS:
             web.readers[copy, op.queue] = i
+        elif touches[t].how != AWAITS:
+            web.writer[copy] = i
+            if touches[t].how == WRITES:
+                web.readers[copy, :] = -1
 
 
 @in_place

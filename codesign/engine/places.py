@@ -4,6 +4,7 @@ A place is a view of a memory: each memory as its own, and for PIM that sits in 
 in several places.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,9 @@ from codesign.engine.program import PS, Hardware, Indices, Rows, picoseconds
 from traces.errors import MachineError
 
 if TYPE_CHECKING:
+    from arch.link import Link
     from arch.machine import Machine
+    from arch.memory import Memory
 
 PATH_BYTES = 1 << 20
 """The transfer for which a way between two places is called the fastest."""
@@ -25,8 +28,21 @@ DEVICE = np.dtype([("place", "i4"), ("memory", "i4"), ("hand_over", "i4"), ("sha
 the fraction of the memory that they close to others."""
 WAY = np.dtype([("hop_start", "i4"), ("hop_end", "i4"), ("fixed", "f8"), ("per_byte", "f8")], align=True)
 """The fastest way from place s to t, at s * P + t: hops; seconds, and seconds a byte (inf: no way)."""
-CHANNEL = np.dtype([("source", "i4"), ("target", "i4"), ("duplex", "i4"), ("latency", "f8"), ("per_byte", "f8"), ("pj", "f8")], align=True)
-"""One direction of a link: places, the resource of both directions together (-1: none), seconds, seconds a byte, pJ a byte."""
+CHANNEL = np.dtype(
+    [
+        ("source", "i4"),
+        ("target", "i4"),
+        ("duplex", "i4"),
+        ("latency", "f8"),
+        ("per_byte", "f8"),
+        ("pj", "f8"),
+        ("reading", "f8"),
+        ("writing", "f8"),
+    ],
+    align=True,
+)
+"""One direction of a link: places, the resource of both directions together (-1: none), seconds, seconds a byte, pJ a byte, and
+what a byte takes of the bandwidth of the memory it comes from and goes to (more than 1 where that reads or writes slower)."""
 SWITCH = np.dtype(
     [("device", "i4"), ("place", "i4"), ("memory", "i4"), ("fixed", "f8"), ("per_byte", "f8"), ("closed", "f8"), ("pj", "f8")], align=True
 )
@@ -47,6 +63,7 @@ class Places(NamedTuple):
     switch: Rows  # [H]
     gap: int
     round_trip: int
+    streams: int  # queues of each direction of a link, which take turns: 1, or 2 with a copy stream
 
 
 class Site(NamedTuple):
@@ -58,8 +75,13 @@ class Site(NamedTuple):
     resources: tuple[str, ...]
 
 
-def site_of(machine: "Machine") -> Site:
-    """Return the arrays of ``machine``. Raises MachineError if a device's memory is not there."""
+def site_of(machine: "Machine", streams: int = 1, pinned: bool = True) -> Site:
+    """Return the arrays of ``machine``, with so many streams on each direction of a link, and copies from pinned memory or not.
+
+    Raises MachineError if a device's memory is not there.
+    """
+    if not pinned:
+        machine = replace(machine, links=tuple(link.pageable() for link in machine.links))
     at = {memory.id: i for i, memory in enumerate(machine.memories)}
     _check_memories(machine, at)
     overs = machine.hand_overs
@@ -77,15 +99,22 @@ def site_of(machine: "Machine") -> Site:
         _switches(machine, at),
         picoseconds(host.graph_gap_s),
         picoseconds(host.round_trip_s),
+        streams,
     )
     ends = [f"{link.id}: {a} to {b}" for link in machine.links for a, b in ((link.source, link.target), (link.target, link.source))]
-    queues = (*(d.id for d in machine.devices), *ends)
-    depth = np.full(len(queues), host.queue_depth, np.int64)
+    copies = [f"{end} (copies)" for end in ends] * (streams - 1)
+    queues = (*(d.id for d in machine.devices), *ends, *copies)
+    return Site(places, _hardware(machine, queues, resources, streams), queues, tuple(resources))
+
+
+def _hardware(machine: "Machine", queues: tuple[str, ...], resources: dict[str, float], streams: int) -> Hardware:
+    host, count = machine.host, len(queues)
+    wire = np.full(count, -1, np.int64)
+    if streams > 1:
+        wire[len(machine.devices) :] = np.arange(count - len(machine.devices)) % (2 * len(machine.links) or 1)
     capacity = np.array(list(resources.values()), np.float64)
-    alone = np.full(len(queues), -1, np.int64)
     times = picoseconds(host.launch_interval_s), picoseconds(host.launch_latency_s)
-    hardware = Hardware(*times, depth, capacity, alone, np.zeros(len(queues), np.int8), 0.0, 0)
-    return Site(places, hardware, queues, tuple(resources))
+    return Hardware(*times, np.full(count, host.queue_depth, np.int64), capacity, wire, np.zeros(count, np.int8), 0.0, 0)
 
 
 def _devices(machine: "Machine", at: dict[str, int]) -> Rows:
@@ -104,13 +133,31 @@ def _channels(machine: "Machine", at: dict[str, int], resources: dict[str, float
     rows = []
     for link in machine.links:
         duplex = -1
-        forward, back = link.bandwidths
-        if link.duplex_bandwidth is not None and link.duplex_bandwidth < forward + back:
+        if link.duplex_bandwidth is not None and link.duplex_bandwidth < sum(link.bandwidths):
             duplex = len(resources)
             resources[f"{link.id} both ways"] = link.duplex_bandwidth / PS
-        ends, pj = (at[link.source], at[link.target]), _known(link.pj_per_byte)
-        rows += [(*ends, duplex, link.latency_s, 1 / forward, pj), (*ends[::-1], duplex, link.latency_s, 1 / back, pj)]
+        for source, target, fixed, per_byte in _directions(machine, link):
+            slower = source.bandwidth / _reads(source), target.bandwidth / _writes(target)
+            rows.append((at[source.id], at[target.id], duplex, fixed, per_byte, _known(link.pj_per_byte), *slower))
     return np.array(rows, CHANNEL)
+
+
+def _directions(machine: "Machine", link: "Link") -> "list[tuple[Memory, Memory, float, float]]":
+    """Return source, target, seconds and seconds a byte of both directions: the slowest of the link and the memories at its ends."""
+    one, other = machine.memory(link.source), machine.memory(link.target)
+    forward, back = link.bandwidths
+    return [
+        (source, target, link.latency_s + source.latency_s + target.latency_s, 1 / min(rate, _reads(source), _writes(target)))
+        for source, target, rate in ((one, other, forward), (other, one, back))
+    ]
+
+
+def _reads(memory: "Memory") -> float:
+    return memory.bandwidth if memory.read_bandwidth is None else memory.read_bandwidth
+
+
+def _writes(memory: "Memory") -> float:
+    return memory.bandwidth if memory.write_bandwidth is None else memory.write_bandwidth
 
 
 def _switches(machine: "Machine", at: dict[str, int]) -> Rows:
@@ -156,9 +203,8 @@ def _graph(machine: "Machine", at: dict[str, int]) -> "nx.DiGraph[int]":
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(len(at) + len(machine.hand_overs)))
     for number, link in enumerate(machine.links):
-        direction, (forward, back) = 2 * number, link.bandwidths
-        _join(graph, at[link.source], at[link.target], direction, link.latency_s, 1 / forward)
-        _join(graph, at[link.target], at[link.source], direction + 1, link.latency_s, 1 / back)
+        for way, (source, target, fixed, per_byte) in enumerate(_directions(machine, link)):
+            _join(graph, at[source.id], at[target.id], 2 * number + way, fixed, per_byte)
     for h, over in enumerate(machine.hand_overs):
         fixed = over.mode_switch_s + over.flush_s
         for ends in ((at[over.memory], len(at) + h), (len(at) + h, at[over.memory])):

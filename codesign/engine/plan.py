@@ -9,12 +9,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from codesign.engine import dependencies, residency
+from codesign.engine import dependencies, drafting, offloading, residency
+from codesign.engine.drafting import CHANGES, COST, EVICTED, LOOPS, OPS, STATUS, USES, WHERE, Draft, World
 from codesign.engine.layout import Layout, layout_of
 from codesign.engine.list_schedule import tape_of
+from codesign.engine.offloading import Offloading
 from codesign.engine.places import Places, Site, site_of
 from codesign.engine.program import Indices, Ints, Operations, Program, Rows
-from codesign.engine.residency import CHANGES, COST, LOOPS, OPS, STATUS, USES, WHERE, Draft, World
 from traces.errors import MachineError, MappingError, TraceError
 
 if TYPE_CHECKING:
@@ -30,9 +31,11 @@ class Plan:
 
     program: Program
     peak_in_order: Ints
+    evictions: int = 0
+    """Write-backs and drops of offloaded tensors in the program, each loop's body once."""
 
 
-_sites: "WeakKeyDictionary[Machine, Site]" = WeakKeyDictionary()
+_sites: "WeakKeyDictionary[Machine, dict[tuple[int, bool], Site]]" = WeakKeyDictionary()
 
 
 def plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "CostTable | None" = None) -> Program:
@@ -60,20 +63,26 @@ def make_plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "Co
 
         costs = cost_table(trace, machine, mapping.device.astype(np.int32))
     mapping.check(trace, machine, costs)
-    site = _site(machine)
+    device, offload = mapping.device.astype(np.int32), mapping.offload
+    site = _site(machine, 1 if offload is None or offload.synchronous else 2, offload is None or offload.pinned)
     layout = layout_of(trace)
-    draft, world = _write(layout, site.places, _costs(layout, costs, mapping.device.astype(np.int32)), len(machine.memories))
+    off = offloading.nothing(layout)
+    if offload is not None:
+        off = offloading.offloading_of(offload, trace, layout, site.places, device, machine)
+    layout = offloading.without_slices(layout, off)
+    draft, world = _write(layout, site.places, _costs(layout, costs, device), off, len(machine.memories))
     _check(draft, trace, machine)
-    return Plan(_program(draft, layout, site, machine), world.memory[1])
+    return Plan(_program(draft, world, layout, site, off, machine), world.memory[1], int(draft.size[EVICTED]))
 
 
-def _site(machine: "Machine") -> Site:
+def _site(machine: "Machine", streams: int, pinned: bool) -> Site:
     try:
-        if machine not in _sites:
-            _sites[machine] = site_of(machine)
-        return _sites[machine]
+        known = _sites.setdefault(machine, {})
     except TypeError:  # a machine of another class that cannot be a key
-        return site_of(machine)
+        return site_of(machine, streams, pinned)
+    if (streams, pinned) not in known:
+        known[streams, pinned] = site_of(machine, streams, pinned)
+    return known[streams, pinned]
 
 
 def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
@@ -87,29 +96,30 @@ def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
     return cost
 
 
-def _write(layout: Layout, places: Places, cost: Rows, memories: int) -> tuple[Draft, World]:
+def _write(layout: Layout, places: Places, cost: Rows, off: Offloading, memories: int) -> tuple[Draft, World]:
     """Write the program, with more room each time it does not fit."""
     ops, heads = 4 * len(layout.kernel) + 64, 64
+    extra = len(layout.kernel) + 1 + off.write_backs if off.active else 0
     while True:
-        draft = residency.new_draft(ops, heads, len(layout.allocation) + memories)
-        world = residency.new_world(layout, places, memories)
-        residency.write_program(layout, places, cost, draft, world)
-        if draft.size[STATUS] != residency.FULL:
+        draft = drafting.new_draft(ops, heads, len(layout.allocation) + memories + 2)
+        world = drafting.new_world(layout, places, memories, off.home, extra)
+        residency.write_program(layout, places, cost, off, draft, world)
+        if draft.size[STATUS] != drafting.FULL:
             return draft, world
         ops, heads = 2 * ops, 2 * heads
 
 
 def _check(draft: Draft, trace: "Trace", machine: "Machine") -> None:
     status, where = int(draft.size[STATUS]), int(draft.size[WHERE])
-    if status == residency.NO_WAY:
+    if status == drafting.NO_WAY:
         known = [m.id for m in machine.memories] + [f"{o.memory} as {o.device} sees it" for o in machine.hand_overs]
         raise MachineError(f"a tensor has to go to the memory {known[where]}, but no link of {machine.id!r} leads there: add a Link")
-    if status == residency.BAD_TIME:
+    if status == drafting.BAD_TIME:
         name = trace.kernels["name"][where] if where >= 0 else "a transfer"
         raise MappingError(
             f"every operation must last a known time of at least 0 s and less than 2.5 hours, but kernel {where} ({name!r}) does not"
         )
-    if status != residency.FINE:
+    if status != drafting.FINE:
         raise TraceError(f"planning failed with status {status}")
 
 
@@ -119,13 +129,11 @@ def _sorted_loops(loops: Rows) -> Rows:
     return backwards[np.lexsort((-backwards["end"], backwards["first"]))]
 
 
-def _program(draft: Draft, layout: Layout, site: Site, machine: "Machine") -> Program:
+def _program(draft: Draft, world: World, layout: Layout, site: Site, off: Offloading, machine: "Machine") -> Program:
     n = int(draft.size[OPS])
     ops, loops = draft.op[:n], _sorted_loops(draft.loop[: draft.size[LOOPS]])
-    copies = len(layout.allocation) * len(machine.memories)
+    copies = len(world.toucher) * len(machine.memories)
     dep = dependencies.find(ops, draft.touch, tape_of(n, loops), loops, len(site.queues), copies)
-    initial = np.zeros(len(machine.memories), np.int64)
-    initial[site.places.device[0]["memory"]] = layout.allocation["bytes"][layout.allocation["initial"] != 0].sum()
     return Program(
         Operations(ops, dep, draft.use[: draft.size[USES]]),
         loops,
@@ -135,5 +143,5 @@ def _program(draft: Draft, layout: Layout, site: Site, machine: "Machine") -> Pr
         tuple(memory.id for memory in machine.memories),
         draft.change[: draft.size[CHANGES]],
         np.array([memory.capacity_bytes for memory in machine.memories], np.int64),
-        initial,
+        drafting.at_first(layout, site.places, len(machine.memories), off.home),
     )

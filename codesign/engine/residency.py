@@ -5,91 +5,58 @@ Both are the state. A loop's body is written once for every state found at its h
 bodies from there on repeat, and become a loop of the program.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
+from codesign.engine.drafting import (
+    CHANGES,
+    FINE,
+    FULL,
+    HEADS,
+    ISSUING,
+    LOOPS,
+    NO_WAY,
+    ON,
+    OPS,
+    READS,
+    STATUS,
+    TOUCHES,
+    USES,
+    WHERE,
+    WRITES,
+    Draft,
+    World,
+    carry,
+    change,
+    has_room,
+    holds,
+    load,
+    release,
+    take,
+    touch,
+    use,
+    way_to,
+    write_loop,
+    write_operation,
+    write_wait,
+)  # fmt: skip
 from codesign.engine.layout import Layout
+from codesign.engine.offloading import Offloading, after_kernel, before_kernel, touch_launch
 from codesign.engine.places import Places
 from codesign.engine.program import (
-    CHANGE,
     HAND_OVER,
-    ISSUES,
     KERNEL,
     LAUNCHED,
     LEAVES,
-    LONGEST_PS,
-    LOOP,
-    OPERATION,
     PS,
-    ROUND_TRIP,
-    TRANSFER,
-    USE,
-    WAITS,
     Indices,
     Ints,
     Rows,
 )  # fmt: skip
 from traces.compiled import compiled, in_place
 
-OPS, USES, TOUCHES, CHANGES, LOOPS, HEADS, STATUS, WHERE, ISSUING, ON = range(10)
-"""Places in ``Draft.size``: how many of each are written; the error and the kernel it is about; whether the launch being
-written still has to be issued, and the queue it is for."""
-
-FINE, FULL, NO_WAY, BAD_TIME = range(4)
-ALONE = 1
-"""A change of memory at every instance."""
-
-TOUCH = np.dtype([("copy", "i4"), ("writes", "i4")])
-"""What an operation reads or writes: the copy of an allocation in a memory, numbered allocation * memories + memory."""
-HEAD = np.dtype([("ops", "i8"), ("changes", "i8"), ("loops", "i8")])
-"""At the head of a loop: how much had been written."""
-COST = np.dtype([("device", "i8"), ("seconds", "f8"), ("bytes", "f8"), ("joules", "f8")])
-"""What the mapping makes of a kernel: its device, and what one launch costs."""
-
-
-class Draft(NamedTuple):
-    """A program being written."""
-
-    size: Ints
-    op: Rows  # of OPERATION
-    use: Rows  # of USE
-    touch: Rows  # of TOUCH
-    change: Rows  # of CHANGE
-    loop: Rows  # of LOOP
-    head: Rows  # of HEAD
-    state: Ints  # [heads, A + M] at each head
-
-
-class World(NamedTuple):
-    """Where everything is."""
-
-    state: Ints  # [A + M] places in which each allocation is valid (bits), then the mode of each memory (0 or 1 + hand-over)
-    toucher: Indices  # [A] the operation written last that touches it
-    memory: Ints  # [2, M] bytes taken in launch order, and the most so far
-
-
-def new_draft(ops: int, heads: int, state: int) -> Draft:
-    """Return room for so many operations and loop heads."""
-    wide = 6 * ops
-    return Draft(
-        np.zeros(10, np.int64), np.empty(ops, OPERATION), np.empty(wide, USE), np.empty(wide, TOUCH), np.empty(wide, CHANGE),
-        np.empty(ops, LOOP), np.empty(heads, HEAD), np.empty((heads, state), np.int64),
-    )  # fmt: skip
-
-
-def new_world(layout: Layout, places: Places, memories: int) -> World:
-    """Return the world before the first launch: what exists then is in the first device's place."""
-    state = np.zeros(len(layout.allocation) + memories, np.int64)
-    initial = layout.allocation["initial"] != 0
-    state[: len(initial)][initial] = 1 << places.device[0]["place"]
-    memory = np.zeros((2, memories), np.int64)
-    memory[:, places.device[0]["memory"]] = layout.allocation["bytes"][initial].sum()
-    return World(state, np.full(len(initial), -1, np.int32), memory)
-
 
 @compiled
-def write_program(layout: Layout, places: Places, cost: Rows, draft: Draft, world: World) -> None:
+def write_program(layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World) -> None:
     """Fill ``draft``; ``draft.size[STATUS]`` says how it went."""
     loops = len(layout.loop)
     first_head, left = np.zeros(loops, np.int64), np.full(loops, -1, np.int64)
@@ -98,14 +65,18 @@ def write_program(layout: Layout, places: Places, cost: Rows, draft: Draft, worl
         code, loop = layout.tape[at].code, layout.tape[at].a
         if code == 0:
             for kernel in range(loop, layout.tape[at].b):
-                if not write_kernel(kernel, layout, places, cost, draft, world):
+                if not write_kernel(kernel, layout, places, cost, off, draft, world):
                     return
+                if off.active:
+                    after_kernel(at, kernel, layout, places, cost, off, draft, world)
         elif code == 1:
             first_head[loop], left[loop] = draft.size[HEADS], -1
+            off.last[loop] = layout.loop[loop].trips == 1
             note_head(draft, world)
-        elif end_iteration(loop, first_head, left, layout.loop, places.round_trip, draft, world):
+        elif end_iteration(loop, first_head, left, layout.loop, places.round_trip, off.active, draft, world):
             close_loop(loop, first_head[loop], layout, places, draft, world)
         else:
+            off.last[loop] = left[loop] == 1 or (left[loop] < 0 and draft.size[HEADS] - first_head[loop] == layout.loop[loop].trips)
             at = layout.tape[at].b
         at += 1
 
@@ -124,8 +95,11 @@ def note_head(draft: Draft, world: World) -> None:
 
 
 @in_place
-def end_iteration(loop: int, first_head: Ints, left: Ints, loops: Rows, round_trip: int, draft: Draft, world: World) -> bool:
-    """A body has been written; return whether the loop is complete, else another body has to be written."""
+def end_iteration(loop: int, first_head: Ints, left: Ints, loops: Rows, round_trip: int, apart: bool, draft: Draft, world: World) -> bool:
+    """A body has been written; return whether the loop is complete, else another body has to be written.
+
+    ``apart``: the last body is written by itself, because no other follows it.
+    """
     if loops[loop].asks and not has_room(draft):
         return True
     if loops[loop].asks:
@@ -139,7 +113,8 @@ def end_iteration(loop: int, first_head: Ints, left: Ints, loops: Rows, round_tr
     for back in range(written, 0, -1):
         head = draft.size[HEADS] - back
         if same_state(draft.state[head], world.state):
-            left[loop] = repeat(head, back, loops[loop].trips - (written - back), first_head[loop], draft, world)
+            iterations = loops[loop].trips - (written - back) - apart
+            left[loop] = repeat(head, back, iterations, first_head[loop], draft, world) + apart
             return bool(left[loop] == 0)
     note_head(draft, world)
     return False
@@ -202,7 +177,7 @@ def same_operation(i: int, j: int, draft: Draft) -> bool:
         return False
     for t in range(touches):
         c, d = draft.touch[a.touch_start + t], draft.touch[b.touch_start + t]
-        if c.copy != d.copy or c.writes != d.writes:
+        if c.copy != d.copy or c.how != d.how:
             return False
     for u in range(uses):
         e, f = draft.use[a.use_start + u], draft.use[b.use_start + u]
@@ -241,128 +216,7 @@ def close_loop(loop: int, first_head: int, layout: Layout, places: Places, draft
 
 
 @in_place
-def write_loop(first: int, end: int, count: int, draft: Draft) -> None:
-    """Let the operations ``first:end`` run ``count`` times."""
-    row = draft.size[LOOPS]
-    if row == len(draft.loop):
-        draft.size[STATUS] = FULL
-        return
-    draft.loop[row].first, draft.loop[row].end, draft.loop[row].count = first, end, count
-    draft.size[LOOPS] = row + 1
-
-
-@in_place
-def has_room(draft: Draft) -> bool:
-    """Is there room for all that one operation may need?"""
-    full = draft.size[OPS] + 2 > len(draft.op)
-    for kind in (USES, TOUCHES, CHANGES):
-        full = full or draft.size[kind] + 8 > len(draft.touch)
-    if full:
-        draft.size[STATUS] = FULL
-    return not full
-
-
-@in_place
-def write_operation(
-    queue: int, seconds: float, gap: int, flags: int, kind: int, kernel: int, tensor: int, joules: float, draft: Draft
-) -> int:
-    """Append an operation, which begins the launch if that has still to be issued; return its number."""
-    i, size = draft.size[OPS], draft.size
-    op = draft.op[i]
-    op.duration = -1
-    if 0.0 <= seconds * PS < LONGEST_PS:
-        op.duration = np.int64(np.rint(seconds * PS))
-    elif size[STATUS] == FINE:
-        size[STATUS], size[WHERE] = BAD_TIME, kernel
-    op.slot = queue
-    if size[ISSUING]:
-        flags |= ISSUES
-        op.slot = size[ON]
-        size[ISSUING] = 0
-    op.queue, op.gap, op.flags, op.kind, op.kernel, op.tensor, op.energy = queue, gap, flags, kind, kernel, tensor, joules
-    op.use_start = op.use_end = size[USES]
-    op.touch_start = op.touch_end = size[TOUCHES]
-    op.dep_start = op.dep_end = 0
-    size[OPS] = i + 1
-    return int(i)
-
-
-@in_place
-def write_wait(duration: int, draft: Draft) -> None:
-    """Append a round trip of the host."""
-    i = write_operation(-1, duration / PS, 0, WAITS, ROUND_TRIP, -1, -1, 0.0, draft)
-    draft.op[i].duration, draft.op[i].slot = duration, 0
-
-
-@in_place
-def use(resource: int, moved: float, claim: float, draft: Draft) -> None:
-    """Let the operation written last use a resource."""
-    u, op = draft.size[USES], draft.op[draft.size[OPS] - 1]
-    if op.duration > 0 and (moved > 0.0 or claim > 0.0):
-        draft.use[u].resource, draft.use[u].bytes, draft.use[u].claim = resource, moved, claim
-        draft.size[USES] = op.use_end = u + 1
-
-
-@in_place
-def touch(a: int, memory: int, writes: bool, draft: Draft, world: World) -> None:
-    """Let the operation written last read or write an allocation's copy in a memory."""
-    t, i = draft.size[TOUCHES], draft.size[OPS] - 1
-    if t + 8 > len(draft.touch):
-        draft.size[STATUS] = FULL
-        return
-    draft.touch[t].copy, draft.touch[t].writes = a * world.memory.shape[1] + memory, writes
-    draft.size[TOUCHES] = draft.op[i].touch_end = t + 1
-    world.toucher[a] = i
-
-
-@in_place
-def change(i: int, memory: int, tensor: int, taken: int, at_end: bool, every: int, draft: Draft, world: World) -> None:
-    """Take or release memory with operation ``i``."""
-    c = draft.size[CHANGES]
-    if taken == 0:
-        return
-    if c + 8 > len(draft.change):
-        draft.size[STATUS] = FULL
-        return
-    row, level = draft.change[c], world.memory
-    row.op, row.memory, row.bytes, row.at_end, row.every, row.tensor = i, memory, taken, at_end, every, tensor
-    draft.size[CHANGES] = c + 1
-    level[0, memory] += taken
-    level[1, memory] = max(level[1, memory], level[0, memory])
-
-
-@in_place
-def holds(valid: int, memory: int, places: Indices) -> bool:
-    """Is any of the places (bits) a view of the memory? ``places``: the memory of each."""
-    for p in range(len(places)):  # noqa: SIM110 (compiled code has no generator for any())
-        if places[p] == memory and valid >> p & 1:
-            return True
-    return False
-
-
-@in_place
-def take(a: int, memory: int, every: int, allocation: Rows, places: Indices, draft: Draft, world: World) -> None:
-    """With the operation written last, take room for a copy in a memory that has none."""
-    if not holds(world.state[a], memory, places):
-        change(draft.size[OPS] - 1, memory, allocation[a].tensor, allocation[a].bytes, False, every, draft, world)
-
-
-@in_place
-def release(a: int, allocation: Rows, places: Indices, draft: Draft, world: World) -> None:
-    """Release all copies when the operation written last that touched the allocation has ended, in its last instance."""
-    i, every = world.toucher[a], 1
-    for k in range(draft.size[LOOPS]):
-        if draft.loop[k].first <= i < draft.loop[k].end:
-            every *= draft.loop[k].count
-    if i >= 0:
-        for memory in range(world.memory.shape[1]):
-            if holds(world.state[a], memory, places):
-                change(i, memory, allocation[a].tensor, -allocation[a].bytes, True, every, draft, world)
-    world.state[a] = 0
-
-
-@in_place
-def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, draft: Draft, world: World) -> bool:
+def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World) -> bool:
     """Append a kernel with all that has to happen before it; return False if that cannot be."""
     row, size, device = layout.kernel[kernel], draft.size, cost[kernel].device
     size[ISSUING], size[ON] = 1, device
@@ -373,7 +227,9 @@ def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, draft:
         row.read_start, row.read_end, device, layout.reads, places.device, world.state, len(layout.allocation)
     ) and not bring_inputs(row.read_start, row.read_end, places.device[device].place, layout, places, draft, world):
         return False
-    write_launches(kernel, joins, layout, places, cost, draft, world)
+    if off.active:
+        before_kernel(kernel, layout, places, cost, off, draft, world)
+    write_launches(kernel, joins, layout, places, cost, off, draft, world)
     for d in range(row.dies_start, row.dies_end):
         release(layout.row_dies[d], layout.allocation, places.memory, draft, world)
     return bool(size[STATUS] == FINE)
@@ -392,20 +248,24 @@ def all_there(first: int, end: int, device: int, reads: Indices, devices: Rows, 
 
 
 @in_place
-def write_launches(kernel: int, joins: bool, layout: Layout, places: Places, cost: Rows, draft: Draft, world: World) -> None:
+def write_launches(
+    kernel: int, joins: bool, layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World
+) -> None:
     """Append the launches of one kernel entry: the first, and a loop of the others where they differ from it in how they are issued."""
     launches, buffered, first_issues = layout.kernel[kernel].launches, layout.kernel[kernel].buffered, draft.size[ISSUING]
     issue_others = 1 - buffered
     if launches == 1 or (first_issues == issue_others and joins == (buffered == 1)):
-        write_launch(kernel, joins, launches, layout, places, cost, draft, world)
+        write_launch(kernel, joins, launches, layout, places, cost, off, draft, world)
         return
-    write_launch(kernel, joins, 1, layout, places, cost, draft, world)
+    write_launch(kernel, joins, 1, layout, places, cost, off, draft, world)
     draft.size[ISSUING] = issue_others
-    write_launch(kernel, buffered == 1, launches - 1, layout, places, cost, draft, world)
+    write_launch(kernel, buffered == 1, launches - 1, layout, places, cost, off, draft, world)
 
 
 @in_place
-def write_launch(kernel: int, member: bool, times: int, layout: Layout, places: Places, cost: Rows, draft: Draft, world: World) -> None:
+def write_launch(
+    kernel: int, member: bool, times: int, layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World
+) -> None:
     """Append one launch, to run ``times`` times, with its uses, touches and changes of memory."""
     if not has_room(draft):
         return
@@ -414,16 +274,18 @@ def write_launch(kernel: int, member: bool, times: int, layout: Layout, places: 
     gap, flags = (places.gap, LAUNCHED) if member else (0, LAUNCHED | LEAVES)
     i = write_operation(price.device, price.seconds, gap, flags, KERNEL, kernel, -1, price.joules, draft)
     use(device.memory, price.bytes if device.shares else 0.0, device.claim, draft)
+    if off.active:
+        touch_launch(kernel, device.memory, layout, off, draft, world)
     for r in range(row.read_start, row.read_end):
         a = layout.reads[r]
         if state[a] == 0:  # nothing has written it: it comes to be where it is first needed
             take(a, device.memory, times, layout.allocation, places.memory, draft, world)
             state[a] = 1 << device.place
-        touch(a, device.memory, False, draft, world)
+        touch(a, device.memory, READS, draft, world)
     for w in range(row.write_start, row.write_end):
         a = layout.writes[w]
         if state[a] == 1 << device.place:
-            touch(a, device.memory, True, draft, world)
+            touch(a, device.memory, WRITES, draft, world)
         else:
             overwrite(a, device.place, times, layout.allocation, places.memory, draft, world)
     if times > 1:
@@ -437,9 +299,9 @@ def overwrite(a: int, place: int, times: int, allocation: Rows, places: Indices,
     take(a, here, times, allocation, places, draft, world)
     for memory in range(world.memory.shape[1]):
         if memory != here and holds(world.state[a], memory, places):
-            touch(a, memory, True, draft, world)
+            touch(a, memory, WRITES, draft, world)
             change(i, memory, allocation[a].tensor, -allocation[a].bytes, False, times, draft, world)
-    touch(a, here, True, draft, world)
+    touch(a, here, WRITES, draft, world)
     world.state[a] = 1 << place
 
 
@@ -461,22 +323,6 @@ def bring_inputs(first: int, end: int, place: int, layout: Layout, places: Place
 
 
 @in_place
-def way_to(a: int, place: int, allocation: Rows, places: Places, state: Ints) -> int:
-    """Return the number of the fastest way that brings the allocation to ``place`` (-1: it is there; -2: there is none)."""
-    count = len(places.memory)
-    if state[a] == 0 or state[a] >> place & 1:
-        return -1
-    best, least = -2, np.inf
-    for source in range(count):
-        if state[a] >> source & 1:
-            way = places.way[source * count + place]
-            seconds = way.fixed + allocation[a].bytes * way.per_byte
-            if seconds < least:
-                best, least = source * count + place, seconds
-    return best
-
-
-@in_place
 def hand_out(h: int, first: int, end: int, place: int, layout: Layout, places: Places, draft: Draft, world: World) -> None:
     """Append one hand-over from the view of PIM ``h`` to its memory's own, for all inputs that have to leave that way."""
     moved, count = 0.0, 0
@@ -492,7 +338,7 @@ def hand_out(h: int, first: int, end: int, place: int, layout: Layout, places: P
     for r in range(first, end):
         way = way_to(layout.reads[r], place, layout.allocation, places, world.state)
         if way >= 0 and leaves_by(h, way, places):
-            touch(layout.reads[r], memory, True, draft, world)
+            touch(layout.reads[r], memory, WRITES, draft, world)
             world.state[layout.reads[r]] |= 1 << memory
     world.state[len(layout.allocation) + memory] = 0
 
@@ -519,7 +365,7 @@ def hand_in(h: int, first: int, end: int, layout: Layout, places: Places, draft:
     for r in range(first, end):
         a = layout.reads[r]
         if world.state[a] != 0 and not world.state[a] >> place & 1:
-            touch(a, memory, True, draft, world)
+            touch(a, memory, WRITES, draft, world)
             world.state[a] |= 1 << place
     world.state[mode] = 1 + h
 
@@ -539,23 +385,5 @@ def move(a: int, place: int, layout: Layout, places: Places, draft: Draft, world
     way = way_to(a, place, layout.allocation, places, world.state)
     if way < 0:
         return
-    for k in range(places.way[way].hop_start, places.way[way].hop_end):
-        if places.hop[k] >= 0 and has_room(draft):
-            write_transfer(a, places.hop[k], layout.allocation, places, draft, world)
-
-
-@in_place
-def write_transfer(a: int, direction: int, allocation: Rows, places: Places, draft: Draft, world: World) -> None:
-    """Append the transfer of an allocation over one direction of a link."""
-    moved, channel = float(allocation[a].bytes), places.channel[direction]
-    source, target, seconds = channel.source, channel.target, channel.latency + moved * channel.per_byte
-    joules = moved * channel.pj / PS if moved > 0.0 else 0.0
-    write_operation(len(places.device) + direction, seconds, 0, 0, TRANSFER, -1, allocation[a].tensor, joules, draft)
-    use(source, moved, 0.0, draft)
-    use(target, moved, 0.0, draft)
-    if channel.duplex >= 0:
-        use(channel.duplex, moved, 0.0, draft)
-    touch(a, source, False, draft, world)
-    take(a, target, ALONE, allocation, places.memory, draft, world)
-    touch(a, target, True, draft, world)
-    world.state[a] |= 1 << target
+    cargo = load(a, layout.allocation[a].bytes, 0, places.streams > 1, -1, -1, WRITES, False)
+    carry(cargo, way, layout.allocation, places, draft, world)

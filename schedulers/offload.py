@@ -1,0 +1,105 @@
+"""Tensors in the host's memory or on an SSD between uses, fetched ahead of the kernels that need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from schedulers.scheduler import Mapping, Scheduler, check_fallback
+from schedulers.tensors import Offload
+from traces.errors import MappingError
+
+if TYPE_CHECKING:
+    from arch.cost import CostTable
+    from arch.machine import Machine
+    from traces.trace import Trace
+
+
+@dataclass(frozen=True)
+class OffloadTensors(Scheduler):
+    """Kernels on devices[0]; the tensors of some kinds live in the machine's first memories of role 'dram' and 'ssd'.
+
+    Parameters
+    ----------
+    kinds
+        Kinds of tensors that are offloaded, joined by commas (parameter, temporary, ...).
+    names
+        Only tensors whose name holds this text.
+    dram, ssd
+        Shares of their bytes that live there, spread evenly over the tensors in the order of the trace; the rest stays.
+    host_phase
+        Kernels of this phase (the optimiser's update) run on the device that works in that DRAM.
+    distance, slices, synchronous, pinned, write_backs
+        As of `schedulers.tensors.Offload`.
+    """
+
+    name: ClassVar[str] = "offload"
+    kinds: str = "parameter"
+    names: str = ""
+    dram: float = 1.0
+    ssd: float = 0.0
+    host_phase: str = ""
+    distance: int = 1
+    slices: bool = False
+    synchronous: bool = False
+    pinned: bool = True
+    write_backs: int = 2
+
+    def __post_init__(self) -> None:
+        if not (self.dram >= 0 and self.ssd >= 0 and self.dram + self.ssd <= 1 + 1e-9):
+            raise MappingError(f"`dram >= 0`, `ssd >= 0` and `dram + ssd <= 1` must hold, but got {self.dram} and {self.ssd}")
+
+    def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
+        """Return the mapping; raise MappingError if the machine lacks such a memory, or devices[0] refuses a kernel."""
+        check_fallback(trace, machine, costs)
+        shares = {_memory(machine, role): share for role, share in (("dram", self.dram), ("ssd", self.ssd)) if share > 0}
+        home = np.full(len(trace.tensors), -1, np.int32)
+        kinds = [kind.strip() for kind in self.kinds.split(",")]
+        chosen = np.isin(trace.tensors["kind"].astype(str), kinds)
+        chosen &= np.array([self.names in name for name in trace.tensors["name"]], bool)
+        alias = trace.alias_index
+        offloaded = np.unique(alias[chosen])
+        size = np.zeros(int(alias.max(initial=-1)) + 1, np.int64)
+        np.maximum.at(size, alias, trace.tensors["bytes"])
+        homes = np.full(len(size), -1, np.int32)
+        homes[offloaded] = spread(size[offloaded], shares)
+        home[:] = homes[alias]
+        copies = Offload(home, self.distance, self.slices, self.synchronous, self.pinned, self.write_backs)
+        where = ", ".join(f"{share:.0%} of {self.kinds} in {machine.memories[m].id}" for m, share in shares.items())
+        return Mapping(self._devices(trace, machine, costs), self.name, where, copies)
+
+    def _devices(self, trace: Trace, machine: Machine, costs: CostTable) -> npt.NDArray[np.int32]:
+        device = np.zeros(len(trace.kernels), np.int32)
+        if self.host_phase:
+            dram = machine.memories[_memory(machine, "dram")].id
+            hosts = [number for number, d in enumerate(machine.devices) if d.memory == dram]
+            if not hosts:
+                raise MappingError(f"host_phase needs a device that works in {dram!r}, but {machine.id!r} has none: add '+cpu'")
+            mine = (trace.kernels["phase"].astype(str) == self.host_phase) & (costs.refusal[hosts[0]] == 0)
+            device[mine] = hosts[0]
+        return device
+
+
+def _memory(machine: Machine, role: str) -> int:
+    """Return the index of the machine's first memory of a role."""
+    for number, memory in enumerate(machine.memories):
+        if memory.role == role:
+            return number
+    roles = ", ".join(f"{m.id} ({m.role})" for m in machine.memories)
+    raise MappingError(f"offloading needs a memory of role {role!r}, but {machine.id!r} has {roles}: add '+{role}' to the machine")
+
+
+def spread(size: npt.NDArray[np.int64], shares: dict[int, float]) -> npt.NDArray[np.int32]:
+    """Return for each allocation (bytes) a memory of ``shares`` or -1, so that at each point every memory is near its share."""
+    home, seen = np.full(len(size), -1, np.int32), 0
+    wanted = {**shares, -1: 1.0 - sum(shares.values())}
+    held = dict.fromkeys(wanted, 0)
+    for a, nbytes in enumerate(size.tolist()):
+        seen += nbytes
+        memory = max(wanted, key=lambda m: wanted[m] * seen - held[m])
+        home[a] = memory
+        held[memory] += nbytes
+    return home
