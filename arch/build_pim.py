@@ -50,7 +50,7 @@ def _hand_over(gpu: GPU, pim: PIM, stack_bandwidth: float, layout_share: float) 
         mode_switch_s=pim.entry["mode_switch"],
         flush_s=pim.entry["flush_share"] * entry["l2"] / (gpu.dram_bandwidth * efficiency),
         layout_bandwidth=pim.stacks * stack_bandwidth * efficiency / passes,
-        closed_fraction=fraction,
+        closed_fraction=fraction * pim.closed_share,
         pj_per_byte=None if io is None else 2e12 * io,
     )
 

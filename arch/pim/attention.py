@@ -40,6 +40,10 @@ class Shape:
         """Units that share the elements of a key."""
         return self.banks if level == "bank" else 1
 
+    def reads(self, level: str) -> int:
+        """Banks that one command reads."""
+        return self.parallel(level) * self.split(level)
+
     def moves(self, level: str) -> int:
         """Moves that bring the results of all units of a channel to or from the softmax unit."""
         return 1 if level == "buffer" else self.ranks * self.bank_groups
@@ -147,3 +151,31 @@ def _buffer(t: Timing, c: Counts, positions: Float) -> tuple[Float, float]:
     start = 1 + t["nRCDRD"]
     busy = column * c.multiply + start + t["nRCDRD"] + t["nCCDL"]
     return np.asarray(busy, dtype=np.float64), t["nRFC"] + t["nRCDRD"] + t["nRTPL"] + t["nCCDL"]
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A matrix-vector product on its own, shape [kernels]: column commands of a channel, and clocks by cause."""
+
+    columns: Float
+    column_clocks: Float
+    turns: Float
+    moves: Float
+
+
+def product(t: Timing, level: str, rows: Float, inner: Float, element: float, channels: Float) -> Product:
+    """Return the clocks of a matrix-vector product of ``rows`` x ``inner`` on its own.
+
+    The input is written first, as far as opening the first row does not hide it; every change of row is seen at bank level
+    only; the last sums move out, the others behind the columns.
+    """
+    shape = Shape()
+    lanes = shape.access / element
+    outputs = np.ceil(rows / (shape.parallel(level) * channels))
+    columns = outputs * np.ceil(inner / (shape.split(level) * lanes))
+    column = {"bank": t["nCCDAB"], "bg": t["nCCDSB"], "buffer": max(t["nBL"], t["nCCDS"])}[level]
+    change = t["nRTPL"] + t["nRP"] + t["nRCDRD"] - column
+    changes = (np.ceil(columns / shape.page) - 1) * change if level == "bank" else np.zeros_like(columns)
+    opened = np.maximum(np.ceil(inner / lanes) * t["nCCDL"], 1 + t["nRCDRD"])
+    moves = np.full_like(columns, shape.moves(level) * t["nCCDS"] + t["nCCDL"])
+    return Product(columns, columns * column, opened + changes, moves)

@@ -2,7 +2,7 @@
 
 Commands run in the order given. The buffer, the accumulators and the activation registers are written and read in a mode of
 their own; ``nMODCH`` separates it from commands on rows. All times are in clocks and built from the named timing parameters
-of a ``dram`` entry; nothing is refreshed (see ``refreshed``).
+of a ``dram`` entry; nothing is refreshed.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from arch.device import Float
-from arch.pim.refresh import refreshes
 
 Timing = Mapping[str, float]
 
@@ -23,10 +22,10 @@ class Shape:
     banks: int = 16
     group: int = 4
     page: int = 64
-    lanes: int = 16
+    lanes: float = 16
 
     @property
-    def chunk(self) -> int:
+    def chunk(self) -> float:
         """Elements of the input that the buffer holds: as many as a row has of the matrix."""
         return self.page * self.lanes
 
@@ -86,14 +85,16 @@ def _tiling(rows: Float, columns: Float, channels: Float, registers: int, shape:
     return tiles, np.ceil(columns / shape.chunk), np.ceil(tiles / registers), np.ceil(columns / shape.lanes)
 
 
-def gemv(t: Timing, rows: Float, columns: Float, channels: Float, registers: int = 1, activation: bool = False) -> Float:
+def gemv(
+    t: Timing, rows: Float, columns: Float, channels: Float, registers: int = 1, activation: bool = False, shape: Shape = Shape()
+) -> Float:
     """Return the clocks of a matrix-vector product, shape [kernels].
 
     A chunk of the input is written to the buffer once and multiplied with all tiles of outputs. With one accumulator a bank
     each tile's partial sums are written, multiplied and read in turn, with a change of mode each way; with ``registers`` the
     tiles of a pass share the two changes. ``activation``: the last chunk's sums go through the activation function.
     """
-    shape, g = Shape(), Gaps.of(t)
+    g = Gaps.of(t)
     tiles, chunks, passes, width = _tiling(rows, columns, channels, registers, shape)
     ends = g.read_to_write + 1 + 2 * g.mode  # from sums out to sums in, and a change of mode before and after the products
     one_pass = ends + t["nRP"] + t["nRCDRDMAC"] + g.write - g.multiply
@@ -126,12 +127,17 @@ def activations(t: Timing, count: Float) -> Float:
 
 def elementwise(t: Timing, elements: Float, channels: Float) -> Float:
     """Return the clocks of a product of two vectors: a command reads two banks of each group and writes a third."""
-    shape, g = Shape(), Gaps.of(t)
+    shape = Shape()
     commands = np.ceil(elements / channels / (shape.banks // shape.group * shape.lanes))
-    opened = np.ceil(commands / shape.page)
+    return groups(t, commands, np.ceil(commands / shape.page))
+
+
+def groups(t: Timing, commands: Float, rows: Float) -> Float:
+    """Return the clocks of elementwise commands that open ``rows`` rows one after the other."""
+    g = Gaps.of(t)
     close = max(t["nRTP"], t["nCWL"] + t["nWR"], t["nRAS"] - t["nRCDEWMUL"])
     row = close + t["nRP"] + t["nRCDEWMUL"] - g.multiply
-    return np.asarray(1 + t["nRCDEWMUL"] + (commands - 1) * g.multiply + np.maximum(opened - 1, 0) * row + 2, dtype=np.float64)
+    return np.asarray(1 + t["nRCDEWMUL"] + (commands - 1) * g.multiply + np.maximum(rows - 1, 0) * row + 2, dtype=np.float64)
 
 
 def score(t: Timing, positions: Float, heads: Float, head_dim: Float, channels: Float) -> Float:
@@ -160,12 +166,3 @@ def write_buffer(t: Timing, accesses: Float) -> Float:
     """Return the clocks of writing ``accesses`` of 32 B to the buffer."""
     g = Gaps.of(t)
     return np.asarray(1 + g.mode + (accesses - 1) * g.write + t["nCWLGB"] + t["nBL"] + 1, dtype=np.float64)
-
-
-def refreshed(t: Timing, clocks: Float, on: bool) -> Float:
-    """Return clocks with refresh: all rows close, tRFC, and the row opens again."""
-    if not on:
-        return clocks
-    g = Gaps.of(t)
-    lost = t["nRFC"] + g.row - g.multiply
-    return clocks + refreshes(clocks, t["nREFI"], t["nREFI"], lost) * lost

@@ -187,14 +187,23 @@ def _with_refresh(g: Gaps, clocks: Clocks, lost: Float, on: bool) -> Clocks:
     return Clocks(clocks.columns, clocks.turns, clocks.program, count * lost)
 
 
-def gemv(t: Timing, outputs: Float, inputs: Float, vectors: Float | float = 1.0, *, refresh: bool = True, tree: bool = False) -> Clocks:
+def gemv(
+    t: Timing,
+    outputs: Float,
+    inputs: Float,
+    vectors: Float | float = 1.0,
+    *,
+    refresh: bool = True,
+    tree: bool = False,
+    shape: Shape = Shape(),
+) -> Clocks:
     """Return the clocks of a matrix-vector product for each of ``vectors``, shape [kernels].
 
     The matrix is ``outputs`` tiles high (a tile: as many outputs as all units of all channels accumulate at once) and
     ``inputs`` tiles wide (registers full of input); tiles that are not full cost as much. The input is written again for every
     tile. ``tree``: results leave the accumulators after every tile of input, to be summed outside.
     """
-    shape, g = Shape(), Gaps.of(t)
+    g = Gaps.of(t)
     (even, even_gaps), (odd, odd_gaps) = _tile(g, shape, False), _tile(g, shape, True)
     evens, odds = np.ceil(inputs / 2), np.floor(inputs / 2)
     passes = outputs * vectors
@@ -234,13 +243,15 @@ def _zero(g: Gaps) -> float:
     return g.timing["tRCDWR"] + (2 * run - 1) * g.column + (PARK_BANKS - 2) * run * g.other_column
 
 
-def elementwise(t: Timing, tiles: Float, reads: Float, writes: Float | float = 1.0, *, refresh: bool = True) -> Clocks:
+def elementwise(
+    t: Timing, tiles: Float, reads: Float, writes: Float | float = 1.0, *, refresh: bool = True, shape: Shape = Shape()
+) -> Clocks:
     """Return the clocks of elementwise kernels, shape [kernels].
 
     A tile is a run of every operand in the even and then in the odd banks; operands of one bank lie in different rows, so
     that a row closes between any two runs.
     """
-    shape, g = Shape(), Gaps.of(t)
+    g = Gaps.of(t)
     enter, again = g.other_bank(False), g.reopen(shape.run, False, False)
     ahead = enter + g.column - 1  # the row opens behind the last but one write to the other bank
     first = np.where(reads > 1, g.reopen(shape.run, False, False, ahead) - again, 0.0)
@@ -248,10 +259,16 @@ def elementwise(t: Timing, tiles: Float, reads: Float, writes: Float | float = 1
         reads == 1, max(g.reopen(shape.run, False, True, ahead), g.read_to_write), max(g.reopen(shape.run, False, True), g.read_to_write)
     )
     more = g.reopen(shape.run, True, True)
-    bank = enter + first + (reads - 1) * again + store + (writes - 1) * more + (reads + writes) * g.run(shape.run)
-    squares = enter**2 + (reads - 1) * again**2 + store**2 + (writes - 1) * more**2
+    bank = enter + first + np.maximum(reads - 1, 0) * again + store + np.maximum(writes - 1, 0) * more + (reads + writes) * g.run(shape.run)
+    squares = enter**2 + np.maximum(reads - 1, 0) * again**2 + store**2 + np.maximum(writes - 1, 0) * more**2
     columns = 2 * tiles * (reads + writes) * shape.run * g.column
     total = 2 * tiles * bank + g.reopen(1, True, False) - enter  # the first run follows the row that started the units
     program = np.full(np.shape(total), _prologue(g) + g.mode_write() + _epilogue(g))
     clocks = Clocks(columns, total - columns, program, np.zeros_like(total))
     return _with_refresh(g, clocks, _lost(g, squares, bank), refresh)
+
+
+def read_results(t: Timing, accesses: Float) -> Float:
+    """Return the clocks in which the host reads results of all units of a channel: banks of several groups take turns."""
+    g = Gaps.of(t)
+    return np.asarray(accesses * g.other_column + t["tRP"] + t["tRCDRD"] + t["RL"] + t["BL"] / 2, dtype=np.float64)

@@ -74,11 +74,13 @@ class Rounds:
         return (written + self.count * (8 * self.results + 1)) * self.used
 
 
-def rounds(operation: str, design: str, heads: Float, rows: Float, columns: Float, element: float, channels: Float) -> Rounds:
+def rounds(
+    operation: str, design: str, heads: Float, rows: Float, columns: Float, element: float, channels: Float, *, whole: bool = False
+) -> Rounds:
     """Return the rounds of ``heads`` states (or key or value caches) of ``rows`` x ``columns`` elements of ``element`` bytes.
 
     Banks take blocks in turn; blocks that do not fill all pseudo-channels once more are left out, as the simulator's trace
-    does. Raises MachineError for an unknown operation or design.
+    does, unless ``whole``. Raises MachineError for an unknown operation or design.
     """
     if operation not in OPERATIONS or design not in DESIGNS:
         raise MachineError(f"a state update is one of {', '.join(OPERATIONS)} on {', '.join(DESIGNS)}, but got {operation!r} on {design!r}")
@@ -91,7 +93,7 @@ def rounds(operation: str, design: str, heads: Float, rows: Float, columns: Floa
     update = operation == "SU"
     shared = np.ceil(used * shape.banks / blocks)  # banks that work on one row of the state
     return Rounds(
-        count=np.maximum(np.floor(rounds_of_one / available), 1.0),
+        count=np.ceil(rounds_of_one / available) if whole else np.maximum(np.floor(rounds_of_one / available), 1.0),
         used=used,
         first_writes=4 * (_STATE_OPERANDS + element) if update else 4.0,
         next_writes=4 * element if update else 4.0,

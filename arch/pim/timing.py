@@ -30,3 +30,26 @@ def plain(name: str) -> str:
     """Return a parameter's name as simulators agree on it: 'tCCD_L', 'nCCDL' and 'tCCDL' are 'CCDL'."""
     bare = name.replace("_", "")
     return bare[1:].upper() if bare[:1] in "nt" else bare.upper()
+
+
+_COLUMNS = {
+    ("registers", "bank"): ("tCCDL",),
+    ("global-buffer", "bank"): ("nCCDS", "nCCDL"),
+    ("attention", "bank"): ("nCCDAB",),
+    ("attention", "bg"): ("nCCDSB",),
+    ("attention", "buffer"): ("nBL", "nCCDS"),
+    ("state-update", "bank"): ("nCCDL",),
+}
+"""The parameters that are the interval between column accesses of the units, by how they are driven and where they sit."""
+
+
+def paced(entry: Entry, style: str, level: str, interval_s: float) -> dict[str, float]:
+    """Return the clocks of a ``dram`` entry with columns every ``interval_s`` seconds.
+
+    Raises MachineError if units that are driven so cannot sit there.
+    """
+    if (style, level) not in _COLUMNS:
+        raise MachineError(f"PIM must be one of {', '.join(f'{s} at {w}' for s, w in _COLUMNS)}, but got {style!r} at {level!r}")
+    values = entry.group("timing")
+    clocks = interval_s / entry["clock_period"]
+    return {**values, **dict.fromkeys(_COLUMNS[style, level], clocks)}

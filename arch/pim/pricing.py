@@ -1,0 +1,82 @@
+"""Prices of trace kernels on PIM, out of the closed forms: columns, turns of rows and bus, operations, read-out, layout, refresh.
+
+Matrix products keep the larger operand in the banks, its rows spread over the units of all channels; the smaller one is
+broadcast vector by vector, and every vector streams the whole operand (no reuse between vectors). Products of a batch take
+channels of their own, or turns. Elementwise kernels take all channels. Operands lie as the units want, but transposed ones,
+which pass through the host once more; the machine's hand-over charges for what another device wrote.
+"""
+
+import numpy as np
+
+from arch.device import Bool, Float, Prices, Work
+from arch.facts import Facts, facts, total
+from arch.pim.abilities import Abilities, abilities
+from arch.pim.device import PIM
+from arch.pim.elementwise import elementwise
+from arch.pim.parts import Parts
+from arch.pim.products import product
+from arch.pim.refresh import refreshes
+
+
+def price(pim: PIM, work: Work) -> Prices:
+    """Return the cost of every kernel; refused ones cost infinitely much."""
+    known, able = facts(work), abilities(pim.entry, work)
+    parts = Parts.choose(known.family.is_("gemm"), product(pim, known), elementwise(pim, known, able))
+    parts = parts.with_term("layout_s", _layout(pim, known))
+    parts = parts.with_term("refresh_s", _refresh(pim, sum(parts.terms.values(), np.zeros(len(known.launches)))))
+    return _prices(pim, known, able, parts)
+
+
+def _prices(pim: PIM, known: Facts, able: Abilities, parts: Parts) -> Prices:
+    refused = able.refusals.code != 0
+    never = np.where(refused, np.inf, 0.0)
+    duration = sum(parts.terms.values(), np.zeros(len(refused)))
+    energy = _energy(pim, known, parts.moved)
+    return Prices(
+        _or_never(refused, duration),
+        _or_never(refused, parts.moved),
+        _or_never(refused, energy),
+        {name: values + never for name, values in parts.terms.items()},
+    )
+
+
+def _or_never(refused: Bool, values: Float) -> Float:
+    return np.where(refused, np.inf, values)
+
+
+def _layout(pim: PIM, known: Facts) -> Float:
+    """Transposed operands of elementwise kernels are read and written once more, through the host, before and after PIM."""
+    entry = pim.entry
+    wrong = known.stride.is_("transposed") & ~known.family.is_("gemm")[known.owner]
+    moved = total(known.owner, np.where(wrong, 2 * known.unique, 0.0), len(known.launches))
+    seconds = moved / (pim.stacks * entry["stack_bandwidth"]) + np.where(moved > 0, 2 * entry["mode_switch"], 0.0)
+    return np.asarray(seconds, dtype=np.float64)
+
+
+_LOST = {
+    "registers": ("tRFC", "tRP", "tRCDRD"),
+    "global-buffer": ("nRFC", "nRP", "nRCDRDMAC"),
+    "attention": ("nRFC", "nRP", "nRCDRD"),
+    "state-update": ("nRFC", "nRP", "nRCDRD"),
+}
+"""What a refresh takes: the rows close, are refreshed, and the row in use opens again."""
+
+
+def _refresh(pim: PIM, seconds: Float) -> Float:
+    """Whole refreshes that fall into a kernel; the first is due after half an interval, on average over when it starts."""
+    if not pim.refresh or pim.style == "streaming":
+        return np.zeros_like(seconds)
+    t, clock = pim.timing, pim.clock_s
+    lost = clock * sum(t[name] for name in _LOST[pim.style])
+    interval = clock * (t["tREFI"] if "tREFI" in t else t["nREFI"])
+    return refreshes(seconds, interval / 2, interval, lost) * lost
+
+
+def _energy(pim: PIM, known: Facts, moved: Float) -> Float:
+    """Dynamic joules: rows and columns of the bytes that the units move, and their arithmetic."""
+    entry = pim.entry
+    row, column, flop = (entry.get(key) for key in ("row_energy_per_byte", "column_energy_per_byte", "energy_per_flop"))
+    if row is None or column is None or flop is None:
+        return np.full(len(moved), np.nan)
+    flops = known.flops_matrix + known.flops_vector + known.flops_transcendental
+    return np.asarray(moved * (row + column) + flops * flop, dtype=np.float64)
