@@ -18,6 +18,7 @@ from arch.build_gpu import add_gpu, gpu_of
 from arch.build_host import add_cpu, add_host, add_memory
 from arch.build_pim import add_attached_pim, add_gpu_with_pim, pim_alone
 from arch.build_reconfigurable import add_reconfigurable
+from arch.build_tpu import add_tpu
 from arch.catalog import Entry
 from arch.device import Device
 from arch.machine import Machine
@@ -26,7 +27,7 @@ from arch.registered import find, names
 from traces.errors import MachineError, nearest
 
 ORGANISATIONS = ("in_memory", "attached")
-_FIRST = ("gpu", "cpu", "reconfigurable")
+_FIRST = ("gpu", "cpu", "reconfigurable", "tpu")
 _LATER = ("pim", "cpu", "memory", "reconfigurable")
 
 
@@ -116,6 +117,8 @@ def _check(recipe: _Recipe, name: str, first: str) -> None:
         raise MachineError(
             f"a named machine has one GPU, at most one PIM and one CPU, but got {name!r}; build a Machine from parts for more"
         )
+    if recipe.first.kind == "tpu" and len(recipe.parts) > 1:
+        raise MachineError(f"a TPU's trace replays on that TPU only, so a machine has nothing beside it, but got {name!r}; write {first}")
     for pim in pims:
         family = recipe.first.text.get("memory_family")
         if not pim.joined and pim.entry.text["memory_family"] != family:
@@ -138,7 +141,7 @@ def assemble(recipe: _Recipe) -> Machine:
         add_memory(draft, part, recipe.host_link)
     for part in recipe.of_kind("cpu"):
         add_cpu(draft, part)
-    host = add_host(draft, recipe.host)
+    host = add_host(draft, find("tpu-host") if recipe.first.kind == "tpu" else recipe.host)
     return Machine(
         id=_name(recipe),
         devices=tuple(draft.devices),
@@ -160,6 +163,8 @@ def _add_first(draft: Assembly, recipe: _Recipe) -> None:
         add_cpu(draft, recipe.parts[0])
     elif recipe.first.kind == "reconfigurable":
         add_reconfigurable(draft, recipe.parts[0])
+    elif recipe.first.kind == "tpu":
+        add_tpu(draft, recipe.parts[0])
     elif inside:
         add_gpu_with_pim(draft, recipe.parts[0], inside[0])
     else:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from arch.device import Float, Work
 from arch.machine import Machine
+from arch.tpu import check_target
 from traces.errors import MachineError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
     MachineError
         If the work of a kernel is unknown, or ``device_of_kernel`` has the wrong shape or names no device.
     """
+    check_target(trace, machine)
     writer = None if device_of_kernel is None else _writing_device(trace, machine, device_of_kernel)
     rows = []
     for number, device in enumerate(machine.devices):

@@ -182,6 +182,17 @@ RECONFIGURABLE: dict[str, Key] = {
     "price": Key("USD", "what it costs", required=False),
 }
 
+TPU: dict[str, Key] = {
+    "clock": Key("Hz", "of the tensor cores: what the compiler's cycles are counted in"),
+    "memory": Key("B", "capacity of HBM"),
+    "memory_bandwidth": Key("B/s", "of HBM"),
+    "vmem": Key("B", "vector memory on the chip"),
+    "matrix_flops": Key("FLOP/s", "peak of the matrix units by dtype", group=True),
+    "vector_flops": Key("FLOP/s", "peak of the vector units by dtype", group=True),
+    "board_power": Key("W", "most that was measured of a chip", required=False),
+    "static_power": Key("W", "power that does not depend on what runs", required=False),
+}
+
 MEMORY: dict[str, Key] = {
     "capacity": Key("B", "capacity"),
     "peak_bandwidth": Key("B/s", "of the pins, on paper", required=False),
@@ -226,6 +237,7 @@ KINDS: dict[str, dict[str, Key]] = {
     "dram": DRAM,
     "cpu": CPU,
     "reconfigurable": RECONFIGURABLE,
+    "tpu": TPU,
     "memory": MEMORY,
     "host": HOST,
     "link": LINK,
@@ -236,6 +248,7 @@ TEXTS: dict[str, frozenset[str]] = {
     "dram": frozenset({"simulator", "preset", "idle"}),
     "cpu": frozenset({"dram"}),
     "reconfigurable": frozenset({"memory_family", "host_link", "host"}),
+    "tpu": frozenset({"memory_family", "topology"}),
     "memory": frozenset({"memory_family", "role", "joined_by"}),
     "host": frozenset(),
     "link": frozenset(),

@@ -13,10 +13,11 @@ from arch.host import Host
 from arch.link import HandOver, Link
 from arch.memory import Memory
 from arch.parameter import Parameter
+from arch.tpu import TPU
 from traces.errors import MachineError, nearest
 
 if TYPE_CHECKING:
-    from traces.capture.target import CompileTarget
+    from traces.capture.target import CompileTarget, TpuTarget
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,11 +118,12 @@ class Machine:
         raise MachineError(f"the machine {self.id!r} must have a GPU of the catalogue for this, but has {[d.id for d in self.devices]}")
 
     @property
-    def target(self) -> "CompileTarget":
-        """What a compiler must know of the machine's GPU."""
+    def target(self) -> "CompileTarget | TpuTarget":
+        """What a compiler must know of the machine's TPU or GPU."""
         from arch.target import compile_target
 
-        return compile_target(self.gpu.entry)
+        first = self.devices[0]
+        return compile_target(first.entry if isinstance(first, TPU) else self.gpu.entry)
 
     @property
     def hypothetical(self) -> bool:

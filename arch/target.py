@@ -6,15 +6,17 @@ from arch.catalog import Entry
 from traces.errors import MachineError
 
 if TYPE_CHECKING:
-    from traces.capture.target import CompileTarget
+    from traces.capture.target import CompileTarget, TpuTarget
 
 
-def compile_target(entry: Entry) -> "CompileTarget":
-    """Return the compile target of a GPU's catalogue entry. Raises MachineError if the entry is no GPU."""
-    from traces.capture.target import CompileTarget
+def compile_target(entry: Entry) -> "CompileTarget | TpuTarget":
+    """Return the compile target of a catalogue entry. Raises MachineError if the entry is neither GPU nor TPU."""
+    from traces.capture.target import CompileTarget, TpuTarget
 
+    if entry.kind == "tpu":
+        return TpuTarget(entry.id, entry.description, entry.text["topology"])
     if entry.kind != "gpu":
-        raise MachineError(f"a program can be compiled for a GPU, but {entry.id!r} is of kind {entry.kind!r}")
+        raise MachineError(f"a program can be compiled for a GPU or a TPU, but {entry.id!r} is of kind {entry.kind!r}")
     return CompileTarget(
         id=entry.id,
         description=entry.description,

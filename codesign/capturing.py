@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from arch.machine import Machine
     from traces import Trace
-    from traces.capture.target import CompileTarget
+    from traces.capture.target import CompileTarget, TpuTarget
 
 
 def capture(
@@ -17,7 +17,7 @@ def capture(
     args: Sequence[Any] = (),
     *,
     kwargs: Mapping[str, Any] | None = None,
-    target: "str | Machine | CompileTarget",
+    target: "str | Machine | CompileTarget | TpuTarget",
     trip_counts: "Mapping[str, int] | int | None" = None,
     precision: str | None = None,
     x64: bool | None = None,
@@ -37,7 +37,8 @@ def capture(
     args, kwargs
         Arrays or ``jax.ShapeDtypeStruct`` in any pytrees, or tensors, modules and optimisers; only shapes and types are used.
     target
-        The id of a GPU in the catalogue such as "a5000", a machine whose GPU is meant, or a CompileTarget of your own.
+        The id of a GPU or TPU in the catalogue such as "a5000" or "tpu-v5e", a machine whose GPU (or TPU) is meant, or a CompileTarget
+        of your own.
     trip_counts
         How often loops run whose trip count the compiler cannot know: by the loop's name, or one number for all of them.
     precision
@@ -61,6 +62,7 @@ def capture(
     from traces.capture import capture as capture_for
     from traces.capture import capture_exported
     from traces.capture.aten import capture_torch, is_torch_program
+    from traces.capture.target import CompileTarget
     from traces.errors import CaptureError
 
     if is_exported(function):
@@ -71,7 +73,10 @@ def capture(
     if is_torch_program(function, args, kwargs):
         if trip_counts is not None or x64 is not None:
             raise CaptureError("trip_counts and x64 are for JAX programs, but this one is PyTorch's: leave them out")
-        return capture_torch(function, args, kwargs, compile_target(target), precision=precision, seed=seed)
+        gpu = compile_target(target)
+        if not isinstance(gpu, CompileTarget):
+            raise CaptureError(f"a PyTorch program can be captured for a GPU, but {gpu.id!r} is a TPU: choose a GPU, or JAX")
+        return capture_torch(function, args, kwargs, gpu, precision=precision, seed=seed)
     return capture_for(
         function, args, kwargs=kwargs, target=compile_target(target), trip_counts=trip_counts, precision=precision, x64=x64, seed=seed
     )
@@ -89,12 +94,12 @@ def _check_no_arguments(args: Any, kwargs: Any, precision: str | None) -> None:
         raise CaptureError("an exported program holds its shapes and its precision: leave args, kwargs and precision out")
 
 
-def compile_target(target: "str | Machine | CompileTarget") -> "CompileTarget":
+def compile_target(target: "str | Machine | CompileTarget | TpuTarget") -> "CompileTarget | TpuTarget":
     """Return what a compiler must know about ``target``: a device's id, a machine (its GPU), or a CompileTarget itself."""
     from arch.build import machine
     from arch.machine import Machine
-    from traces.capture.target import CompileTarget
+    from traces.capture.target import CompileTarget, TpuTarget
 
-    if isinstance(target, CompileTarget):
+    if isinstance(target, CompileTarget | TpuTarget):
         return target
     return (target if isinstance(target, Machine) else machine(target)).target

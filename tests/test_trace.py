@@ -259,10 +259,11 @@ def test_a_failed_save_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_an_older_format_is_upgraded_one_version_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chain().build().save(tmp_path / "old.trace")
-    monkeypatch.setattr(schema, "FORMAT_VERSION", 3)
+    now = schema.FORMAT_VERSION
+    monkeypatch.setattr(schema, "FORMAT_VERSION", now + 2)
     steps: list[int] = []
-    monkeypatch.setitem(files.UPGRADES, 1, lambda tables, manifest: (steps.append(1), (tables, manifest))[1])
-    monkeypatch.setitem(files.UPGRADES, 2, lambda tables, manifest: (steps.append(2), (tables, {**manifest, "batch": 7}))[1])
+    monkeypatch.setitem(files.UPGRADES, now, lambda tables, manifest: (steps.append(1), (tables, manifest))[1])
+    monkeypatch.setitem(files.UPGRADES, now + 1, lambda tables, manifest: (steps.append(2), (tables, {**manifest, "batch": 7}))[1])
     assert traces.load(tmp_path / "old.trace").manifest["batch"] == 7
     assert steps == [1, 2]
 

@@ -58,6 +58,7 @@ OF_LIBRARY = {
     "convolution": "gemm",
     "triangular_solve": "triangular_solve",
     "getrf": "lu",
+    "triangular_inverse": "triangular_solve",
     "pivots": "lu",
     "topk": "sort",
     "sort": "sort",

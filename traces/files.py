@@ -20,7 +20,16 @@ from traces.trace import Trace
 
 MANIFEST = "manifest.json"
 
-UPGRADES: dict[int, Callable[[dict[str, pa.Table], dict[str, Any]], tuple[dict[str, pa.Table], dict[str, Any]]]] = {}
+Versioned = tuple[dict[str, pa.Table], dict[str, Any]]
+
+
+def _with_cycles(tables: dict[str, pa.Table], manifest: dict[str, Any]) -> Versioned:
+    """Version 2 has the compiler's cycles; before it no trace was a TPU's."""
+    kernels = tables["kernels"]
+    return {**tables, "kernels": kernels.append_column("compiler_cycles", pa.nulls(kernels.num_rows, pa.float64()))}, manifest
+
+
+UPGRADES: dict[int, Callable[[dict[str, pa.Table], dict[str, Any]], Versioned]] = {1: _with_cycles}
 """From a format version to the function that makes the next version's tables and manifest of it."""
 
 

@@ -7,7 +7,7 @@ missing string empty; in the file all three are Parquet nulls.
 from dataclasses import dataclass
 from typing import Literal
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 DType = Literal["int32", "int64", "float64", "string"]
 
@@ -98,6 +98,7 @@ KERNELS = (
     _amount("instructions", "1", "instructions of all threads (PTX count, straight-line, times threads)"),
     _amount("bytes_unique", "byte", "elements touched, each once: reads plus writes"),
     _amount("bytes_requested", "byte", "bytes asked for by access: reads plus writes, repeats counted"),
+    _amount("compiler_cycles", "cycle", "the compiler's own estimate, of TPUs", null="the compiler gives none"),
     _amount("measured_s", "s", "measured duration on the trace's target", null="not measured"),
 )
 
@@ -105,7 +106,7 @@ TENSORS = (
     _text("name", "the compiler's name of the value"),
     _text("dtype", "element type, XLA's names", null="not known"),
     _text("shape", "dimensions joined by 'x', '' for a scalar", null="scalar, or not known"),
-    _count("bytes", "size", unit="byte"),
+    _count("bytes", "size in memory; 0 for what a TPU's compiler keeps on the chip", unit="byte"),
     _text("kind", "what the tensor is to the program", values=TENSOR_KINDS),
     Column("alias_set", "int32", "id", "", "tensors with one number are one allocation (in-place, loop carry, donation)"),
     _index("first_kernel", "first launch that needs the allocation", null="it exists before the trace starts"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def capture(
     ctx: typer.Context,
     workload: Annotated[str, typer.Argument(metavar="WORKLOAD", help="A workload, see `codesign workloads`; or a file of jax.export.")],
-    target: Annotated[str, typer.Option("--target", "-t", metavar="GPU", help="The GPU to compile for, see `codesign machines`.")],
+    target: Annotated[str, typer.Option("--target", "-t", metavar="GPU", help="The GPU or TPU to compile for, see `codesign machines`.")],
     molecule: Annotated[str | None, typer.Option("--molecule", metavar="NAME", help="The molecule: LiH, CH4, C2H6, C4H4.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Walkers, or sequences.")] = None,
     settings: Settings = None,

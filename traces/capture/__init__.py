@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from traces.capture.program import ExportedProgram
     from traces.capture.schedule import TripCounts
     from traces.capture.scopes import StageRules
-    from traces.capture.target import CompileTarget
+    from traces.capture.target import CompileTarget, TpuTarget
     from traces.trace import Trace
 
 log = logging.getLogger("traces")
@@ -22,7 +22,7 @@ def capture(
     args: Sequence[Any] = (),
     *,
     kwargs: Mapping[str, Any] | None = None,
-    target: "CompileTarget",
+    target: "CompileTarget | TpuTarget",
     trip_counts: "TripCounts" = None,
     precision: str | None = None,
     x64: bool | None = None,
@@ -41,7 +41,7 @@ def capture(
     args, kwargs
         Its arguments: pytrees of arrays or ``jax.ShapeDtypeStruct``; only shapes and types matter.
     target
-        What the compiler must know about the GPU.
+        What the compiler must know about the GPU or TPU.
     trip_counts
         How often loops run whose trip count the compiler does not know: a number for all of them, or a mapping from a
         loop's name, or a part of its scope, to a number.
@@ -68,13 +68,12 @@ def capture(
     MissingExtra
         If the extra 'xla-gpu' is not installed.
     """
-    from traces.capture.compile import check_platform
     from traces.capture.job import Job
     from traces.capture.program import checked_precision, export_program
 
-    check_platform()
+    _check(target)
     asked = checked_precision(precision)
-    exported, wide = export_program(function, args, kwargs or {}, asked, x64)
+    exported, wide = export_program(function, args, kwargs or {}, asked, x64, target.platform)
     name = program or exported.name
     job = Job(target, name, asked, wide, phase, trip_counts, tuple(stage_rules or ()), options, seed)
     return _run(job, exported)
@@ -83,7 +82,7 @@ def capture(
 def capture_exported(
     exported: "bytes | str | os.PathLike[str] | Any",
     *,
-    target: "CompileTarget",
+    target: "CompileTarget | TpuTarget",
     trip_counts: "TripCounts" = None,
     x64: bool | None = None,
     phase: str | None = None,
@@ -97,16 +96,25 @@ def capture_exported(
     It must have been exported with ``platforms=["cuda"]`` (or more) and holds the precision it was traced with. ``x64`` None: on if
     an argument or result is 64 bits wide. Raises CaptureError if it cannot be read, or is for another platform.
     """
-    from traces.capture.compile import check_platform
     from traces.capture.job import Job
     from traces.capture.program import is_wide, read_exported
 
-    check_platform()
+    _check(target)
     what, blob = _blob(exported)
-    read = read_exported(blob, what=what)
+    read = read_exported(blob, target.platform, what)
     wide = is_wide(blob) if x64 is None else x64
     job = Job(target, program or read.name, "default", wide, phase, trip_counts, tuple(stage_rules or ()), options, seed)
     return _run(job, read)
+
+
+def _check(target: "CompileTarget | TpuTarget") -> None:
+    """Raise CaptureError where there is no compiler for the target, MissingExtra where it is not installed."""
+    from traces.capture.compile import check_platform
+    from traces.capture.compile_tpu import check_libtpu
+
+    check_platform(target.platform)
+    if target.platform == "tpu":
+        check_libtpu()
 
 
 def _blob(exported: Any) -> tuple[str, bytes]:
@@ -128,7 +136,7 @@ def _run(job: "Job", program: "ExportedProgram") -> "Trace":
     from traces.capture.compile import NoTopology, can_compile_here
     from traces.capture.worker import run_in_worker
 
-    if can_compile_here():
+    if job.target.platform == "cuda" and can_compile_here():
         try:
             return job.run(program)
         except NoTopology as error:

@@ -37,7 +37,9 @@ class Accesses:
     def of(self, launch: Launch) -> list[Access]:
         """Return the launch's accesses, reads first."""
         kind, instruction = launch.thunk.kind, launch.instruction
-        if kind == "kCopy" and (instruction.opcode != "fusion" or instruction.name in self._kernels):
+        if kind == "kTpuMove":
+            found = self._moved(instruction)
+        elif kind == "kCopy" and (instruction.opcode != "fusion" or instruction.name in self._kernels):
             found = self._copy(instruction)
         elif kind.startswith("kMem"):
             found = [self._write(instruction, index, None) for index, _ in instruction.shape.leaves()]
@@ -48,6 +50,13 @@ class Accesses:
         else:
             found = self._whole(instruction)
         return _merged(found, self.values)
+
+    def _moved(self, instruction: Instruction) -> list[Access]:
+        """A TPU's transfer reads as much as it writes; that of an asynchronous one's tuple which names the source and a semaphore too."""
+        index: Index = {"copy-start": (0,), "slice-start": (1,)}.get(instruction.opcode, ())
+        part = instruction.shape.at(index).size if instruction.opcode == "slice-start" else None
+        touched = None if part is None else Touched(part, part, "contiguous")
+        return [*(self._read(instruction, n, touched) for n in range(len(instruction.operands))), self._write(instruction, index, None)]
 
     def _copy(self, instruction: Instruction) -> list[Access]:
         """A copy of its own, or one that makes room for an instruction that works in place."""

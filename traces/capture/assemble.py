@@ -1,6 +1,7 @@
 """From the compiler's dump to a trace."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from traces.capture import buffers as buffer_text
-from traces.capture import hlo, ptx, thunks
+from traces.capture import hlo, ptx, thunks, tpu
 from traces.capture.accesses import Access, Accesses
 from traces.capture.buffers import Buffers
 from traces.capture.hlo import Instruction, Module
@@ -36,6 +37,9 @@ class Dump:
     buffers: str = ""
     live_range: str = ""
     ptx: tuple[str, ...] = ()
+    platform: str = "cuda"
+    allocated_bytes: int | None = None
+    """What the program takes, where the compiler tells it beside the texts."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ def architecture(texts: Sequence[str]) -> str:
 
 def _analyse(dump: Dump, naming: Naming, trip_counts: TripCounts) -> _Parts:
     module = hlo.parse(dump.hlo)
-    plan = schedule(module, thunks.parse(dump.thunks, dump.metadata), trip_counts, naming.program)
+    sequence = tpu.thunks(module) if dump.platform == "tpu" else thunks.parse(dump.thunks, dump.metadata)
+    plan = schedule(module, sequence, trip_counts, naming.program)
     parts = _Parts(module, plan, Values(module, plan), buffer_text.parse(dump.buffers))
     finder = Accesses(parts.values, plan, parts.buffers)
     parts.accesses = [finder.of(launch) for launch in plan.launches]
@@ -104,9 +109,17 @@ def _kernels(parts: _Parts, naming: Naming, entries: dict[str, ptx.Entry]) -> Ta
         scope = scope_of(launch.instruction, _producers(parts, accesses)) or _consumers_scope(accesses, readers)
         scope = in_loop(scope, parts.schedule, launch.region)
         row |= {"region": launch.region, "scope": scope}
+        row |= _of_tpu(launch.instruction, row) if launch.thunk.kind in tpu.KINDS else {}
         row |= {"phase": phase_of(scope, naming.phase), "stage": stage_of(scope, naming.stage_rules)}
         rows.append(row)
     return Table.build("kernels", _columns(rows, "name"))
+
+
+def _of_tpu(instruction: Instruction, row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a TPU's rows say otherwise: the compiler's cycles, and products by the operation, which TPUs fuse into loops."""
+    cycles = tpu.cycles(instruction)
+    product = any(part.startswith(("convolution:", "dot:")) for part in row["opcodes"].split(","))
+    return {"compiler_cycles": math.nan if cycles is None else cycles} | ({"family": "gemm"} if product else {})
 
 
 def in_loop(scope: str, plan: Schedule, region: int) -> str:
@@ -158,7 +171,7 @@ def _tensors(parts: _Parts, naming: Naming) -> tuple[Table, dict[Value, int]]:
             "name": names.get(value, _value_name(value)),
             "dtype": (shape := parts.values.shape(value)).dtype,
             "shape": "x".join(str(n) for n in shape.dims),
-            "bytes": shape.bytes,
+            "bytes": 0 if shape.on_chip else shape.bytes,
             "kind": kinds[value],
             "alias_set": number,
             "first_kernel": first[number],
@@ -266,7 +279,7 @@ def _regions(plan: Schedule) -> Table:
 def _memory(dump: Dump, parts: _Parts, trace: Trace) -> dict[str, int | None]:
     """Return the compiler's memory and the trace's, in bytes."""
     return {
-        "compiler_allocated_bytes": parts.buffers.allocated_bytes or None,
+        "compiler_allocated_bytes": dump.allocated_bytes or parts.buffers.allocated_bytes or None,
         "compiler_live_peak_bytes": buffer_text.live_peak(dump.live_range),
         "live_peak_bytes": int(live_bytes(trace).max(initial=0)),
     }

@@ -23,13 +23,15 @@ class NoTopology(Exception):
     """The CUDA plugin cannot come up in this process."""
 
 
-def check_platform() -> None:
-    """Raise CaptureError where the compiler does not exist, MissingExtra where it is not installed."""
+def check_platform(platform: str = "cuda") -> None:
+    """Raise CaptureError where the compiler does not exist, MissingExtra where CUDA's is not installed."""
     if sys.platform != "linux":
         raise CaptureError(
-            f"capturing for a GPU needs Linux, where XLA's CUDA compiler exists, but this is {sys.platform}: "
+            f"capturing needs Linux, where XLA's compilers for absent devices exist, but this is {sys.platform}: "
             "capture on Linux and load the trace here (everything but capture works)"
         )
+    if platform != "cuda":
+        return
     from importlib.util import find_spec
 
     for module in ("jax_plugins.xla_cuda12", "jax_cuda12_plugin"):
@@ -69,7 +71,7 @@ def compile_program(program: ExportedProgram, target: CompileTarget, precision: 
     sharding = _replicated(target)
     with numerics(precision, x64), TemporaryDirectory(prefix="codesign-xla-") as folder:
         exported = export.deserialize(bytearray(program.blob))
-        function, shapes = _callable(exported, program.kept)
+        function, shapes = callable_of(exported, program.kept)
         donated = tuple(i for i, n in enumerate(program.kept) if n in program.donated)
         jitted = jax.jit(function, in_shardings=sharding, out_shardings=sharding, donate_argnums=donated, keep_unused=True)
         try:
@@ -94,7 +96,7 @@ def _replicated(target: CompileTarget) -> Any:
     return NamedSharding(Mesh(np.array(topology.devices).reshape(1), ("device",)), whole())
 
 
-def _callable(exported: Any, used: tuple[int, ...]) -> tuple[Callable[..., Any], list[Any]]:
+def callable_of(exported: Any, used: tuple[int, ...]) -> tuple[Callable[..., Any], list[Any]]:
     """Return a function of the arguments that the program uses, and their shapes.
 
     Its name, and that of the call in it, stand before every op_name: ``scopes.WRAPPER``.

@@ -374,6 +374,12 @@ def _dot(instruction: Instruction, demand: Demand) -> Passed:
         yield number, Demand(path, whole(shape), shape.size, demand.requested * inner, _fastest(shape))
 
 
+def _convolution(instruction: Instruction, demand: Demand) -> Passed:
+    for number in (0, 1):
+        shape = instruction.operand(number).shape
+        yield number, Demand((*demand.path, "convolution", number), whole(shape), shape.size, shape.size, _fastest(shape))
+
+
 _RULES: dict[str, Callable[[Instruction, Demand], Passed]] = {
     "broadcast": _broadcast,
     "transpose": _transpose,
@@ -389,6 +395,7 @@ _RULES: dict[str, Callable[[Instruction, Demand], Passed]] = {
     "dynamic-update-slice": _dynamic_update_slice,
     "gather": _gather,
     "dot": _dot,
+    "convolution": _convolution,
 }
 
 

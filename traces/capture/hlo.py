@@ -26,6 +26,8 @@ _BITS = re.compile(r"(\d+)")
 _ALIAS = re.compile(r"\{([\d, ]*)\}:\s*\((\d+),\s*\{([\d, ]*)\}")
 _SLICE = re.compile(r"\[(\d+):(\d+)(?::(\d+))?\]")
 _WINDOW_FIELD = re.compile(r"(\w+)=(\S+)")
+_SPACE = re.compile(r"S\((\d+)\)")
+MAIN, HOST = 0, 5
 _OPEN = {"(": ")", "{": "}", "[": "]"}
 
 
@@ -37,6 +39,13 @@ class Shape:
     dims: tuple[int, ...] = ()
     minor_to_major: tuple[int, ...] = ()
     elements: "tuple[Shape, ...] | None" = None
+    space: int = 0
+    """Memory space of the layout: 0 is the device's main memory, 5 the host's, the others of a TPU are on the chip."""
+
+    @property
+    def on_chip(self) -> bool:
+        """Whether the compiler keeps the array on the chip (a TPU's vector memory), where it is no DRAM traffic."""
+        return self.space not in (MAIN, HOST)
 
     @property
     def size(self) -> int:
@@ -169,7 +178,7 @@ class Instruction:
     def trip_count(self) -> int | None:
         """How often a while loop runs, where the compiler knows."""
         known = self.backend_config.get("known_trip_count")
-        return int(known["n"]) if known else None
+        return int(known["n"]) if known else self.computation.module.trip_counts.get(self.name)
 
 
 @dataclass(slots=True)
@@ -201,6 +210,8 @@ class Module:
     header: dict[str, str]
     computations: dict[str, Computation] = field(default_factory=dict, repr=False)
     entry_name: str = ""
+    trip_counts: dict[str, int] = field(default_factory=dict, repr=False)
+    """Of loops that the compiler does not annotate, what their conditions say (``traces.capture.tpu`` fills it)."""
 
     @property
     def entry(self) -> Computation:
@@ -292,7 +303,9 @@ def parse_shape(text: str) -> Shape:
     dims = tuple(int(d.lstrip("<=")) for d in dims_text.split(",") if d)
     order = layout.strip("{}").split(":", 1)[0]
     minor_to_major = tuple(int(d) for d in order.split(",") if d.strip().isdigit())
-    return Shape(dtype, dims, minor_to_major if len(minor_to_major) == len(dims) else tuple(reversed(range(len(dims)))))
+    space = _SPACE.search(layout) if "S(" in layout else None
+    order_or_default = minor_to_major if len(minor_to_major) == len(dims) else tuple(reversed(range(len(dims))))
+    return Shape(dtype, dims, order_or_default, space=int(space.group(1)) if space else MAIN)
 
 
 def _closing(text: str, opening: int) -> int:

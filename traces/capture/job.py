@@ -9,15 +9,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from traces.capture import compile_tpu
 from traces.capture.assemble import Naming, assemble
 from traces.capture.compile import compile_program
 from traces.capture.pallas import PallasWork
 from traces.capture.program import ExportedProgram
 from traces.capture.schedule import TripCounts
 from traces.capture.scopes import StageRules
-from traces.capture.target import CompileTarget
+from traces.capture.target import CompileTarget, TpuTarget
 from traces.trace import Trace
 
+TPU_PACKAGES = ("jax", "jaxlib", "libtpu")
+_WHAT = {"cuda": "GPU", "tpu": "TPU"}
 PACKAGES = ("jax", "jaxlib", "jax-cuda12-plugin", "jax-cuda12-pjrt", "nvidia-cuda-nvcc-cu12")
 
 
@@ -25,7 +28,7 @@ PACKAGES = ("jax", "jaxlib", "jax-cuda12-plugin", "jax-cuda12-pjrt", "nvidia-cud
 class Job:
     """Everything that decides a trace, apart from the program."""
 
-    target: CompileTarget
+    target: CompileTarget | TpuTarget
     program: str
     precision: str
     x64: bool
@@ -37,7 +40,10 @@ class Job:
 
     def run(self, program: ExportedProgram) -> Trace:
         """Compile here and return the trace. Raises NoTopology, CaptureError."""
-        dump = compile_program(program, self.target, self.precision, self.x64)
+        if isinstance(self.target, TpuTarget):
+            dump = compile_tpu.compile_program(program, self.target, self.precision, self.x64)
+        else:
+            dump = compile_program(program, self.target, self.precision, self.x64)
         pallas = {work.key: work for work in program.pallas}
         naming = Naming(self.program, _kept_names(program), program.outputs, self.phase, self.stage_rules, pallas)
         return assemble(dump, naming, self.trip_counts, self._manifest())
@@ -52,9 +58,9 @@ class Job:
             "batch": options.get("batch"),
             "options": options,
             "seed": self.seed,
-            "versions": versions(),
+            "versions": versions(self.target.platform),
             "captured": {
-                "how": "compiled by XLA for a GPU that is not there",
+                "how": f"compiled by XLA for a {_WHAT[self.target.platform]} that is not there",
                 "target": self.target.description,
                 "date": datetime.now(UTC).date().isoformat(),
                 "python": platform.python_version(),
@@ -73,7 +79,7 @@ def load_job(folder: Path) -> tuple[Job, ExportedProgram]:
     written = json.loads((folder / "job.json").read_text())
     job, described = written["job"], written["program"]
     target: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in job["target"].items()}
-    job["target"] = CompileTarget(**target)
+    job["target"] = TpuTarget(**target) if "topology" in target else CompileTarget(**target)
     job["stage_rules"] = tuple((stage, pattern) for stage, pattern in job["stage_rules"])
     described |= {k: tuple(v) for k, v in described.items() if isinstance(v, list)}
     described["pallas"] = tuple(PallasWork(**work) for work in described["pallas"])
@@ -84,10 +90,10 @@ def _kept_names(program: ExportedProgram) -> list[str]:
     return [program.parameters[i] for i in program.kept if i < len(program.parameters)]
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of what a capture depends on."""
+def versions(platform_: str = "cuda") -> dict[str, str]:
+    """Return the versions of what a capture for a platform depends on."""
     found = {}
-    for package in PACKAGES:
+    for package in PACKAGES if platform_ == "cuda" else TPU_PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -44,7 +44,7 @@ def hero(launch: Launch) -> Instruction:
 def _describe(launch: Launch, pallas: Mapping[str, PallasWork]) -> Row:
     """Return launch kind, family, library, opcodes, work and matrix sizes."""
     kind, instruction = launch.thunk.kind, hero(launch)
-    if kind == "kCopy":
+    if kind in ("kCopy", "kTpuMove"):
         return _plain("copy", "copy", "copy:1", Flops())
     if kind.startswith("kMem"):
         return _plain("memset", "copy", "broadcast:1", Flops())

@@ -158,6 +158,20 @@ def _potrf(instruction: Instruction) -> Call:
     return Call("potrf", Flops(matrix=batch * n**3 / 3.0), 2 if batch > 1 else 1, batch, n, n, shares={0: (n + 1) / (2 * n)})
 
 
+def _lu_block(instruction: Instruction) -> Call:
+    """XLA's own LU factorisation on TPUs."""
+    a = instruction.operand(0).shape
+    m, n, batch = a.dims[-2], a.dims[-1], prod(a.dims[:-2])
+    return Call("getrf", Flops(matrix=batch * (m * n**2 - n**3 / 3)), 1, batch, m, n)
+
+
+def _triangular_inverse(instruction: Instruction) -> Call:
+    """XLA's own triangular solve on TPUs inverts the blocks of the diagonal: n^3 / 3 a block."""
+    a = instruction.operand(0).shape
+    n, batch = a.dims[-1], prod(a.dims[:-2])
+    return Call("triangular_inverse", Flops(matrix=batch * n**3 / 3), 1, batch, n, n)
+
+
 def _geqrf(instruction: Instruction) -> Call:
     a = instruction.operand(0).shape
     m, n, batch = a.dims[-2], a.dims[-1], prod(a.dims[:-2])
@@ -195,6 +209,8 @@ _READERS: tuple[tuple[str, Callable[[Instruction], Call]], ...] = (
     ("cu_lu_pivots_to_permutation", _pivots),
     ("cusolver_potrf", _potrf),
     ("__cusolver$cholesky", _potrf),
+    ("LuDecompositionBlock", _lu_block),
+    ("InvertDiagBlocks", _triangular_inverse),
     ("cusolver_geqrf", _geqrf),
     ("cusolver_orgqr", _orgqr),
     ("__gpu$TopK", _topk),

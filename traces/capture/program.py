@@ -59,7 +59,12 @@ def checked_precision(precision: str | None) -> str:
 
 
 def export_program(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], precision: str, x64: bool | None
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    precision: str,
+    x64: bool | None,
+    platform: str = "cuda",
 ) -> tuple[ExportedProgram, bool]:
     """Trace and export a function; returns the program and whether 64-bit types were on.
 
@@ -76,7 +81,7 @@ def export_program(
     except ImportError as error:
         raise MissingExtra("xla-gpu", "capturing a GPU program") from error
     with numerics(precision, wide):
-        return _exported(function, _shapes(args), _shapes(dict(kwargs))), wide
+        return _exported(function, _shapes(args), _shapes(dict(kwargs)), platform), wide
 
 
 def _wide(args: Sequence[Any], kwargs: Mapping[str, Any], x64: bool | None) -> bool:
@@ -115,7 +120,7 @@ def _shapes(tree: Any) -> Any:
     return jax.tree_util.tree_map(shape, tree)
 
 
-def _exported(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> ExportedProgram:
+def _exported(function: Callable[..., Any], args: Any, kwargs: dict[str, Any], platform: str) -> ExportedProgram:
     import jax
     from jax import export
 
@@ -128,10 +133,12 @@ def _exported(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -
     name = _name_of(function)
     anything = export.DisabledSafetyCheck.custom_call("ALL")
     try:
-        exported = export.export(jax.jit(_flat(traced.jaxpr, name)), platforms=["cuda"], disabled_checks=[anything])(*traced.jaxpr.in_avals)
+        exported = export.export(jax.jit(_flat(traced.jaxpr, name)), platforms=[platform], disabled_checks=[anything])(
+            *traced.jaxpr.in_avals
+        )
     except (NotImplementedError, ValueError) as error:
         raise CaptureError(
-            "a captured function must be one program for CUDA, without host callbacks such as jax.debug.print, "
+            "a captured function must be one program for the device, without host callbacks such as jax.debug.print, "
             f"but JAX says of {name!r}: {error}"
         ) from error
     kept = tuple(exported.module_kept_var_idx)

@@ -1,6 +1,7 @@
 """What a compiler must know about a GPU that is not there."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,8 @@ class CompileTarget:
     bytes a second and hertz. Fields with defaults are the same for all NVIDIA GPUs since Kepler (CUDA C++ Programming
     Guide, table "Technical Specifications per Compute Capability"), or versions of the software that is assumed.
     """
+
+    platform: ClassVar[str] = "cuda"
 
     id: str
     description: str
@@ -64,6 +67,16 @@ class CompileTarget:
             "registers_per_core_limit": self.registers_per_core,
             "registers_per_block_limit": self.registers_per_block,
         }
+
+
+@dataclass(frozen=True)
+class TpuTarget:
+    """A TPU: the topology by which libtpu knows it (``v5e:2x2``), of which one device is compiled for."""
+
+    id: str
+    description: str
+    topology: str
+    platform: ClassVar[str] = "tpu"
 
 
 def _version(parts: tuple[int, int, int]) -> str:

@@ -45,6 +45,8 @@ class Values:
             return instruction.operand(index[0]), index[1:]
         if opcode == "get-tuple-element":
             return instruction.operand(0), (int(instruction.attributes["index"]), *index)
+        if opcode in ("copy-done", "slice-done") and instruction.operand(0).shape.elements is not None:
+            return instruction.operand(0), (0 if opcode == "copy-done" else 1, *index)
         if opcode in ("bitcast", "optimization-barrier", "copy-done", "async-done"):
             return instruction.operand(0), index
         if opcode == "add-dependency":

@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 from traces.capture.hlo import Computation, Instruction, Shape
 
 TRANSCENDENTAL = frozenset(
@@ -122,7 +124,7 @@ def instruction_flops(instruction: Instruction) -> Flops:
         size = instruction.operand(0).shape.size
         return Flops(vector=float(size * (size - 1).bit_length()))
     if opcode == "convolution":
-        return Flops(matrix=2.0 * shape.size * _convolved(instruction))
+        return Flops(matrix=convolution_flops(instruction))
     return Flops()
 
 
@@ -156,11 +158,27 @@ def _contracted(dot: Instruction) -> int:
     return prod(dims[d] for d in dot.integers("lhs_contracting_dims"))
 
 
-def _convolved(convolution: Instruction) -> int:
-    """Multiply-adds for one element of a convolution's result: kernel elements for one output feature."""
-    kernel = convolution.operand(1).shape
-    labels = convolution.attributes["dim_labels"].split("_")[1].split("->")[0]
-    return kernel.size // kernel.dims[labels.index("o")]
+def convolution_flops(convolution: Instruction) -> float:
+    """Return the work of a convolution: multiply-adds with elements that are there, not with padding or between dilated ones.
+
+    TPU compilers write products with batches as convolutions whose window covers the batch and whose padding leaves one element of it.
+    """
+    labels = convolution.attributes["dim_labels"]
+    of_source, rest = labels.split("_")
+    of_kernel, of_result = rest.split("->")
+    source, kernel, result = (s.dims for s in (convolution.operand(0).shape, convolution.operand(1).shape, convolution.shape))
+    spatial = [letter for letter in of_kernel if letter.isdigit()]
+    pairs = prod(_pairs(convolution, n, source[of_source.index(d)], result[of_result.index(d)]) for n, d in enumerate(sorted(spatial)))
+    return 2.0 * pairs * result[of_result.index("b")] * result[of_result.index("f")] * kernel[of_kernel.index("i")]
+
+
+def _pairs(convolution: Instruction, place: int, size: int, results: int) -> int:
+    """Return how many (result, kernel element) of one spatial dimension meet an element of the source."""
+    window = convolution.window
+    taps, stride, lhs, rhs = (int(window[key][place]) if key in window else 1 for key in ("size", "stride", "lhs_dilate", "rhs_dilate"))
+    low = int(window["pad"][place].split("_")[0]) if "pad" in window else 0
+    at = np.arange(results)[:, None] * stride + np.arange(taps)[None, :] * rhs - low
+    return int(((at >= 0) & (at < (size - 1) * lhs + 1) & (at % lhs == 0)).sum())
 
 
 def opcode_counts(computation: Computation) -> Counter[str]:

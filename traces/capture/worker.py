@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from traces import errors
+from traces.capture import compile_tpu
 from traces.capture.job import Job, load_job
 from traces.capture.program import ExportedProgram
 from traces.errors import CaptureError
@@ -29,17 +30,18 @@ def run_in_worker(job: Job, program: ExportedProgram) -> Trace:
         folder = Path(name)
         job.save(folder, program)
         command = [sys.executable, "-m", "traces.capture.worker", str(folder)]
-        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=_environment(job.target.platform), capture_output=True, text=True, check=False)
         _raise_error(folder, done)
         return load(folder / "result.trace")
 
 
-def _environment() -> dict[str, str]:
+def _environment(platform: str) -> dict[str, str]:
     """Return an environment in which nothing steers the compiler, and the same packages are found."""
     steering = ("JAX_", "XLA_", "TF_", "NVIDIA_TF32", "ENABLE_PJRT")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(steering)}
     paths = [path for path in sys.path if path]
-    return {**kept, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(paths)}
+    more = compile_tpu.ENVIRONMENT if platform == "tpu" else {}
+    return {**kept, **more, "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _raise_error(folder: Path, done: "subprocess.CompletedProcess[str]") -> None:
@@ -66,7 +68,8 @@ def main(folder: Path) -> int:
         return 2
     except NoTopology as error:
         text = (
-            "XLA's CUDA compiler must come up without a GPU, but did not: reinstall the extra 'xla-gpu' (jax and its plugin must match). "
+            "XLA's compiler must come up without the device, but did not: reinstall the extra 'xla-gpu' (or 'xla-tpu'; jax and its plugin "
+            "must match). "
         )
         _tell(folder, "CaptureError", text + str(error))
         return 2

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from traces.errors import CaptureError
 from traces.workloads.workload import Program, Value
 
 if TYPE_CHECKING:
-    from traces.capture.target import CompileTarget
+    from traces.capture.target import CompileTarget, TpuTarget
     from traces.trace import Trace
 
 
@@ -28,10 +29,13 @@ class TorchProgram(Program):
         """Run the function for real."""
         return self.function(*arguments)
 
-    def capture(self, target: "CompileTarget", name: str, settings: Mapping[str, Value]) -> "Trace":
-        """Capture the program's ATen calls for ``target``."""
+    def capture(self, target: "CompileTarget | TpuTarget", name: str, settings: Mapping[str, Value]) -> "Trace":
+        """Capture the program's ATen calls for ``target``. Raises CaptureError for a TPU."""
         from traces.capture.aten import capture_torch
+        from traces.capture.target import CompileTarget
 
+        if not isinstance(target, CompileTarget):
+            raise CaptureError(f"a PyTorch program can be captured for a GPU, but {target.id!r} is a TPU: choose a GPU")
         return capture_torch(
             self.function,
             self.shapes(),

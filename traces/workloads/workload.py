@@ -14,7 +14,7 @@ from traces.errors import CaptureError, nearest
 from traces.workloads.numerics import numerics
 
 if TYPE_CHECKING:
-    from traces.capture.target import CompileTarget
+    from traces.capture.target import CompileTarget, TpuTarget
     from traces.trace import Trace
 
 log = logging.getLogger("traces")
@@ -113,7 +113,7 @@ class Program:
         with self.numerics():
             return jax.jit(self.function)(*arguments)
 
-    def capture(self, target: "CompileTarget", name: str, settings: Mapping[str, Value]) -> "Trace":
+    def capture(self, target: "CompileTarget | TpuTarget", name: str, settings: Mapping[str, Value]) -> "Trace":
         """Compile the program for ``target``; ``name`` and ``settings`` are the workload's."""
         from traces.capture import capture
 
@@ -169,12 +169,28 @@ class Workload:
         """Return why the settings cannot run on any GPU, or None."""
         return next((c for c in self.conflicts if c.before is None and c.meets(settings)), None)
 
-    def _refuse_target(self, settings: Mapping[str, Value], target: "CompileTarget") -> None:
+    def _refuse_target(self, settings: Mapping[str, Value], target: "CompileTarget | TpuTarget") -> None:
+        from traces.capture.target import TpuTarget
+
+        if isinstance(target, TpuTarget):
+            self._refuse_tpu(settings, target.id)
+            return
         for conflict in self.conflicts:
             if conflict.before and target.compute_capability < conflict.before and conflict.meets(settings):
                 raise CaptureError(
                     f"the workload {self.name!r} cannot be captured for {target.id} (compute capability "
                     f"{'.'.join(map(str, target.compute_capability))}) with {conflict.text}: {conflict.because}; {conflict.instead}"
+                )
+
+    def _refuse_tpu(self, settings: Mapping[str, Value], target: str) -> None:
+        """Kernels that need a GPU's compute capability were written for GPUs; PyTorch's programs are captured as CUDA's kernels."""
+        if self.framework != "jax":
+            raise CaptureError(f"the workload {self.name!r} is {self.framework}'s and can be captured for GPUs, but {target} is a TPU")
+        for conflict in self.conflicts:
+            if conflict.before and conflict.meets(settings):
+                raise CaptureError(
+                    f"the workload {self.name!r} cannot be captured for {target} with {conflict.text}: its kernels were written for "
+                    f"GPUs; {conflict.instead}"
                 )
 
     def combinations(self) -> Iterator[tuple[dict[str, Value], Conflict | None]]:
@@ -190,7 +206,7 @@ class Workload:
         """Return the programs of one step. Raises CaptureError for options that cannot be, MissingExtra."""
         return self.build(self.settings(**given))
 
-    def capture(self, target: "CompileTarget", **given: Value) -> "Trace":
+    def capture(self, target: "CompileTarget | TpuTarget", **given: Value) -> "Trace":
         """Capture every program of one step for ``target`` and join them into one trace, in order."""
         from traces.merging import merge
 
@@ -204,7 +220,7 @@ class Workload:
         trace.manifest["versions"] = {**trace.manifest["versions"], **_versions(self.packages)}
         return trace
 
-    def _captured(self, program: Program, target: "CompileTarget", settings: Mapping[str, Value]) -> "Trace":
+    def _captured(self, program: Program, target: "CompileTarget | TpuTarget", settings: Mapping[str, Value]) -> "Trace":
         log.info("capturing %s of %s (%s) for %s", program.name, self.name, settings, target.id)
         return program.capture(target, self.name, settings)
 
