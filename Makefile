@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: install install-dev demo test test-slow lint bench record constraints clean
+.PHONY: install install-dev demo test test-slow lint bench fuzz record constraints clean
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -39,6 +39,13 @@ lint: install-dev
 
 bench: install-dev
 	$(BIN)/python -m benchmarks
+
+# Random machines and programs: `make fuzz SEED=1 N=5000`; a run that was ended goes on (build/fuzz-SEED.json).
+SEED ?= 0
+N ?= 5000
+fuzz: install-dev
+	mkdir -p build
+	$(BIN)/python -m tests.fuzz --seed $(SEED) --count $(N) --state build/fuzz-$(SEED).json
 
 record: install
 	$(BIN)/python -m traces.record

@@ -1,10 +1,13 @@
 """The one call that runs a trace on a machine."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from codesign.engine import fast
+from codesign.engine.disturb import Disturbance, disturb
 from codesign.engine.plan import Plan, make_plan
 from codesign.engine.program import Run
 from codesign.engine.timeline import Timeline, timeline_of
@@ -27,6 +30,9 @@ def replay(
     engine: str = "fast",
     record: bool = True,
     assume: str | None = None,
+    disturbances: Sequence[Disturbance] = (),
+    jitter: float = 0.0,
+    seed: int = 0,
 ) -> Timeline:
     """Run ``trace`` on ``machine``.
 
@@ -42,6 +48,9 @@ def replay(
     assume
         'memory-bound': kernels of an imported profile whose work nobody knows cost, on another GPU than they were measured on, what
         was measured times the ratio of the two memories' bandwidths; the timeline says so (``assumed``). None refuses them.
+    disturbances, jitter, seed
+        What others do meanwhile (`codesign.engine.disturb.Disturbance`), and by which fraction at most an instance of a kernel lasts
+        longer or shorter than its price, drawn from ``seed``.
 
     Raises
     ------
@@ -63,6 +72,8 @@ def replay(
     mapping = map_kernels(trace, machine, scheduler)
     costs = warm if len(set(mapping.device.tolist())) < 2 else cost_table(trace, machine, mapping.device.astype(np.int32))
     made = make_plan(trace, machine, mapping, costs)
+    if disturbances or jitter:
+        made = replace(made, program=disturb(made.program, disturbances, spread=jitter, seed=seed))
     if engine == "reference":
         from codesign.engine import reference
 

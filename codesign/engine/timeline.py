@@ -278,6 +278,8 @@ def _devices(machine: "Machine", program: Program, elapsed: Floats, time_s: floa
 def _links(machine: "Machine", program: Program, elapsed: Floats, time_s: float) -> dict[str, dict[str, float]]:
     rows = {}
     for queue in range(len(machine.devices), len(program.queues)):
+        if program.hardware.guest[queue]:
+            continue
         busy = float(elapsed[program["queue"] == queue].sum())
         rows[program.queues[queue]] = {"busy_s": busy, "idle_s": max(0.0, time_s - busy)}
     return rows

@@ -1,0 +1,17 @@
+"""Does nothing but our own errors come of random machines and programs, and do both engines agree on them?"""
+
+from pathlib import Path
+
+from tests.fuzz import FEATURES, fuzz
+
+
+def test_five_thousand_random_programs() -> None:
+    seen = fuzz(seed=0, first=0, count=5000)
+    assert seen["programs"] == 5000
+    assert all(seen[feature] > 100 for feature in FEATURES), seen
+
+
+def test_a_run_that_was_ended_goes_on(tmp_path: Path) -> None:
+    state = tmp_path / "fuzz.json"
+    fuzz(seed=1, first=0, count=500, state=state)
+    assert fuzz(seed=1, first=0, count=600, state=state) == fuzz(seed=1, first=0, count=600)
