@@ -12,6 +12,7 @@ from arch.pim import attention, global_buffer, registers, state_update
 from codesign.cli.app import app
 from codesign.predicting import predict, summarise
 from codesign.predicting.pim_settings import setting
+from tests import pim_pages
 from traces.errors import CodesignError
 
 RUNS = Path(__file__).parent / "data" / "pim_runs.csv"
@@ -225,3 +226,8 @@ def test_a_longer_refresh_interval_is_no_slower() -> None:
     times = [cycles(dims="4096x4096", device_preset=f"HBM2_samsung_2M_16B_x64.ini(tREFI={x})") for x in (1950, 3900, 7800, 100_000_000)]
     assert times == sorted(times, reverse=True)
     assert times[-1] == pytest.approx(cycles(dims="4096x4096", device_preset="HBM2_samsung_2M_16B_x64.ini(noref)"))
+
+
+def test_the_tables_of_the_page_are_made_from_the_runs_and_the_catalogue() -> None:
+    page = pim_pages.PAGE.read_text(encoding="utf-8")
+    assert page == pim_pages.written(page), "python -m tests.pim_pages writes them anew"
