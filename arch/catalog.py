@@ -200,6 +200,18 @@ def aliases() -> dict[str, str]:
     return table
 
 
+def calibrated_path() -> Path:
+    """Return the file of the fitted constants."""
+    return _folder() / "calibrated.toml"
+
+
+@cache
+def residuals() -> dict[str, dict[str, float]]:
+    """Return how far the fitted model was off on devices left out of its fit: ``row`` and ``total`` by class of rows."""
+    found: dict[str, dict[str, float]] = _toml(calibrated_path()).get("residuals", {})
+    return found
+
+
 def _folder() -> Path:
     return Path(str(resources.files("arch") / "catalog"))
 

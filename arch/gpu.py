@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from arch import gemm, solvers
+from arch import gemm, solvers, trust
 from arch.catalog import Entry
 from arch.device import Bool, Device, Float, Prices, Refusals, Work
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.occupancy import Shape, blocks_per_sm, limits, shape
 from arch.traffic import Traffic, traffic
+from arch.uncertainty import Trust
 from traces.errors import MachineError
 
 if TYPE_CHECKING:
@@ -123,6 +124,11 @@ class GPU(Device):
     def assumed(self, work: Work) -> Bool:
         """Return which kernels are taken to be bound by memory."""
         return self._ready(work).assumed
+
+    def trust(self, work: Work) -> Trust:
+        """Return how far each price can be off: the calibration's residuals, or the stated prior of what was not measured."""
+        known = facts(work)
+        return trust.of_kernels(self.entry, known, _units(self.entry, known).tensor, self.price(work).duration_s)
 
     def refuse(self, work: Work) -> Refusals:
         """Refuse only kernels of a dtype for which the GPU has no peak."""

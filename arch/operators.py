@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch import gemm, streaming
+from arch import gemm, streaming, trust
 from arch.catalog import Entry
 from arch.device import Float
 from arch.facts import itemsize
-from arch.uncertainty import prior
 
 SHAPES = {"gemm": ("batch", "m", "n", "k"), "elementwise": ("rows", "cols"), "softmax": ("rows", "cols"), "layernorm": ("rows", "cols")}
 """The sizes of each op: a product is a batch of (m x k) @ (k x n), softmax and layernorm reduce over cols."""
@@ -164,6 +163,11 @@ def _product_s(entry: Entry, work: Operators) -> Float:
     return entry["kernel_floor"] + np.maximum(chosen.total_s, roofline_s(entry, work))
 
 
+def tensor_cores(entry: Entry, work: Operators) -> bool:
+    """Return whether tensor cores run a product of this dtype: plain FP32 uses the vector pipes."""
+    return work.op == "gemm" and work.dtype in entry.group("matrix_flops")
+
+
 def relative_uncertainty(entry: Entry, work: Operators, kernel_s: Float) -> Float:
     """Return the relative standard deviation of each price."""
-    return np.full(len(kernel_s), prior("family"))
+    return trust.of_rows(entry, work.op, tensor_cores(entry, work), kernel_s)

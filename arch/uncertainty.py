@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +35,19 @@ class Trust:
     validated: Bool
 
 
-@cache
 def prior(what: str) -> float:
     """Return a stated prior: 'family' or 'device'."""
-    text = resources.files("arch").joinpath("uncertainty.toml").read_text(encoding="utf-8")
-    return float(tomllib.loads(text)["prior"][what]["value"])
+    return float(_stated()["prior"][what]["value"])
+
+
+def rule(what: str) -> float:
+    """Return a stated rule: 'long_kernel_s', 'later_generation' or 'newest_measured'."""
+    return float(_stated()["rule"][what]["value"])
+
+
+@cache
+def _stated() -> dict[str, Any]:
+    return tomllib.loads(resources.files("arch").joinpath("uncertainty.toml").read_text(encoding="utf-8"))
 
 
 def unvalidated(kernels: int, what: str = "device") -> Trust:

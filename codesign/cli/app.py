@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from codesign.cli import capture, catalog, explain, explore, plot, predict, profiles, record, replay, validate
+from codesign.cli import calibrate, capture, catalog, explain, explore, plot, predict, profiles, record, replay, validate
 from codesign.cli.terminal import note
 from traces.errors import CodesignError
 
@@ -74,6 +74,7 @@ app.command(
 app.command(epilog="Example: codesign export timeline.json --format perfetto -o timeline.perfetto.json")(profiles.export)
 app.command(epilog="Example: codesign explain ferminet-ch4-a5000 --machine a5000+aim-fp32 --scheduler cut-points")(explain.explain)
 app.command(epilog="Example: codesign predict kernels.parquet -o predicted.parquet")(predict.predict)
+app.command(epilog="Example: codesign calibrate -o constants.toml")(calibrate.calibrate)
 app.command(epilog="Example: codesign validate --only survey")(validate.validate)
 app.command(epilog="Example: codesign plot timeline.json --figure breakdown -o breakdown.png")(plot.plot)
 

@@ -29,11 +29,11 @@ def measured_s(entry: Entry, source: str, work: Operators, kernel_s: Float) -> F
     """Return what the source would have measured, in seconds; an unknown source is taken to add nothing."""
     if source not in EAGER:
         return kernel_s
-    host = entry.list("eager_floors")[_host_class(work)]
+    host = entry.list("eager_floors")[host_class(work)]
     return np.maximum(host, entry["eager_overlap"] * host + kernel_s)
 
 
-def _host_class(work: Operators) -> int:
+def host_class(work: Operators) -> int:
     """Which of the host times: tensors only; a scalar or a module around it; softmax and products; layer norm; linear."""
     if work.op == "elementwise":
         return 0 if ELEMENTWISE[work.name] == 2 or work.name == "tanh" else 1

@@ -38,7 +38,7 @@ def price(table: "pd.DataFrame", options: Options) -> "pd.DataFrame":
     import pandas as pd
 
     kernel, seen, relative = (np.zeros(len(table)) for _ in range(3))
-    for rows, entry, work, source in _groups(table, options):
+    for rows, entry, work, source in groups(table, options):
         kernel[rows] = operators.kernel_s(entry, work)
         seen[rows] = floors.measured_s(entry, source, work, kernel[rows])
         relative[rows] = operators.relative_uncertainty(entry, work, kernel[rows])
@@ -50,12 +50,12 @@ def roofline(table: "pd.DataFrame") -> "pd.Series[float]":
     import pandas as pd
 
     seconds = np.zeros(len(table))
-    for rows, entry, work, _ in _groups(table, Options()):
+    for rows, entry, work, _ in groups(table, Options()):
         seconds[rows] = operators.roofline_s(entry, work)
     return pd.Series(1e6 * seconds, index=table.index)
 
 
-def _groups(table: "pd.DataFrame", options: Options) -> Iterator[tuple[Rows, Entry, operators.Operators, str]]:
+def groups(table: "pd.DataFrame", options: Options) -> Iterator[tuple[Rows, Entry, operators.Operators, str]]:
     """Yield the rows of each device, op, name, dtype and source with their catalogue entry and their work."""
     device, op, name, source = (Labels.of(table, column) for column in ("device", "op", "name", "source"))
     dtype = renamed(Labels.of(table, "dtype"), lambda given: DTYPES.get(given, given))
@@ -76,7 +76,8 @@ def _entries(table: "pd.DataFrame", device: Labels, options: Options) -> dict[st
     unknown = [name for name, entry in found.items() if entry is None]
     if unknown:
         refuse(table, device.isin(unknown), "device", "a GPU of the catalogue", _known_gpus())
-    return {name: _at_clock(entry, name, options.sustained_clocks) for name, entry in found.items() if entry is not None}
+    known = {name: entry.refitted(options.constants) if options.constants else entry for name, entry in found.items() if entry is not None}
+    return {name: _at_clock(entry, name, options.sustained_clocks) for name, entry in known.items()}
 
 
 def _gpu(name: str) -> Entry | None:

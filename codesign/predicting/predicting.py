@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def predict(table: "pd.DataFrame | str | Path", *, sustained_clocks: Mapping[str, float] | str | Path | None = None) -> "pd.DataFrame":
+def predict(
+    table: "pd.DataFrame | str | Path",
+    *,
+    sustained_clocks: Mapping[str, float] | str | Path | None = None,
+    constants: Mapping[str, float | tuple[float, ...]] | None = None,
+) -> "pd.DataFrame":
     """Return the table with the predictions of its model as columns at its end; rows and other columns stay as they are.
 
     Parameters
@@ -24,6 +29,8 @@ def predict(table: "pd.DataFrame | str | Path", *, sustained_clocks: Mapping[str
     sustained_clocks
         MHz by device where somebody measured what the device sustains, or a TOML, JSON or CSV file of it; None: the model's
         own estimate.
+    constants
+        Other values of the catalogue's fitted constants, in SI by key; None: those of the catalogue.
 
     Raises
     ------
@@ -37,7 +44,7 @@ def predict(table: "pd.DataFrame | str | Path", *, sustained_clocks: Mapping[str
         raise CodesignError(
             f"the table must not have the columns that a prediction adds, but it has {', '.join(clash)}; rename or drop them"
         )
-    options = registry.Options({device: mhz * 1e6 for device, mhz in _clocks(sustained_clocks).items()})
+    options = registry.Options({device: mhz * 1e6 for device, mhz in _clocks(sustained_clocks).items()}, dict(constants or {}))
     added = model.price(found.drop(columns=model.measured, errors="ignore"), options)
     return found.assign(**{name: added[name].to_numpy() for name in added.columns})
 

@@ -16,9 +16,10 @@ MODULES = ("codesign.predicting.gpu_kernels", "codesign.predicting.pim_runs")
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may say beside the table. ``sustained_clocks``: hertz by device."""
+    """What a user may say beside the table. ``sustained_clocks``: hertz by device; ``constants``: fitted constants by key."""
 
     sustained_clocks: Mapping[str, float] = field(default_factory=dict)
+    constants: Mapping[str, float | tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
