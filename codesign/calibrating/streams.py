@@ -41,6 +41,8 @@ _LONG = 3.0
 _VERY_LONG = 10.0
 _SHORT = 1.3
 _EVALUATIONS = 600
+_SUM_WEIGHT = 0.5
+"""How much the error of a group's summed time counts beside its rows'."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ def _overlap(group: Group, gain: float) -> float:
 
 
 def _reductions(found: list[Group], fixed: Mapping[str, float]) -> dict[str, float]:
-    """Fit what is left by a simplex search over the mean absolute logarithm of predicted over measured."""
+    """Fit what is left by a simplex search."""
     long = [group.only(group.long(_LONG)) for group in found]
     keys, start = list(STARTS), np.array(list(STARTS.values()))
 
@@ -142,10 +144,11 @@ def _simplex(size: int) -> Float:
 
 
 def _error(found: list[Group], values: Mapping[str, float]) -> float:
-    """Mean over groups of the mean absolute logarithm; one row cannot count for more than a factor of two."""
-    errors = [np.abs(np.log((_kernel(group, values) + values["eager_overlap"] * group.floor) / group.measured)) for group in found]
-    return float(np.mean([np.minimum(error, np.log(2)).mean() for error in errors if len(error)]))
+    """Mean over groups of the rows' mean absolute logarithm (none counts for more than a factor of two) and of half the sum's."""
+    return float(np.mean([_group_error(group, values) for group in found if len(group.measured)]))
 
 
-def _kernel(group: Group, values: Mapping[str, float]) -> Float:
-    return operators.kernel_s(group.entry.refitted(values), group.work)
+def _group_error(group: Group, values: Mapping[str, float]) -> float:
+    predicted = operators.kernel_s(group.entry.refitted(values), group.work) + values["eager_overlap"] * group.floor
+    rows = np.minimum(np.abs(np.log(predicted / group.measured)), np.log(2)).mean()
+    return float(rows + _SUM_WEIGHT * abs(np.log(predicted.sum() / group.measured.sum())))
