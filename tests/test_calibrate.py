@@ -71,6 +71,7 @@ def made(devices: tuple[str, ...] = ("t4", "a100-pcie-40gb"), seed: int = 0) -> 
 
 
 TRUTH = {
+    **STARTS,
     "eager_floors": (20e-6, 25e-6, 30e-6, 40e-6, 60e-6),
     "eager_overlap": 0.4,
     "streaming_gain": 1.0,
