@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from codesign.validation import validate
     from schedulers.scheduler import Mapping, Scheduler
     from schedulers.tensors import Offload
-    from traces import Trace, load, merge
+    from traces import Trace, interleave, load, merge
 
 __all__ = [
     "Device",
@@ -42,6 +42,7 @@ __all__ = [
     "explain",
     "explore",
     "import_profile",
+    "interleave",
     "load",
     "machine",
     "merge",
@@ -73,6 +74,7 @@ _HOME = {
     "Trace": "traces",
     "predict": "codesign.predicting",
     "validate": "codesign.validation",
+    "interleave": "traces",
     "load": "traces",
     "merge": "traces",
 }

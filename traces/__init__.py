@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from traces.files import is_trace, load, save
+    from traces.interleaving import interleave
     from traces.merging import merge
     from traces.table import Table
     from traces.trace import Trace
 
-__all__ = ["Table", "Trace", "is_trace", "load", "merge", "save"]
+__all__ = ["Table", "Trace", "interleave", "is_trace", "load", "merge", "save"]
 
 _HOME = {
     "Table": "traces.table",
     "Trace": "traces.trace",
+    "interleave": "traces.interleaving",
     "is_trace": "traces.files",
     "load": "traces.files",
     "merge": "traces.merging",

@@ -92,6 +92,7 @@ def _beside(program: Program, disturbance: Disturbance, number: int) -> Program:
         hardware=hardware._replace(
             depth=np.append(hardware.depth, 1), wire=np.append(hardware.wire, -1), guest=np.append(hardware.guest, np.int8(1))
         ),
+        owner=None if program.owner is None else np.append(program.owner, np.int32(-1)),
         queues=(*program.queues, f"others {number}: {disturbance.what}"),
     )
 

@@ -23,9 +23,9 @@ from codesign.engine.program import (
 )  # fmt: skip
 from traces.compiled import in_place
 
-OPS, USES, TOUCHES, CHANGES, LOOPS, HEADS, STATUS, WHERE, ISSUING, ON, EVICTED = range(11)
+OPS, USES, TOUCHES, CHANGES, LOOPS, HEADS, STATUS, WHERE, ISSUING, ON, EVICTED, LANE = range(12)
 """Places in ``Draft.size``: how many of each are written; the error and the kernel it is about; whether the launch being
-written still has to be issued, and the queue it is for; how many evictions are written."""
+written still has to be issued, and the queue it is for; how many evictions are written; the stream of the kernel being written."""
 
 FINE, FULL, NO_WAY, BAD_TIME = range(4)
 ALONE = 1
@@ -40,8 +40,8 @@ TOUCH = np.dtype([("copy", "i4"), ("how", "i4")])
 """What an operation touches: the copy of an allocation in a memory, numbered allocation * memories + memory."""
 HEAD = np.dtype([("ops", "i8"), ("changes", "i8"), ("loops", "i8")])
 """At the head of a loop: how much had been written."""
-COST = np.dtype([("device", "i8"), ("seconds", "f8"), ("bytes", "f8"), ("joules", "f8")])
-"""What the mapping makes of a kernel: its device, and what one launch costs."""
+COST = np.dtype([("device", "i8"), ("seconds", "f8"), ("bytes", "f8"), ("joules", "f8"), ("lane", "i8")])
+"""What the mapping makes of a kernel: its device, what one launch costs, and which of interleaved streams it is of."""
 
 
 class Draft(NamedTuple):
@@ -70,7 +70,7 @@ def new_draft(ops: int, heads: int, state: int) -> Draft:
     """Return room for so many operations and loop heads."""
     wide = 6 * ops
     return Draft(
-        np.zeros(11, np.int64), np.empty(ops, OPERATION), np.empty(wide, USE), np.empty(wide, TOUCH), np.empty(wide, CHANGE),
+        np.zeros(12, np.int64), np.empty(ops, OPERATION), np.empty(wide, USE), np.empty(wide, TOUCH), np.empty(wide, CHANGE),
         np.empty(ops, LOOP), np.empty(heads, HEAD), np.empty((heads, state), np.int64),
     )  # fmt: skip
 
@@ -141,6 +141,13 @@ def write_operation(
     op.dep_start = op.dep_end = 0
     size[OPS] = i + 1
     return int(i)
+
+
+@in_place
+def queue_of(device: int, places: Places, draft: Draft) -> int:
+    """Return the queue of a device for the stream of the kernel being written."""
+    lane, devices = draft.size[LANE], len(places.device)
+    return int(device if lane == 0 else devices + places.streams * len(places.channel) + (lane - 1) * devices + device)
 
 
 @in_place

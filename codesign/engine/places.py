@@ -64,6 +64,7 @@ class Places(NamedTuple):
     gap: int
     round_trip: int
     streams: int  # queues of each direction of a link, which take turns: 1, or 2 with a copy stream
+    lanes: int  # queues of each device, which take turns: one for each interleaved copy of the program
 
 
 class Site(NamedTuple):
@@ -73,10 +74,12 @@ class Site(NamedTuple):
     hardware: Hardware
     queues: tuple[str, ...]
     resources: tuple[str, ...]
+    owner: Indices
 
 
-def site_of(machine: "Machine", streams: int = 1, pinned: bool = True) -> Site:
-    """Return the arrays of ``machine``, with so many streams on each direction of a link, and copies from pinned memory or not.
+def site_of(machine: "Machine", streams: int = 1, pinned: bool = True, lanes: int = 1) -> Site:
+    """Return the arrays of ``machine``, with so many streams on each direction of a link, copies from pinned memory or not, and so many
+    queues of each device.
 
     Raises MachineError if a device's memory is not there.
     """
@@ -100,18 +103,33 @@ def site_of(machine: "Machine", streams: int = 1, pinned: bool = True) -> Site:
         picoseconds(host.graph_gap_s),
         picoseconds(host.round_trip_s),
         streams,
+        lanes,
     )
     ends = [f"{link.id}: {a} to {b}" for link in machine.links for a, b in ((link.source, link.target), (link.target, link.source))]
     copies = [f"{end} (copies)" for end in ends] * (streams - 1)
-    queues = (*(d.id for d in machine.devices), *ends, *copies)
-    return Site(places, _hardware(machine, queues, resources, streams), queues, tuple(resources))
+    more = [f"{d.id} (stream {lane})" for lane in range(1, lanes) for d in machine.devices]
+    queues = (*(d.id for d in machine.devices), *ends, *copies, *more)
+    return Site(places, _hardware(machine, queues, resources, places), queues, tuple(resources), _owners(queues, places))
 
 
-def _hardware(machine: "Machine", queues: tuple[str, ...], resources: dict[str, float], streams: int) -> Hardware:
-    host, count = machine.host, len(queues)
-    wire = np.full(count, -1, np.int64)
-    if streams > 1:
-        wire[len(machine.devices) :] = np.arange(count - len(machine.devices)) % (2 * len(machine.links) or 1)
+def _owners(queues: tuple[str, ...], places: Places) -> Indices:
+    """Return the device of each queue, -1 for those of links."""
+    devices = len(places.device)
+    owner = np.full(len(queues), -1, np.int32)
+    owner[:devices] = np.arange(devices)
+    more = devices + places.streams * len(places.channel)
+    owner[more:] = np.arange(len(queues) - more) % devices
+    return owner
+
+
+def _hardware(machine: "Machine", queues: tuple[str, ...], resources: dict[str, float], places: Places) -> Hardware:
+    host, count, directions = machine.host, len(queues), len(places.channel)
+    wire, owner = np.full(count, -1, np.int64), _owners(queues, places)
+    if places.streams > 1:
+        link = np.flatnonzero(owner < 0)
+        wire[link] = np.arange(len(link)) % max(1, directions)
+    if places.lanes > 1:
+        wire[owner >= 0] = directions + owner[owner >= 0]
     capacity = np.array(list(resources.values()), np.float64)
     times = picoseconds(host.launch_interval_s), picoseconds(host.launch_latency_s)
     return Hardware(*times, np.full(count, host.queue_depth, np.int64), capacity, wire, np.zeros(count, np.int8), 0.0, 0)

@@ -4,7 +4,7 @@ New kinds of transfers, collectives or devices are new kinds of operations writt
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,6 +17,7 @@ from codesign.engine.offloading import Offloading
 from codesign.engine.places import Places, Site, site_of
 from codesign.engine.program import Indices, Ints, Operations, Program, Rows
 from traces.errors import MachineError, MappingError, TraceError
+from traces.interleaving import streams_of
 
 if TYPE_CHECKING:
     from arch.cost import CostTable
@@ -35,7 +36,7 @@ class Plan:
     """Write-backs and drops of offloaded tensors in the program, each loop's body once."""
 
 
-_sites: "WeakKeyDictionary[Machine, dict[tuple[int, bool], Site]]" = WeakKeyDictionary()
+_sites: "WeakKeyDictionary[Machine, dict[tuple[Any, ...], Site]]" = WeakKeyDictionary()
 
 
 def plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "CostTable | None" = None) -> Program:
@@ -64,25 +65,29 @@ def make_plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "Co
         costs = cost_table(trace, machine, mapping.device.astype(np.int32))
     mapping.check(trace, machine, costs)
     device, offload = mapping.device.astype(np.int32), mapping.offload
-    site = _site(machine, 1 if offload is None or offload.synchronous else 2, offload is None or offload.pinned)
+    lanes = streams_of(trace)
+    site = _site(machine, 1 if offload is None or offload.synchronous else 2, offload is None or offload.pinned, lanes)
     layout = layout_of(trace)
     off = offloading.nothing(layout)
     if offload is not None:
         off = offloading.offloading_of(offload, trace, layout, site.places, device, machine)
     layout = offloading.without_slices(layout, off)
-    draft, world = _write(layout, site.places, _costs(layout, costs, device), off, len(machine.memories))
+    cost = _costs(layout, costs, device)
+    cost["lane"] = trace.kernels["stream"] if lanes > 1 else 0
+    draft, world = _write(layout, site.places, cost, off, len(machine.memories))
     _check(draft, trace, machine)
     return Plan(_program(draft, world, layout, site, off, machine), world.memory[1], int(draft.size[EVICTED]))
 
 
-def _site(machine: "Machine", streams: int, pinned: bool) -> Site:
+def _site(machine: "Machine", *how: Any) -> Site:
+    """Return what `places.site_of` says, kept for each machine."""
     try:
         known = _sites.setdefault(machine, {})
     except TypeError:  # a machine of another class that cannot be a key
-        return site_of(machine, streams, pinned)
-    if (streams, pinned) not in known:
-        known[streams, pinned] = site_of(machine, streams, pinned)
-    return known[streams, pinned]
+        return site_of(machine, *how)
+    if how not in known:
+        known[how] = site_of(machine, *how)
+    return known[how]
 
 
 def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
@@ -99,7 +104,7 @@ def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
 def _write(layout: Layout, places: Places, cost: Rows, off: Offloading, memories: int) -> tuple[Draft, World]:
     """Write the program, with more room each time it does not fit."""
     ops, heads = 4 * len(layout.kernel) + 64, 64
-    extra = len(layout.kernel) + 1 + off.write_backs if off.active else 0
+    extra = len(layout.kernel) + 2 + off.write_backs if off.active or places.lanes > 1 else 0
     while True:
         draft = drafting.new_draft(ops, heads, len(layout.allocation) + memories + 2)
         world = drafting.new_world(layout, places, memories, off.home, extra)
@@ -144,4 +149,5 @@ def _program(draft: Draft, world: World, layout: Layout, site: Site, off: Offloa
         draft.change[: draft.size[CHANGES]],
         np.array([memory.capacity_bytes for memory in machine.memories], np.int64),
         drafting.at_first(layout, site.places, len(machine.memories), off.home),
+        site.owner,
     )

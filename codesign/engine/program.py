@@ -109,6 +109,8 @@ class Program:
     changes: Rows
     memory_capacity: Ints
     memory_initial: Ints
+    owner: Indices | None = None
+    """The device of each queue, -1: none; None: the first queues are the devices."""
 
     def __len__(self) -> int:
         return len(self.ops.op)
@@ -133,6 +135,12 @@ class Program:
             size[first:end] *= count
         if size.max() >= 2.0**LIMIT_BITS:
             raise TraceError(f"an operation must run fewer than 2^{LIMIT_BITS} times, but got {size.max():.2g}: check the trip counts")
+
+    @cached_property
+    def device(self) -> Indices:
+        """The device whose queue each operation runs on, -1: none (int32[N])."""
+        queue = self["queue"]
+        return queue if self.owner is None else np.where(queue >= 0, self.owner[queue], -1).astype(np.int32)
 
     @cached_property
     def launches(self) -> int:

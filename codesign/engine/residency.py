@@ -13,6 +13,7 @@ from codesign.engine.drafting import (
     FULL,
     HEADS,
     ISSUING,
+    LANE,
     LOOPS,
     NO_WAY,
     ON,
@@ -30,6 +31,7 @@ from codesign.engine.drafting import (
     has_room,
     holds,
     load,
+    queue_of,
     release,
     take,
     touch,
@@ -219,7 +221,8 @@ def close_loop(loop: int, first_head: int, layout: Layout, places: Places, draft
 def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World) -> bool:
     """Append a kernel with all that has to happen before it; return False if that cannot be."""
     row, size, device = layout.kernel[kernel], draft.size, cost[kernel].device
-    size[ISSUING], size[ON] = 1, device
+    size[LANE] = cost[kernel].lane
+    size[ISSUING], size[ON] = 1, queue_of(device, places, draft)
     joins = row.joins == 1 and cost[kernel - 1].device == device
     if joins:
         size[ISSUING] = 0
@@ -272,8 +275,10 @@ def write_launch(
     row, price, state = layout.kernel[kernel], cost[kernel], world.state
     device = places.device[price.device]
     gap, flags = (places.gap, LAUNCHED) if member else (0, LAUNCHED | LEAVES)
-    i = write_operation(price.device, price.seconds, gap, flags, KERNEL, kernel, -1, price.joules, draft)
+    i = write_operation(queue_of(price.device, places, draft), price.seconds, gap, flags, KERNEL, kernel, -1, price.joules, draft)
     use(device.memory, price.bytes if device.shares else 0.0, device.claim, draft)
+    if places.lanes > 1 and device.hand_over >= 0:  # the memory's mode may have been changed on another stream
+        touch(len(world.toucher) - 1, device.memory, READS, draft, world)
     if off.active:
         touch_launch(kernel, device.memory, layout, off, draft, world)
     for r in range(row.read_start, row.read_end):
@@ -333,7 +338,7 @@ def hand_out(h: int, first: int, end: int, place: int, layout: Layout, places: P
             count += 1
     if count == 0 or not has_room(draft):
         return
-    write_hand_over(h, moved, places, draft)
+    write_hand_over(h, moved, places, draft, world)
     memory = places.switch[h].memory
     for r in range(first, end):
         way = way_to(layout.reads[r], place, layout.allocation, places, world.state)
@@ -361,7 +366,7 @@ def hand_in(h: int, first: int, end: int, layout: Layout, places: Places, draft:
     mode = len(layout.allocation) + memory
     if (count == 0 and world.state[mode] == 1 + h) or not has_room(draft):
         return
-    write_hand_over(h, moved, places, draft)
+    write_hand_over(h, moved, places, draft, world)
     for r in range(first, end):
         a = layout.reads[r]
         if world.state[a] != 0 and not world.state[a] >> place & 1:
@@ -371,12 +376,15 @@ def hand_in(h: int, first: int, end: int, layout: Layout, places: Places, draft:
 
 
 @in_place
-def write_hand_over(h: int, moved: float, places: Places, draft: Draft) -> None:
+def write_hand_over(h: int, moved: float, places: Places, draft: Draft, world: World) -> None:
     """Append a hand-over of so many bytes, on the PIM's queue."""
     switch = places.switch[h]
     joules = moved * switch.pj / PS if moved > 0.0 else 0.0
-    write_operation(switch.device, switch.fixed + moved * switch.per_byte, 0, 0, HAND_OVER, -1, -1, joules, draft)
+    queue = queue_of(switch.device, places, draft)
+    write_operation(queue, switch.fixed + moved * switch.per_byte, 0, 0, HAND_OVER, -1, -1, joules, draft)
     use(switch.memory, 0.0, switch.closed, draft)
+    if places.lanes > 1:
+        touch(len(world.toucher) - 1, switch.memory, WRITES, draft, world)
 
 
 @in_place

@@ -218,7 +218,7 @@ def uncertainty(trace: "Trace", machine: "Machine", program: Program, elapsed: F
     kernel, rows = program["kernel"][mine], len(trace.kernels)
     seconds = np.bincount(kernel, elapsed[mine], minlength=rows).astype(np.float64)
     device = np.zeros(rows, np.intp)
-    device[kernel] = program["queue"][mine]
+    device[kernel] = program.device[mine]
     groups, share = by_group(trace, machine, device, seconds)
     return {"relative": total(groups) / (float(seconds.sum()) or 1.0), "unvalidated_share": share, "by_group": groups}
 
@@ -242,7 +242,7 @@ def assumed(trace: "Trace", machine: "Machine", program: Program, elapsed: Float
     total, made = float(elapsed[mine].sum()) or 1.0, {}
     for number, device in enumerate(machine.devices):
         if device.assume:
-            rows = device.assumed(Work.of(trace))[program["kernel"]] & mine & (program["queue"] == number)
+            rows = device.assumed(Work.of(trace))[program["kernel"]] & mine & (program.device == number)
             made[device.assume] = {"kernels": float(len(np.unique(program["kernel"][rows]))), "share": float(elapsed[rows].sum()) / total}
     return made
 
@@ -254,7 +254,7 @@ def _shares(trace: "Trace", machine: "Machine", program: Program, elapsed: Float
     for by in GROUPS[:3]:
         names = [label_of(by, name) for name in trace.kernels.categories(by)]
         groups[by] = _fractions(names, trace.kernels.codes(by)[kernel], weight)
-    groups["device"] = _fractions([d.id for d in machine.devices], program["queue"][mine], weight)
+    groups["device"] = _fractions([d.id for d in machine.devices], program.device[mine], weight)
     return groups
 
 
@@ -268,7 +268,7 @@ def _fractions(names: list[str], codes: np.ndarray, weight: Floats) -> dict[str,
 def _devices(machine: "Machine", program: Program, elapsed: Floats, time_s: float) -> dict[str, dict[str, float]]:
     rows = {}
     for number, device in enumerate(machine.devices):
-        here = program["queue"] == number
+        here = program.device == number
         busy = float(elapsed[here & (program["kind"] == KERNEL)].sum())
         handing = float(elapsed[here & (program["kind"] == HAND_OVER)].sum())
         rows[device.id] = {"busy_s": busy, "hand_over_s": handing, "idle_s": max(0.0, time_s - busy - handing)}
@@ -278,7 +278,7 @@ def _devices(machine: "Machine", program: Program, elapsed: Floats, time_s: floa
 def _links(machine: "Machine", program: Program, elapsed: Floats, time_s: float) -> dict[str, dict[str, float]]:
     rows = {}
     for queue in range(len(machine.devices), len(program.queues)):
-        if program.hardware.guest[queue]:
+        if program.hardware.guest[queue] or (program.owner is not None and program.owner[queue] >= 0):
             continue
         busy = float(elapsed[program["queue"] == queue].sum())
         rows[program.queues[queue]] = {"busy_s": busy, "idle_s": max(0.0, time_s - busy)}

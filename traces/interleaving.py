@@ -1,0 +1,125 @@
+"""Several copies of a trace as streams that run side by side, sharing what none of them writes."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from traces.errors import TraceError
+from traces.table import Table
+
+if TYPE_CHECKING:
+    from traces.trace import Trace
+
+Ints = npt.NDArray[np.int64]
+MOST = 64
+STREAMS = "interleave"
+"""Key of the manifest's options that says how many streams a trace has."""
+
+
+def interleave(trace: "Trace", streams: int) -> "Trace":
+    """Return ``streams`` copies of a trace (of a sub-batch), launched in turn: a kernel or command buffer of each, then the next.
+
+    Parameters and constants that no kernel writes are shared; all other tensors are each copy's own. Loops run all copies. Column
+    ``stream`` of the kernels says which copy one is of; on a machine, streams of one device take turns, each in its own order.
+
+    Raises
+    ------
+    TraceError
+        If ``streams`` is not from 1 to 64, or the trace has been interleaved already.
+    """
+    if not 1 <= streams <= MOST:
+        raise TraceError(f"`1 <= streams <= {MOST}` must hold, but got {streams}")
+    if streams_of(trace) > 1:
+        raise TraceError(f"a trace can be interleaved once, but {trace.program!r} has {streams_of(trace)} streams: interleave the original")
+    place = _places(trace, streams)
+    tensor = _tensor_rows(trace, streams)
+    options = {**(trace.manifest.get("options") or {}), STREAMS: streams}
+    return type(trace)(
+        _kernels(trace, place), _tensors(trace, place, tensor), _accesses(trace, place, tensor), _regions(trace, streams),
+        {**trace.manifest, "options": options},
+    )  # fmt: skip
+
+
+def streams_of(trace: "Trace") -> int:
+    """Return how many streams `interleave` made of a trace; 1 for others."""
+    options = trace.manifest.get("options")
+    return int(options.get(STREAMS, 1)) if isinstance(options, dict) else 1
+
+
+def _places(trace: "Trace", streams: int) -> Ints:
+    """Return the row of every kernel in each copy (int64[streams, K]): a unit of all copies, then the next unit."""
+    buffer, region = trace.kernels["command_buffer"], trace.kernels["region"]
+    count = len(buffer)
+    begins = np.ones(count, bool)
+    begins[1:] = (buffer[1:] < 0) | (buffer[1:] != buffer[:-1]) | (region[1:] != region[:-1])
+    first = np.flatnonzero(begins)
+    unit = np.cumsum(begins) - 1
+    size = np.diff(np.append(first, count))
+    start = first[unit] if count else np.zeros(0, np.int64)
+    within = np.arange(count) - start
+    return np.stack([streams * start + copy * size[unit] + within for copy in range(streams)]).astype(np.int64)
+
+
+def _tensor_rows(trace: "Trace", streams: int) -> Ints:
+    """Return the row of every tensor in each copy (int64[streams, T]): shared ones have one."""
+    alias, kind = trace.alias_index, trace.tensors["kind"]
+    own = np.zeros(int(alias.max(initial=-1)) + 1, bool)
+    own[trace.access_alias[trace.access_writes]] = True
+    own[alias[~np.isin(kind.astype(str), ["parameter", "constant"])]] = True
+    mine = own[alias]
+    rows = np.tile(np.arange(len(alias)), (streams, 1)).astype(np.int64)
+    for copy in range(1, streams):
+        rows[copy, mine] = len(alias) + (copy - 1) * int(mine.sum()) + np.arange(int(mine.sum()))
+    return rows
+
+
+def _kernels(trace: "Trace", place: Ints) -> Table:
+    order = np.argsort(place.reshape(-1), kind="stable")
+    streams, count = place.shape
+    columns = {name: np.tile(values, streams)[order] for name, values in trace.kernels.decoded().items()}
+    copy = np.repeat(np.arange(streams), count)[order]
+    buffer = columns["command_buffer"]
+    columns["command_buffer"] = np.where(buffer >= 0, buffer * streams + copy, buffer).astype(np.int32)
+    columns["stream"] = copy.astype(np.int32)
+    return Table.build("kernels", columns)
+
+
+def _tensors(trace: "Trace", place: Ints, tensor: Ints) -> Table:
+    streams, own = len(place), tensor[-1] >= len(trace.tensors) if len(place) > 1 else np.zeros(len(trace.tensors), bool)
+    columns = trace.tensors.decoded()
+    first, last, alias = columns["first_kernel"], columns["last_kernel"], columns["alias_set"]
+    wide = int(alias.max(initial=-1)) + 1
+    parts: dict[str, list[Any]] = {name: [values] for name, values in columns.items()}
+    parts["first_kernel"] = [_moved(first, place[0])]
+    parts["last_kernel"] = [np.where(own, _moved(last, place[0]), _moved(last, place[-1]))]
+    for copy in range(1, streams):
+        for name, values in columns.items():
+            if name not in ("first_kernel", "last_kernel", "alias_set"):
+                parts[name].append(values[own])
+        parts["first_kernel"].append(_moved(first, place[copy])[own])
+        parts["last_kernel"].append(_moved(last, place[copy])[own])
+        parts["alias_set"].append(alias[own] + copy * wide)
+    return Table.build("tensors", {name: np.concatenate(values) for name, values in parts.items()})
+
+
+def _moved(row: npt.NDArray[Any], place: Ints) -> npt.NDArray[Any]:
+    """Return where rows of kernels stand now; -1 stays."""
+    return np.where(row >= 0, place[np.maximum(row, 0)] if len(place) else row, row).astype(row.dtype)
+
+
+def _accesses(trace: "Trace", place: Ints, tensor: Ints) -> Table:
+    columns, streams = trace.accesses.decoded(), len(place)
+    kernel = np.concatenate([place[copy][columns["kernel"]] for copy in range(streams)])
+    order = np.argsort(kernel, kind="stable")
+    result = {name: np.tile(values, streams)[order] for name, values in columns.items()}
+    result["kernel"] = kernel[order].astype(np.int32)
+    result["tensor"] = np.concatenate([tensor[copy][columns["tensor"]] for copy in range(streams)])[order].astype(np.int32)
+    return Table.build("accesses", result)
+
+
+def _regions(trace: "Trace", streams: int) -> Table:
+    columns = trace.regions.decoded()
+    columns["first_kernel"] = columns["first_kernel"] * streams
+    columns["end_kernel"] = columns["end_kernel"] * streams
+    return Table.build("regions", columns)
