@@ -309,6 +309,55 @@ def test_a_program_that_shapes_cannot_describe_is_refused(function, message):
         captured(function, torch.randn(4))
 
 
+@torch.library.custom_op("codesign_tests::shapeless", mutates_args=(), device_types="cuda")
+def shapeless(x: torch.Tensor) -> torch.Tensor:
+    raise AssertionError("there is no GPU")
+
+
+@torch.library.custom_op("codesign_tests::unknown_work", mutates_args=(), device_types="cuda")
+def unknown_work(x: torch.Tensor) -> torch.Tensor:
+    raise AssertionError("there is no GPU")
+
+
+unknown_work.register_fake(torch.empty_like)
+
+
+def sliced_while_large(x):
+    while (x * x).sum() > 1:
+        x = x / 2
+    return x
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (sliced_while_large, "must not depend on values"),
+        (lambda x: x.numpy(), r"must not depend on values, but numpy\(\) takes them to the host"),
+        (lambda x: x.tolist(), "needs values or does not know device meta"),
+        (lambda x: torch.nonzero(x), "operator aten.nonzero.default needs values"),
+        (lambda x: shapeless(x), "operator codesign_tests.shapeless.default says nothing of its results' shapes: give it a fake"),
+        (lambda x: x.to("mps"), "captured for a CUDA GPU, but asks for device 'mps'"),
+        (lambda x: x + torch.ones(4, device=torch.device("xpu", 0)), "captured for a CUDA GPU, but asks for device 'xpu'"),
+        (lambda x: (torch.cuda.Event(), x + 1), "without a GPU, but the program calls CUDA's own interface"),
+    ],
+)
+def test_what_needs_values_or_another_device_is_refused_by_name(function, message):
+    with pytest.raises(CaptureError, match=message):
+        captured(function, torch.randn(4))
+
+
+def test_an_operator_that_only_a_gpu_has_is_a_kernel_if_it_knows_its_shapes():
+    with pytest.warns(UserWarning, match="codesign_tests::unknown_work has no rule for its FLOP"):
+        trace = captured(lambda x: unknown_work(x).relu(), torch.randn(4))
+    assert kernels(trace) == ["codesign_tests::unknown_work", "aten::relu"]
+    assert np.isnan(trace.kernels["flops_vector"][0])
+    assert trace.kernels["bytes_unique"].tolist() == [32, 32]
+
+
+def test_waiting_for_the_gpu_launches_nothing():
+    assert kernels(captured(lambda x: (torch.cuda.synchronize(), x.relu())[1], torch.randn(4))) == ["aten::relu"]
+
+
 def test_an_unknown_precision_is_refused():
     with pytest.raises(CaptureError, match="must be one of 'highest', 'high', 'medium', 'default'"):
         captured(lambda x: x, torch.randn(4), precision="tf32")

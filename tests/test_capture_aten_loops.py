@@ -93,6 +93,26 @@ def test_many_steps_cost_as_much_to_capture_as_few_and_the_manifest_says_how_aff
     assert trace.manifest["steps"] == {"grow": {"positions": 8, "affine_defect": 0.0, "kernel": ""}}
 
 
+@pytest.mark.parametrize(
+    ("workload", "affine", "settings"),
+    [
+        ("llama-3-8b", True, {"batch": 8, "prompt": 1000, "prefill": "no", "tokens": 64}),
+        ("flashvan", True, {"program": "sample", "size": 64}),
+        ("flashvan", False, {"program": "sample", "size": 64, "sampling": "full"}),
+    ],
+)
+def test_eight_pieces_take_the_time_that_every_position_takes(workload, affine, settings):
+    from arch import machine
+    from codesign import replay
+    from traces import registry
+
+    h200 = machine("h200")
+    pieces, every = (registry.get("workloads", workload).capture(h200.target, segments=n, **settings) for n in (8, 64))
+    assert len(pieces.kernels) < len(every.kernels) / 3
+    assert (pieces.manifest["steps"].popitem()[1]["affine_defect"] < 1e-3) == affine
+    assert replay(pieces, h200).time_s == pytest.approx(replay(every, h200).time_s, rel=0.01)
+
+
 def test_a_program_that_is_not_affine_in_the_position_is_found_out():
     def square(x):
         return steps(lambda x, p: x + torch.empty(p, p, device="meta").sum(), x, range(1, 101), name="square")

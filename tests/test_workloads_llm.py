@@ -126,6 +126,50 @@ def test_quantised_weights_move_as_many_bytes_as_they_have_bits(weights, bits, s
     assert moved[0] - moved[1] == pytest.approx(16 * linear * (2 - bits / 8 - 2 * scales), abs=biases)
 
 
+def codes_of(name, weights, bits, decoding):
+    """Bytes of codes that 16 decoding steps read, and what bits and active weights say."""
+    shape, trace = model(name), decoding(name, weights=weights)
+    busy = sum(bool(tokens) for tokens in llm.histogram(shape, 4, "uniform", 0)) if shape.experts else 0
+    codes = (trace.tensors["dtype"] == "u8")[trace.accesses["tensor"]]
+    moved = np.sum((trace.executions[trace.accesses["kernel"]] * trace.accesses["bytes_unique"])[codes])
+    return moved, 16 * linear_parameters(shape, busy) * bits / 8
+
+
+@pytest.mark.parametrize("name", sorted(models()))
+def test_int4_weights_of_every_model_move_half_a_byte(name, decoding):
+    moved, expected = codes_of(name, "int4", 4, decoding)
+    assert moved == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weights", "bits"), [("int8", 8), ("ternary", 2)])
+@pytest.mark.parametrize("name", sorted(models()))
+def test_other_quantised_weights_of_every_model_move_their_bits(name, weights, bits, decoding):
+    moved, expected = codes_of(name, weights, bits, decoding)
+    assert moved == expected
+    work = [np.sum(t.executions * t.kernels["flops_matrix"]) for t in (decoding(name), decoding(name, weights=weights))]
+    assert work[0] == work[1]
+
+
+@pytest.mark.parametrize(("batch", "prompt"), [(1, 128), (16, 1024)])
+def test_a_prefill_of_any_batch_and_length_has_the_products_of_its_closed_form(batch, prompt):
+    shape = model("llama-2-70b")
+    trace = llm.WORKLOADS["llama-2-70b"].capture(A5000, batch=batch, prompt=prompt, tokens=0)
+    linear = 2 * batch * (prompt * linear_parameters(shape, 0) + shape.hidden * shape.vocabulary)
+    attention = 4 * batch * shape.heads * shape.head_dim * shape.layers * prompt * (prompt + 1) // 2
+    assert np.sum(trace.executions * trace.kernels["flops_matrix"]) == linear + attention
+    assert trace.manifest["batch"] == batch
+
+
+def test_grouped_heads_read_a_key_once_a_group(decoding):
+    """Llama 2 70B has eight heads a key: a decoding step asks for the bytes of its cache once, not eight times."""
+    trace = decoding("llama-2-70b")
+    cache = np.isin(trace.tensors["name"], ["cache['keys']", "cache['values']"])[trace.accesses["tensor"]] & ~trace.access_writes
+    executed = trace.executions[trace.accesses["kernel"]]
+    asked, unique = (np.sum((executed * trace.accesses[f"bytes_{kind}"])[cache]) for kind in ("requested", "unique"))
+    assert asked == unique == sum(range(301, 317)) * 2 * 80 * 4 * 8 * 128 * 2
+
+
 def test_all_layers_are_one_loop_and_memory_holds_them_all(decoding):
     trace, shape = decoding("opt-175b"), model("opt-175b")
     assert len(trace.kernels) < 200

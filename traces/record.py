@@ -36,7 +36,10 @@ log = logging.getLogger("traces")
 
 @dataclass(frozen=True)
 class Recording:
-    """One trace to record, all options but these at the workload's defaults; the name ends with the values of ``changed``."""
+    """One trace to record, all options but these at the workload's defaults; the name ends with the values of ``changed``.
+
+    ``molecule`` is empty for workloads that have none: those of PyTorch.
+    """
 
     workload: str
     molecule: str
@@ -45,7 +48,12 @@ class Recording:
 
     @property
     def name(self) -> str:
-        return "-".join((self.workload, self.molecule, self.target, *(value for _, value in self.changed))).lower()
+        values = (option + value if value.isdecimal() else value for option, value in self.changed)
+        return "-".join(filter(None, (self.workload, self.molecule, self.target, *values))).lower()
+
+    @property
+    def framework(self) -> str:
+        return "jax" if self.molecule else "torch"
 
     @property
     def path(self) -> Path:
@@ -56,7 +64,8 @@ class Recording:
         """The command line after ``codesign``; the file is named from the folder that holds the packages."""
         file = self.path.relative_to(ROOT).as_posix()
         changed = [word for name, value in self.changed for word in ("--set", f"{name}={value}")]
-        return ["capture", self.workload, "--molecule", self.molecule, "--target", self.target, *changed, "-o", file]
+        molecule = ["--molecule", self.molecule] if self.molecule else []
+        return ["capture", self.workload, *molecule, "--target", self.target, *changed, "-o", file]
 
     @property
     def command(self) -> str:
@@ -66,7 +75,29 @@ class Recording:
 def planned() -> list[Recording]:
     """Return all traces that ship: every workload on four molecules for three GPUs at its default size, and what else a study needs."""
     default = [Recording(w, m, t) for m in MOLECULES for w in DEEPQMC for t in TARGETS]
-    return [*default, *(Recording(w, m, "a5000") for m in MOLECULES for w in OURS)]
+    ours = [Recording(w, m, "a5000") for m in MOLECULES for w in OURS]
+    return [*default, *ours, *(Recording(w, "", t, changed) for w, changed in torch_programs() for t in TARGETS)]
+
+
+FLASHVAN: tuple[dict[str, str], ...] = (
+    {},
+    {"optimizer": "adam"},
+    {"attention": "vanilla", "precision": "fp32"},
+    {"attention": "vanilla", "sampling": "full", "precision": "fp32"},
+    {"sweeps": "1"},
+    {"model": "ea2d"},
+    {"model": "ea2d", "window": "local"},
+    {"model": "ea3d", "sweeps": "1"},
+    {"model": "ea3d", "window": "local", "sweeps": "1"},
+)
+"""What FlashVAN's recorded traces change of its defaults: each main option once, the paper's baseline and its 3D training."""
+
+
+def torch_programs() -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+    """Return the PyTorch workloads that are recorded, with the options that are not at their defaults: FlashVAN, every language model."""
+    from traces.workloads.llm_shapes import models
+
+    return [*(("flashvan", tuple(changed.items())) for changed in FLASHVAN), *((name, ()) for name in models())]
 
 
 def recordings(only: str = "*") -> list[Recording]:
@@ -86,7 +117,8 @@ def is_current(recording: Recording) -> bool:
     captured = manifest.get("captured") or {}
     packages = {name: made_with for name, made_with in (manifest.get("versions") or {}).items() if name != "python"}
     same_packages = all(_installed(name) == made_with for name, made_with in packages.items())
-    return captured.get("command") == recording.command and captured.get("sources") == sources_hash() and same_packages
+    same_sources = captured.get("sources") == sources_hash(recording.framework)
+    return captured.get("command") == recording.command and same_sources and same_packages
 
 
 def _manifest(path: Path) -> dict[str, Any] | None:
@@ -106,10 +138,10 @@ def _installed(package: str) -> str | None:
 
 
 @cache
-def sources_hash() -> str:
+def sources_hash(framework: str = "jax") -> str:
     """Return a hash of the sources that decide what a captured workload's trace holds."""
     digest = hashlib.blake2b(digest_size=8)
-    for path in _sources(Path(__file__).parent):
+    for path in (_sources if framework == "jax" else _torch_sources)(Path(__file__).parent):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -124,6 +156,12 @@ def _sources(package: Path) -> Iterator[Path]:
     yield from sorted((package / "workloads" / "vmc").glob("*.py"))
 
 
+def _torch_sources(package: Path) -> Iterator[Path]:
+    yield from (package / name for name in ("merging.py", "schema.py", "trace.py"))
+    for pattern in ("capture/aten/*.py", "capture/aten/*.toml", "workloads/llm*", "workloads/flashvan*.py"):
+        yield from sorted(package.glob(pattern))
+
+
 def record(recording: Recording) -> None:
     """Capture one trace. Raises CaptureError with the command's own message if it fails."""
     FOLDER.mkdir(exist_ok=True)
@@ -133,7 +171,7 @@ def record(recording: Recording) -> None:
     if done.returncode:
         raise CaptureError(f"`{recording.command}` failed: {done.stderr.strip()[-2000:]}")
     trace = load(recording.path)
-    trace.manifest["captured"] |= {"sources": sources_hash()}
+    trace.manifest["captured"] |= {"sources": sources_hash(recording.framework)}
     save(trace, recording.path)
 
 

@@ -56,6 +56,7 @@ CONFLICTS = (
         "FlashAttention-2 takes 16-bit types",
         "choose precision=bf16 or attention=vanilla",
     ),
+    Conflict({"precision": "bf16"}, "it has no products in BF16", "choose precision=fp32 and attention=vanilla", before=(8, 0)),
 )
 
 

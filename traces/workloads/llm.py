@@ -136,6 +136,9 @@ def _workload(shape: ModelShape) -> Workload:
 
 WORKLOADS = {name: _workload(shape) for name, shape in models().items()}
 
+LLAMA_2_7B = WORKLOADS["llama-2-7b"]
+LLAMA_2_13B = WORKLOADS["llama-2-13b"]
+LLAMA_2_70B = WORKLOADS["llama-2-70b"]
 LLAMA_3_8B = WORKLOADS["llama-3-8b"]
 LLAMA_3_70B = WORKLOADS["llama-3-70b"]
 OPT_6_7B = WORKLOADS["opt-6.7b"]

@@ -25,6 +25,10 @@ PRECISIONS = {None: "highest", "highest": "highest", "high": "default", "medium"
 """torch.set_float32_matmul_precision's names (None is PyTorch's default) and what a kernel's precision column says for FP32 products."""
 
 
+_NO_CUDA = ("not compiled with CUDA", "dummy base class", "Found no NVIDIA driver", "No CUDA GPUs")
+"""How PyTorch says that there is no CUDA, in builds without it and on machines without a GPU."""
+
+
 def capture(
     function: Callable[..., Any],
     args: Sequence[Any],
@@ -64,6 +68,13 @@ def _record(
     try:
         with like_cuda(target.compute_capability), recorder:
             result = moved.function(*moved.args, **moved.kwargs)
+    except (AssertionError, RuntimeError) as error:
+        if not any(sign in str(error) for sign in _NO_CUDA):
+            raise
+        raise CaptureError(
+            f"a capture runs without a GPU, but the program calls CUDA's own interface ({error}): "
+            "leave streams, events and device queries out of the captured function"
+        ) from error
     finally:
         RECORDING.reset(token)
     gc.collect()  # what only a reference cycle keeps alive is no result

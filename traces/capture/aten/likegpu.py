@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from traces.capture.aten.fused import rms_norm
+from traces.errors import CaptureError
 
 FLASH_CAPABILITY = (8, 0)
 """Flash attention needs Ampere or later (ATen/native/transformers/cuda/sdp_utils.cpp, check_sm_version)."""
@@ -30,6 +31,10 @@ class LikeCuda(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func in self.chosen:
             return self.chosen[func](*args, **kwargs)
+        if func is Tensor.numpy:
+            raise CaptureError(f"the program must not depend on values, but {func.__name__}() takes them to the host: {STAY}")
+        for place in (kwargs.get("device"), *(args[1:] if func is Tensor.to else ())):
+            _refuse_other_device(place)
         if func is Tensor.cuda:
             return args[0]
         if _is_cuda(kwargs.get("device")):
@@ -101,6 +106,18 @@ def _efficient(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, d
     return attended
 
 
+def _refuse_other_device(place: Any) -> None:
+    """A capture is for a CUDA GPU: what runs on another accelerator would be other kernels."""
+    named = isinstance(place, torch.device) or (isinstance(place, str) and place.partition(":")[0] in _OTHERS)
+    kind = str(place).partition(":")[0] if named else ""
+    if kind in _OTHERS:
+        raise CaptureError(f"a program is captured for a CUDA GPU, but asks for device {kind!r}: use 'cuda', or the device of an argument")
+
+
+_OTHERS = ("mps", "xpu", "xla", "hpu", "mtia", "privateuseone", "vulkan", "ipu", "ort")
+STAY = "keep it a tensor, or take values after the captured function"
+
+
 def _is_cuda(device: Any) -> bool:
     if isinstance(device, torch.device):
         return device.type == "cuda"
@@ -122,5 +139,6 @@ def like_cuda(capability: tuple[int, int]) -> Iterator[None]:
                 stack.enter_context(patch.object(module, name, lambda supported=supported: supported))
         for function, choice in chosen.items():  # functions of torch.nn call each other below the mode
             stack.enter_context(patch.object(F, function.__name__, choice))
+        stack.enter_context(patch.object(torch.cuda, "synchronize", lambda device=None: None))  # launches nothing
         stack.enter_context(LikeCuda(chosen))
         yield

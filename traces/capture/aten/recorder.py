@@ -90,6 +90,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             message = f"the operator {func} needs values or does not know device meta{self._where()}: {_VALUES} ({_first_line(error)})"
             raise CaptureError(message) from error
         except RuntimeError as error:
+            if "no fake impl" in str(error):
+                raise CaptureError(
+                    f"the operator {func} says nothing of its results' shapes{self._where()}: give it a fake implementation "
+                    "(torch.library.register_fake), so that it can run without data"
+                ) from error
             if "device" in str(error) and "meta" in str(error) and _on_host(args, kwargs):
                 raise CaptureError(
                     f"tensors must be arguments of the program or be made on their device, but {func} got one of the CPU{self._where()}: "

@@ -1,0 +1,30 @@
+"""Do the example programs of the documentation do what a user of one's own program would do?"""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+
+
+def check(timelines, phases):
+    assert set(timelines) == {"a5000", "h200"}
+    for timeline in timelines.values():
+        assert set(timeline.shares("phase")) == phases
+        assert timeline.time_s >= timeline.kernel_time_s * (1 - 1e-9)
+    faster = timelines["a5000"].time_s / timelines["h200"].time_s
+    assert 1 < faster < 13  # more than the ratio of any of their peaks (BF16 products: 989 over 111 TFLOP/s) cannot be
+
+
+def test_a_pytorch_program_of_ones_own():
+    pytest.importorskip("torch", reason="needs the extra torch")
+    timelines = runpy.run_path(str(EXAMPLES / "own_torch.py"))["timelines"]()
+    check(timelines, {"forward", "gradient", "optimizer"})
+
+
+def test_a_jax_program_of_ones_own():
+    pytest.importorskip("jax_plugins.xla_cuda12", reason="needs the extra xla-gpu")
+    timelines = runpy.run_path(str(EXAMPLES / "own_jax.py"))["timelines"]()
+    check(timelines, {"relaxation", "residual"})
+    assert all(timeline.launches > 200 for timeline in timelines.values())  # 100 sweeps
