@@ -148,6 +148,9 @@ def _register_counts(row: object, channels: np.ndarray) -> registers.Counts:
         ("HBM2_samsung_2M_16B_x64.ini", "mode=PIM; ranks=1", "ranks", 1),
         ("HBM2_samsung_2M_16B_x64.ini(BL=8;tFAW=32)", "", "BL", 8),
         ("HBM2_samsung_2M_16B_x64.ini(tREFI=1e8)", "", "tREFI", 1e8),
+        ("HBM2_samsung_2M_16B_x64.ini(NUM_RANKS=1)", "", "ranks", 1),
+        ("HBM2_samsung_2M_16B_x64.ini", "mode=PIM;timing=tWR:24", "tWR", 24),
+        ("HBM2_samsung_2M_16B_x64.ini", "mode=PIM;changed=tWR=16->24", "tWR", 24),
     ],
 )
 def test_a_changed_timing_parameter_is_understood(preset: str, options: str, name: str, value: float) -> None:
@@ -160,6 +163,7 @@ def test_a_changed_timing_parameter_is_understood(preset: str, options: str, nam
         ("HBM2_samsung_2M_16B_x64.ini", "refresh=on", True),
         ("HBM2_samsung_2M_16B_x64.ini", "", True),
         ("HBM2_samsung_2M_16B_x64.ini(noref)", "", False),
+        ("HBM2_samsung_2M_16B_x64.ini(refresh=off, tRP=20)", "", False),
         ("HBM2_samsung_2M_16B_x64.ini", "mode=PIM;refresh=off", False),
     ],
 )
@@ -208,6 +212,12 @@ def test_the_command_says_that_host_rows_are_empty(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "1 rows are the host's own kernels" in result.output
     assert pd.read_csv(out)["predicted_us"].isna().tolist() == [False, True]
+
+
+def test_a_slower_clock_makes_the_same_clocks_longer() -> None:
+    plain, slow = (predict(one(device_preset=f"HBM2_samsung_2M_16B_x64.ini{x}")).iloc[0] for x in ("(noref)", "(noref, tCK=1.25)"))
+    assert slow["predicted_cycles"] == plain["predicted_cycles"]
+    assert slow["predicted_us"] == pytest.approx(1.25 * plain["predicted_us"])
 
 
 LONGER = ["tRP", "tRCDRD", "tRCDWR", "tCCDL", "tWR", "tWTRL", "RL", "WL", "tRTPL", "tRFC", "tRAS", "tRC", "tRRDS"]

@@ -12,7 +12,8 @@ from traces.errors import CodesignError, nearest
 
 _CHANGE = re.compile(r"^([A-Za-z][A-Za-z_]*?)\s*[=:]?\s*(?:[\d.]+\s*(?:->|→)\s*)?([\d.]+(?:e\d+)?)\s*(?:ns|clocks?|cycles?|ck)?$")
 _SEPARATORS = re.compile(r"[();,\[\]{}]|\s\+\s")
-_NO_REFRESH = frozenset({"noref", "norefresh", "no refresh"})
+_OFF = frozenset({"off", "false", "no", "0"})
+_NO_REFRESH = frozenset({"noref", "norefresh", "no refresh", *(f"refresh={word}" for word in _OFF)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +24,8 @@ class Setting:
     timing: Mapping[str, float]
     refresh: bool
     options: Mapping[str, str]
-
-    @property
-    def clock_s(self) -> float:
-        """Seconds of a clock."""
-        return self.entry["clock_period"]
+    clock_s: float
+    """Seconds of a clock."""
 
 
 @cache
@@ -58,12 +56,14 @@ def setting(of: str, preset: str, options: str) -> Setting:
     entry, rest = _entry(of, preset)
     said = _options(options)
     changes = _changes([part for part in _SEPARATORS.split(rest) if part.strip()], entry)
-    changes |= {name: value for name, text in said.items() for name, value in _change(f"{name}={text}", entry).items()}
+    for name, value in said.items():
+        changes |= _change(f"{name}={value}", entry) | _change(value, entry)
+    clock = changes.pop("tCK", entry["clock_period"] * 1e9) * 1e-9
     values = timing(entry, **changes)
     if "ranks" in values and "ranks" in said:
         values["ranks"] = _number(said["ranks"], "ranks")
     off = any(part.strip().lower() in _NO_REFRESH for part in _SEPARATORS.split(rest))
-    return Setting(entry, values, not off and said.get("refresh", "on") not in ("off", "false", "no", "0"), said)
+    return Setting(entry, values, not off and said.get("refresh", "on") not in _OFF, said, clock)
 
 
 def _entry(of: str, preset: str) -> tuple[Entry, str]:
@@ -111,8 +111,8 @@ def _change(part: str, entry: Entry) -> dict[str, float]:
     if match is None:
         return {}
     known = {plain(name) for name in entry.group("timing")} | {plain(name) for name in entry.text["idle"].split()}
-    name = match[1]
-    if plain(name) in known and name.lower() != "ranks":
+    name = "ranks" if match[1].upper() == "NUM_RANKS" else match[1]
+    if name == "tCK" or (plain(name) in known and (name.lower() != "ranks" or match[1] != name)):
         return {name: _number(match[2], name)}
     if _timing_like(name):
         raise CodesignError(f"a setting of {entry.text['simulator']}, but there is no timing parameter {name!r}; {nearest(name, known)}")
