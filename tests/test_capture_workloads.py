@@ -3,15 +3,22 @@
 import pytest
 
 from tests.targets import A5000
-from traces.record import recordings
+from traces.record import TPU, recordings
 from traces.recordings import load_recorded
+
+
+@pytest.mark.parametrize("name", [r.name for r in recordings() if r.target == TPU])
+def test_the_live_peak_on_a_tpu_is_at_most_the_compilers(name):
+    """No buffer assignment is read there, so it is no closer."""
+    memory = load_recorded(name).manifest["memory"]
+    assert all(0 < program["live_peak_bytes"] <= program["compiler_allocated_bytes"] for program in memory.values()), memory
 
 
 def within(memory):
     return 0.85 * memory["compiler_allocated_bytes"] <= memory["live_peak_bytes"] <= memory["compiler_allocated_bytes"]
 
 
-@pytest.mark.parametrize("name", [r.name for r in recordings() if r.framework == "jax"])
+@pytest.mark.parametrize("name", [r.name for r in recordings() if r.framework == "jax" and r.target != TPU])
 def test_the_live_peak_of_a_recorded_program_is_within_the_compilers_memory(name):
     memory = load_recorded(name).manifest["memory"]
     assert all(within(program) for program in memory.values()), memory

@@ -34,7 +34,8 @@ TEMPORARY_MIB = {
 }
 """XLA's own count of temporary memory of the local energy on the A5000 (docs/workloads.md)."""
 
-EVERY = [pytest.param(r, id=r.name) for r in recordings() if r.framework == "jax"]
+EVERY = [pytest.param(r, id=r.name) for r in recordings() if r.framework == "jax" and r.target != record.TPU]
+ON_TPU = [pytest.param(r, id=r.name) for r in recordings() if r.target == record.TPU]
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,28 @@ def test_the_local_energy_reads_the_walkers_that_sampling_wrote(recording: Recor
     assert len(fed) == 1
     reading = (trace.accesses["tensor"] == fed[0]) & ~trace.access_writes
     assert "laplacian" in set(trace.kernels["phase"][trace.accesses["kernel"][reading]])
+
+
+@pytest.mark.parametrize("recording", ON_TPU)
+def test_a_tpus_trace_is_the_program_with_the_compilers_cycles(recording: Recording, traces: dict[str, Trace]) -> None:
+    """Transitions and coordinates are counted, also inside the loops that the TPU's own LU and triangular solves add."""
+    trace = traces[recording.name]
+    manifest, kernels = trace.manifest, trace.kernels
+    assert manifest["captured"]["command"] == recording.command
+    assert manifest["versions"]["libtpu"].startswith("0.0.42")
+    counts = trace.regions["trip_count"][trace.regions["kind"] == "loop"].tolist()
+    assert counts[0] == manifest["options"]["steps"]
+    assert (3 * molecules()[recording.molecule].electrons in counts) == (manifest["options"]["laplacian"] == "loop")
+    cycles = kernels["compiler_cycles"] * trace.executions
+    assert np.nansum(cycles) > 1e8
+    assert set(kernels["family"][np.isnan(cycles)]) - {"copy"} <= {"lu", "triangular_solve", "sort", "slice_concat", "transpose", *OTHERS}
+    moved = np.nan_to_num(cycles)
+    assert moved[kernels["phase"] == ""].sum() == 0
+    assert moved[kernels["stage"] == ""].sum() < 0.05 * moved.sum()
+
+
+OTHERS = {"elementwise", "reduce", "gather_scatter"}
+"""Families of a few small instructions that the TPU's compiler does not estimate."""
 
 
 def instructions(trace: Trace, phase: str) -> tuple[int, int]:

@@ -30,6 +30,8 @@ DEEPQMC = ("ferminet", "default")
 OURS = ("psiformer", "orbformer")
 MOLECULES = ("LiH", "CH4", "C2H6", "C4H4")
 TARGETS = ("a5000", "a100-sxm-40gb", "h200")
+TPU = "tpu-v5e"
+"""Needs the extra xla-tpu, and minutes a program."""
 ROOT = FOLDER.parents[1]
 log = logging.getLogger("traces")
 
@@ -76,7 +78,8 @@ def planned() -> list[Recording]:
     """Return all traces that ship: every workload on four molecules for three GPUs at its default size, and what else a study needs."""
     default = [Recording(w, m, t) for m in MOLECULES for w in DEEPQMC for t in TARGETS]
     ours = [Recording(w, m, "a5000") for m in MOLECULES for w in OURS]
-    return [*default, *ours, *(Recording(w, "", t, changed) for w, changed in torch_programs() for t in TARGETS)]
+    tpus = [Recording(w, "CH4", TPU) for w in ("ferminet", "psiformer")]
+    return [*default, *ours, *tpus, *(Recording(w, "", t, changed) for w, changed in torch_programs() for t in TARGETS)]
 
 
 FLASHVAN: tuple[dict[str, str], ...] = (

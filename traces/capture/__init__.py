@@ -133,6 +133,14 @@ def _blob(exported: Any) -> tuple[str, bytes]:
 
 def _run(job: "Job", program: "ExportedProgram") -> "Trace":
     """Compile in this process where it can, else in another."""
+    from traces.capture.doubts import warn_of_unknown_work
+
+    trace = _compiled(job, program)
+    warn_of_unknown_work(trace)
+    return trace
+
+
+def _compiled(job: "Job", program: "ExportedProgram") -> "Trace":
     from traces.capture.compile import NoTopology, can_compile_here
     from traces.capture.worker import run_in_worker
 

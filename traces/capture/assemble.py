@@ -171,7 +171,7 @@ def _tensors(parts: _Parts, naming: Naming) -> tuple[Table, dict[Value, int]]:
             "name": names.get(value, _value_name(value)),
             "dtype": (shape := parts.values.shape(value)).dtype,
             "shape": "x".join(str(n) for n in shape.dims),
-            "bytes": 0 if shape.on_chip else shape.bytes,
+            "bytes": 0 if shape.on_chip else shape.stored_bytes,
             "kind": kinds[value],
             "alias_set": number,
             "first_kernel": first[number],

@@ -26,6 +26,7 @@ _BITS = re.compile(r"(\d+)")
 _ALIAS = re.compile(r"\{([\d, ]*)\}:\s*\((\d+),\s*\{([\d, ]*)\}")
 _SLICE = re.compile(r"\[(\d+):(\d+)(?::(\d+))?\]")
 _WINDOW_FIELD = re.compile(r"(\w+)=(\S+)")
+_TILE = re.compile(r"T\(([\d,]+)\)")
 _SPACE = re.compile(r"S\((\d+)\)")
 MAIN, HOST = 0, 5
 _OPEN = {"(": ")", "{": "}", "[": "]"}
@@ -39,8 +40,20 @@ class Shape:
     dims: tuple[int, ...] = ()
     minor_to_major: tuple[int, ...] = ()
     elements: "tuple[Shape, ...] | None" = None
+    tile: tuple[int, ...] = ()
+    """Tiles of the layout: a TPU stores its fastest dimensions in whole ones."""
     space: int = 0
     """Memory space of the layout: 0 is the device's main memory, 5 the host's, the others of a TPU are on the chip."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes that the array takes in memory: with the rest of its last tiles."""
+        if not self.tile or len(self.dims) < len(self.tile):
+            return self.bytes
+        dims = list(self.dims)
+        for dim, whole in zip(self.minor_to_major, reversed(self.tile), strict=False):
+            dims[dim] = -(-dims[dim] // whole) * whole
+        return -(-math.prod(dims) * bits(self.dtype) // 8)
 
     @property
     def on_chip(self) -> bool:
@@ -305,7 +318,9 @@ def parse_shape(text: str) -> Shape:
     minor_to_major = tuple(int(d) for d in order.split(",") if d.strip().isdigit())
     space = _SPACE.search(layout) if "S(" in layout else None
     order_or_default = minor_to_major if len(minor_to_major) == len(dims) else tuple(reversed(range(len(dims))))
-    return Shape(dtype, dims, order_or_default, space=int(space.group(1)) if space else MAIN)
+    tile = _TILE.search(layout) if "T(" in layout else None
+    tiles = tuple(int(n) for n in tile.group(1).split(",")) if tile else ()
+    return Shape(dtype, dims, order_or_default, None, tiles, int(space.group(1)) if space else MAIN)
 
 
 def _closing(text: str, opening: int) -> int:

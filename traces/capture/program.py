@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from traces.capture import pallas
+from traces.capture.doubts import LeakWatch
 from traces.capture.pallas import PallasWork
 from traces.errors import CaptureError, MissingExtra, nearest
 
@@ -124,9 +125,11 @@ def _exported(function: Callable[..., Any], args: Any, kwargs: dict[str, Any], p
     import jax
     from jax import export
 
-    jitted = function if hasattr(function, "trace") and hasattr(function, "lower") else jax.jit(function)
+    watch = LeakWatch(function)
+    jitted = function if hasattr(function, "trace") and hasattr(function, "lower") else jax.jit(watch.named())
     with _explained(function):
         traced = jitted.trace(*args, **kwargs)
+    watch.warn(_name_of(function))
     infos = jax.tree_util.tree_flatten_with_path(traced.args_info)[0]
     names = _parameter_names(function, args, [path for path, _ in infos])
     donated = tuple(i for i, (_, info) in enumerate(infos) if info.donated)
