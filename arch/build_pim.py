@@ -74,7 +74,9 @@ def pim_alone(entry: Entry) -> PIM:
 
 def _device(draft: Assembly, entry: Entry, memory: str, standard: float, most: float, *, shared: bool) -> PIM:
     where = "stacks of the GPU's memory that are PIM stacks" if shared else "packages or stacks of the attached PIM"
-    banks = tuple(float(2**i) for i in range(round(entry["banks_per_channel"]).bit_length()))
+    sold = entry["banks_per_unit"]
+    free = entry.text["style"] in ("registers", "global-buffer")  # the others are what they are at one place
+    banks = tuple(float(2**i) for i in range(round(entry["banks_per_channel"]).bit_length())) if free else (sold,)
     doc, clock = "banks that share a unit: more units cost area and capacity", entry["unit_clock"]
     speed = Parameter(clock, "Hz", clock / 4, clock * 2, "clock of the units; above the column rate it buys nothing")
     return PIM(
@@ -83,7 +85,7 @@ def _device(draft: Assembly, entry: Entry, memory: str, standard: float, most: f
         memory=memory,
         stacks=round(draft.parameter("pim_stacks", Parameter(standard, "1", 1, most, where, integer=True))),
         banks_per_unit=round(
-            draft.parameter("pim_banks_per_unit", Parameter(entry["banks_per_unit"], "1", 1, banks[-1], doc, True, banks))
+            draft.parameter("pim_banks_per_unit", Parameter(sold, "1", banks[0], banks[-1], doc, True, banks, design=free))
         ),
         unit_clock_hz=draft.parameter("pim_unit_clock_hz", speed),
         shared=shared,

@@ -14,6 +14,7 @@ from arch.device import Work
 from arch.opcodes import demand
 from arch.pim import PIM
 from tests.toys import Toy
+from traces.errors import MachineError
 from traces.table import Table
 from traces.trace import Trace
 
@@ -320,3 +321,39 @@ def test_upmem_is_bound_by_its_software_floating_point() -> None:
     assert isinstance(device, PIM)
     assert device.units == 2560
     assert seconds(device, elementwise(2**26, "f32", "add", 2)) == pytest.approx(2**26 / (2560 * 4.91e6), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("style", "register", "style must be one of .*did you mean 'registers'"),
+        ("level", "die", "must be one of .*registers at bank.* but got 'registers' at 'die'"),
+        ("timing", "a5000", "must be an entry of kind 'dram', but 'a5000' is of kind 'gpu'"),
+        ("timing", "dram-hbm2", "there is no device 'dram-hbm2'"),
+    ],
+)
+def test_a_device_driven_in_no_known_way_is_an_error(key: str, value: str, says: str) -> None:
+    entry = builtin("hbm-pim")
+    changed = replace(entry, text={**entry.text, key: value})
+    with pytest.raises(MachineError, match=says):
+        PIM(changed, "x", "memory", 1, 2, changed["unit_clock"], True).price(Work.of(elementwise(2048, "f16", "add", 2)))
+
+
+def test_only_units_that_may_be_spread_otherwise_can_be() -> None:
+    assert arch.machine("h200+hbm-pim", pim_banks_per_unit=4).devices[1].units == 3 * 16 * 4  # type: ignore[attr-defined]
+    with pytest.raises(MachineError, match="pim_banks_per_unit"):
+        arch.machine("h200+attacc-bank", pim_banks_per_unit=4)
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(1, 40), st.sampled_from(PRODUCTS))
+def test_prices_of_many_kernels_are_those_of_each_alone(rows: int, inner: int, vectors: int, name: str) -> None:
+    device, dtype = pim(name), DTYPE.get(name, "f16")
+    toy = Toy()
+    for i, (m, n, k) in enumerate([(rows, vectors, inner), (64, 1, 64), (inner, vectors, rows)]):
+        toy.kernel(
+            f"gemm{i}", ["a", "b"], ["c"], family="gemm", launch_kind="library", library="gemm", dtype=dtype, opcodes="custom-call:1",
+            precision="", batch=1, m=m, n=n, k=k, flops_matrix=2.0 * m * n * k, flops_vector=0.0,
+        )  # fmt: skip
+    work = Work.of(toy.build())
+    alone = [device.price(work.rows([i])).duration_s[0] for i in range(3)]
+    np.testing.assert_allclose(device.price(work).duration_s, alone)

@@ -10,8 +10,8 @@ from arch.catalog import Entry, Opcodes
 from arch.device import Device, Prices, Refusals, Work
 from arch.facts import itemsize, once
 from arch.pim.abilities import abilities
-from arch.pim.timing import paced
-from arch.registered import find
+from arch.pim.timing import dram, paced
+from traces.errors import MachineError, nearest
 
 STYLES = ("registers", "global-buffer", "attention", "state-update", "streaming")
 """How units are driven; each has a module of closed forms, but 'streaming', which is bound by bandwidth or by operations."""
@@ -30,6 +30,10 @@ class PIM(Device):
     shared: bool
     refresh: bool = True
     kind: str = "pim"
+
+    def __post_init__(self) -> None:
+        if self.style not in STYLES:
+            raise MachineError(f"{self.entry.id}: style must be one of {', '.join(STYLES)}; {nearest(self.style, STYLES)}")
 
     @property
     def hypothetical(self) -> bool:  # type: ignore[override]
@@ -106,12 +110,12 @@ class PIM(Device):
     @cached_property
     def clock_s(self) -> float:
         """Seconds of a clock of its DRAM."""
-        return find(self.entry.text["timing"])["clock_period"]
+        return dram(self.entry.text["timing"])["clock_period"]
 
     @cached_property
     def timing(self) -> Mapping[str, float]:
         """Clocks between commands by name, of its DRAM at its own column interval."""
-        return paced(find(self.entry.text["timing"]), self.style, self.entry.text["level"], self.interval_s)
+        return paced(dram(self.entry.text["timing"]), self.style, self.entry.text["level"], self.interval_s)
 
     def price(self, work: Work) -> Prices:
         """Return the cost of every kernel; refused ones cost infinitely much."""

@@ -1,9 +1,11 @@
 """Elementwise kernels on PIM, by how the units are driven."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from arch.device import Float
-from arch.facts import Facts, total
+from arch.device import Float, Work
+from arch.facts import Facts, facts, once, total
 from arch.pim import global_buffer, registers
 from arch.pim.abilities import Abilities
 from arch.pim.device import PIM
@@ -14,33 +16,43 @@ _BANKS_AT_ONCE = 3
 """Banks of a bank group that an elementwise command uses: two sources and a destination."""
 
 
-def elementwise(pim: PIM, known: Facts, able: Abilities) -> Parts:
+@dataclass(frozen=True, eq=False)
+class _Operands:
+    """What does not depend on the device, shape [kernels]: bytes of the largest operand, how many operands, commands asked for."""
+
+    largest: Float
+    count: Float
+    asked: Float
+
+    @classmethod
+    def of(cls, known: Facts, able: Abilities) -> "_Operands":
+        largest = np.ones(len(known.launches))
+        np.maximum.at(largest, known.owner, known.requested)
+        count = np.maximum(np.bincount(known.owner, minlength=len(largest)), 1).astype(np.float64)
+        return cls(largest, count, known.flops_vector * able.per_vector + known.flops_transcendental * able.per_transcendental)
+
+
+def elementwise(pim: PIM, work: Work, able: Abilities) -> Parts:
     """Return the parts of elementwise kernels, shape [kernels]; what other kernels get means nothing."""
-    entry, kernels = pim.entry, len(known.launches)
+    entry, known = pim.entry, facts(work)
+    given = once(work, (entry, "pim elementwise"), lambda: _Operands.of(known, able))
+    kernels, asked = len(known.launches), given.asked
     share = entry["elementwise_share"]
     width = pim.units * entry["access_bytes"] * share
     columns = np.ceil(known.requested / width)
     reads = total(known.owner, np.where(known.writes, 0.0, columns), kernels)
     writes = total(known.owner, np.where(known.writes, columns, 0.0), kernels)
-    asked = known.flops_vector * able.per_vector + known.flops_transcendental * able.per_transcendental
     commands = np.ceil(asked / (pim.units * share * entry["lanes_per_unit"]))
     moved = (reads + writes) * width
     if pim.style == "global-buffer":
-        return _groups(pim, known, columns, reads + writes, commands, moved)
+        return _groups(pim, given.count, np.ceil(given.largest / width), reads + writes, commands, moved)
     if pim.style == "streaming":
         memory = moved / pim.internal_bandwidth
         compute = asked / (pim.peak_flops / 2)
         return Parts.of(moved, column_s=memory, operation_s=np.maximum(compute - memory, 0.0))
     if pim.style != "registers":
         return Parts.of(moved, column_s=moved / pim.internal_bandwidth)
-    return _registers(pim, largest(known, columns), reads, writes, commands, moved)
-
-
-def largest(known: Facts, columns: Float) -> Float:
-    """Return the columns of the largest operand of each kernel."""
-    found = np.ones(len(known.launches))
-    np.maximum.at(found, known.owner, columns)
-    return found
+    return _registers(pim, np.ceil(given.largest / width), reads, writes, commands, moved)
 
 
 def _registers(pim: PIM, most: Float, reads: Float, writes: Float, commands: Float, moved: Float) -> Parts:
@@ -57,11 +69,10 @@ def _registers(pim: PIM, most: Float, reads: Float, writes: Float, commands: Flo
     )
 
 
-def _groups(pim: PIM, known: Facts, columns: Float, accesses: Float, commands: Float, moved: Float) -> Parts:
+def _groups(pim: PIM, operands: Float, most: Float, accesses: Float, commands: Float, moved: Float) -> Parts:
     """A command reads two banks of a group and writes a third; more operands than banks take turns in the rows of one."""
     t, clock = pim.timing, pim.clock_s
-    operands = np.maximum(np.bincount(known.owner, minlength=len(accesses)), 1)
-    together = np.maximum(largest(known, columns), np.ceil(accesses / _BANKS_AT_ONCE))
+    together = np.maximum(most, np.ceil(accesses / _BANKS_AT_ONCE))
     banks = 1 / pim.entry["elementwise_share"]
     page = pim.entry["page_bytes"] / pim.entry["access_bytes"]
     crowded = np.ceil(accesses / banks / min(pim.entry["registers_per_unit"], page))

@@ -9,7 +9,7 @@ which pass through the host once more; the machine's hand-over charges for what 
 import numpy as np
 
 from arch.device import Bool, Float, Prices, Work
-from arch.facts import Facts, facts, total
+from arch.facts import Facts, facts, once, total
 from arch.pim.abilities import Abilities, abilities
 from arch.pim.device import PIM
 from arch.pim.elementwise import elementwise
@@ -21,8 +21,9 @@ from arch.pim.refresh import refreshes
 def price(pim: PIM, work: Work) -> Prices:
     """Return the cost of every kernel; refused ones cost infinitely much."""
     known, able = facts(work), abilities(pim.entry, work)
-    parts = Parts.choose(known.family.is_("gemm"), product(pim, known), elementwise(pim, known, able))
-    parts = parts.with_term("layout_s", _layout(pim, known))
+    gemm, moved = once(work, "pim operands", lambda: _operands(known))
+    parts = Parts.choose(gemm, product(pim, known), elementwise(pim, work, able))
+    parts = parts.with_term("layout_s", _layout(pim, moved))
     parts = parts.with_term("refresh_s", _refresh(pim, sum(parts.terms.values(), np.zeros(len(known.launches)))))
     return _prices(pim, known, able, parts)
 
@@ -44,11 +45,16 @@ def _or_never(refused: Bool, values: Float) -> Float:
     return np.where(refused, np.inf, values)
 
 
-def _layout(pim: PIM, known: Facts) -> Float:
+def _operands(known: Facts) -> tuple[Bool, Float]:
+    """Which kernels are products, and the bytes of transposed operands of the others, there and back."""
+    gemm = known.family.is_("gemm")
+    wrong = known.stride.is_("transposed") & ~gemm[known.owner]
+    return gemm, total(known.owner, np.where(wrong, 2 * known.unique, 0.0), len(known.launches))
+
+
+def _layout(pim: PIM, moved: Float) -> Float:
     """Transposed operands of elementwise kernels are read and written once more, through the host, before and after PIM."""
     entry = pim.entry
-    wrong = known.stride.is_("transposed") & ~known.family.is_("gemm")[known.owner]
-    moved = total(known.owner, np.where(wrong, 2 * known.unique, 0.0), len(known.launches))
     seconds = moved / (pim.stacks * entry["stack_bandwidth"]) + np.where(moved > 0, 2 * entry["mode_switch"], 0.0)
     return np.asarray(seconds, dtype=np.float64)
 

@@ -1,11 +1,27 @@
 """Named timing parameters: out of the catalogue, and single ones changed."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 from arch.catalog import Entry
+from arch.registered import find
 from traces.errors import MachineError, nearest
 
 Timing = Mapping[str, float]
+
+
+def dram(name: str) -> Entry:
+    """Return a ``dram`` entry by its id or the path of a TOML file. Raises MachineError if it is no such entry."""
+    entry = find(name) if name.endswith(".toml") else _registered(name)
+    if entry.kind != "dram":
+        raise MachineError(f"the timing of PIM must be an entry of kind 'dram', but {name!r} is of kind {entry.kind!r}")
+    return entry
+
+
+@lru_cache(maxsize=64)
+def _registered(name: str) -> Entry:
+    return find(name)
 
 
 def timing(entry: Entry, **changed: float) -> dict[str, float]:
@@ -43,7 +59,8 @@ _COLUMNS = {
 """The parameters that are the interval between column accesses of the units, by how they are driven and where they sit."""
 
 
-def paced(entry: Entry, style: str, level: str, interval_s: float) -> dict[str, float]:
+@lru_cache(maxsize=256)
+def paced(entry: Entry, style: str, level: str, interval_s: float) -> Timing:
     """Return the clocks of a ``dram`` entry with columns every ``interval_s`` seconds.
 
     Raises MachineError if units that are driven so cannot sit there.
@@ -52,4 +69,4 @@ def paced(entry: Entry, style: str, level: str, interval_s: float) -> dict[str, 
         raise MachineError(f"PIM must be one of {', '.join(f'{s} at {w}' for s, w in _COLUMNS)}, but got {style!r} at {level!r}")
     values = entry.group("timing")
     clocks = interval_s / entry["clock_period"]
-    return {**values, **dict.fromkeys(_COLUMNS[style, level], clocks)}
+    return MappingProxyType({**values, **dict.fromkeys(_COLUMNS[style, level], clocks)})
