@@ -27,6 +27,7 @@ _TOP = {
     "not_modelled",
     "calibration",
     "residuals",
+    "left_out",
 }
 _FIELDS = {"value", "unit", "source", "source_kind", "note"}
 
@@ -209,6 +210,13 @@ def calibrated_path() -> Path:
 def residuals() -> dict[str, dict[str, float]]:
     """Return how far the fitted model was off on devices left out of its fit: ``row`` and ``total`` by class of rows."""
     found: dict[str, dict[str, float]] = _toml(calibrated_path()).get("residuals", {})
+    return found
+
+
+@cache
+def left_out() -> dict[str, dict[str, float]]:
+    """Return what devices left out of the fit showed, by 'device/op': ``median`` error and ``bias`` of the summed time."""
+    found: dict[str, dict[str, float]] = _toml(calibrated_path()).get("left_out", {})
     return found
 
 

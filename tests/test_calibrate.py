@@ -14,7 +14,7 @@ from arch import catalog
 from arch.uncertainty import rule
 from codesign.calibrating import Calibration, calibrate
 from codesign.calibrating.calibrating import COLUMNS, fit
-from codesign.calibrating.residuals import classes, statistics
+from codesign.calibrating.residuals import classes, left_out, statistics
 from codesign.calibrating.streams import STARTS
 from codesign.predicting import floors, tables
 from codesign.predicting.predicting import predict
@@ -128,14 +128,26 @@ def test_products_are_told_apart_by_who_multiplies_and_kernels_by_their_length()
     assert classes(table).tolist() == ["gemm_vector_short", "gemm_matrix_long", "softmax_short"]
 
 
+def test_what_a_left_out_device_showed_is_judged_on_rows_above_its_floor() -> None:
+    short = pd.DataFrame({"device": "t4", "op": "gemm", "dtype": "float32", "latency_us": 30.0, "predicted_us": 300.0}, index=range(98))
+    long = pd.DataFrame({"device": "t4", "op": "gemm", "dtype": "float32", "latency_us": [100.0, 200.0], "predicted_us": [110.0, 160.0]})
+    found = left_out(pd.concat([short, long]))["t4/gemm_vector"]
+    assert found == {"median": pytest.approx(0.15), "bias": pytest.approx(-0.1)}
+
+
 def test_a_calibration_is_written_as_a_catalogue_file_that_reads_back() -> None:
     one = Calibration(
-        {"streaming_gain": 1.0625, "eager_floors": (26e-6, 30.5e-6)}, {"softmax_long": {"row": 0.1, "total": 0.05}}, {"x": 3}, "0"
+        {"streaming_gain": 1.0625, "eager_floors": (26e-6, 30.5e-6)},
+        {"softmax_long": {"row": 0.1, "total": 0.05}},
+        {"t4/softmax": {"median": 0.08, "bias": -0.02}},
+        {"x": 3},
+        "0",
     )
     read = tomllib.loads(one.to_toml())
     assert read["numbers"]["streaming_gain"]["value"] == 1.062
     assert read["numbers"]["eager_floors"] == {"value": [26, 30.5], "unit": "us", "source": "calibration", "source_kind": "fitted"}
     assert read["residuals"]["softmax_long"] == {"row": 0.1, "total": 0.05}
+    assert read["left_out"]["t4/softmax"] == {"median": 0.08, "bias": -0.02}
     assert repr(one) == "<Calibration: 3 constants from 3 kernels>"
 
 

@@ -36,6 +36,7 @@ class Calibration:
 
     constants: Constants
     residuals: Mapping[str, Mapping[str, float]]
+    left_out: Mapping[str, Mapping[str, float]]
     rows: Mapping[str, int]
     sha256: str
 
@@ -64,6 +65,9 @@ class Calibration:
             "",
             "[residuals]",
             *(f"{kind} = {{ row = {numbers['row']:.3f}, total = {numbers['total']:.3f} }}" for kind, numbers in self.residuals.items()),
+            "",
+            "[left_out]",
+            *(f'"{cell}" = {{ median = {seen["median"]:.3f}, bias = {seen["bias"]:.3f} }}' for cell, seen in self.left_out.items()),
         ]
         return HEADER + "\n".join(lines) + "\n"
 
@@ -102,7 +106,8 @@ def calibrate(table: "pd.DataFrame | None" = None, *, progress: Callable[[str], 
         say(f"without {device}")
         here = found["device"] == device
         parts.append(residuals.predicted_with(found[here], fit(found[~here])))
-    return Calibration(constants, residuals.statistics(_joined(parts)), _rows(found), digest)
+    unseen = _joined(parts)
+    return Calibration(constants, residuals.statistics(unseen), residuals.left_out(unseen), _rows(found), digest)
 
 
 def fit(table: "pd.DataFrame") -> Constants:

@@ -10,6 +10,7 @@ from traces import html
 from traces.errors import CodesignError, nearest
 
 PARTS = {
+    "kernels": "Measured kernels, each device left out of the fit",
     "survey": "Shares, totals, growth and devices of four neural wave functions (survey, arXiv 2603.18126)",
     "memory": "Which of the survey's runs fit the GPU",
     "counters": "Profiler counters of the survey",
