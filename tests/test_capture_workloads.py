@@ -18,10 +18,23 @@ def within(memory):
     return 0.85 * memory["compiler_allocated_bytes"] <= memory["live_peak_bytes"] <= memory["compiler_allocated_bytes"]
 
 
+WORKSPACE = {"h200": 32 * 2**20, "other": 4 * 2**20}
+"""What XLA gives cuBLASLt as scratch memory, by GPU."""
+
+
+def within_a_workspace(memory, scratch):
+    """Small programs: at least what the compiler's own live ranges say, and the rest of the allocation is one workspace."""
+    ours, allocated = memory["live_peak_bytes"], memory["compiler_allocated_bytes"]
+    return memory["compiler_live_peak_bytes"] <= ours <= allocated <= ours + scratch
+
+
 @pytest.mark.parametrize("name", [r.name for r in recordings() if r.framework == "jax" and r.target != TPU])
 def test_the_live_peak_of_a_recorded_program_is_within_the_compilers_memory(name):
-    memory = load_recorded(name).manifest["memory"]
-    assert all(within(program) for program in memory.values()), memory
+    """Or short of the allocation by no more than the scratch memory of a GEMM, which a trace leaves out."""
+    manifest = load_recorded(name).manifest
+    scratch = WORKSPACE["h200" if manifest["target"] == "h200" else "other"]
+    memory = manifest["memory"]
+    assert all(within(program) or within_a_workspace(program, scratch) for program in memory.values()), memory
 
 
 @pytest.mark.slow(reason="compiles for a minute and more")

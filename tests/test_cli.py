@@ -70,7 +70,7 @@ def test_workloads_lists_each_once_with_its_options() -> None:
     found = document("workloads")["workloads"]
     assert {"ferminet", "default"} <= set(found)
     assert found["default"]["aliases"] == ["paulinet"]
-    assert found["ferminet"]["options"]["molecule"]["choices"] == ["LiH", "CH4", "C2H6", "C4H4"]
+    assert found["ferminet"]["options"]["molecule"]["choices"][:4] == ["LiH", "CH4", "C2H6", "C4H4"]
     assert document("workloads", "paulinet")["name"] == "default"
 
 
@@ -325,3 +325,12 @@ def test_a_figure_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     )
     assert "replay the trace to draw it" in refusal("plot", str(timeline), "-f", "memory")
     assert "must not overwrite the input" in refusal("plot", str(timeline), "-o", str(timeline))
+
+
+def test_a_workload_says_which_combinations_run_and_what_to_choose_instead() -> None:
+    combinations = document("workloads", "orbformer")["combinations"]
+    refused = [c["values"] for c in combinations if not c["valid"]]
+    assert refused == [{"laplacian": name, "attention": "flash"} for name in ("loop", "naive", "hutchinson")]
+    assert all("choose laplacian=forward, or attention=plain" in c["instead"] for c in combinations if not c["valid"])
+    assert "no: the fused kernel" in " ".join(run("workloads", "orbformer").stdout.split())
+    assert document("workloads", "ferminet")["combinations"] == [{"values": {}, "valid": True, "because": None, "instead": None}]

@@ -46,7 +46,7 @@ def traces() -> dict[str, Trace]:
 def test_every_workload_molecule_and_target_is_there_in_few_bytes() -> None:
     assert recorded_traces() == sorted(r.name for r in recordings())
     every = {(r.workload, r.molecule, r.target) for r in recordings() if not r.changed}
-    assert every >= set(product(record.DEEPQMC, record.MOLECULES, record.TARGETS))
+    assert every >= set(product(record.DEEPQMC, record.MOLECULES, record.TARGETS)) | set(product(record.OURS, record.MOLECULES, ["a5000"]))
     assert sum(r.path.stat().st_size for r in recordings()) < 25e6
 
 
@@ -72,7 +72,9 @@ def test_loops_run_once_a_transition_a_coordinate_and_an_orbital(recording: Reco
     loops, electrons = regions["kind"] == "loop", molecules()[recording.molecule].electrons
     orbitals = [electrons] if recording.workload == "orbformer" else []  # it writes a table of them, wherever it evaluates the molecule
     coordinates = [] if options["laplacian"] == "forward" else [3 * electrons]
-    assert list(regions["trip_count"][loops]) == [options["steps"], *orbitals, *orbitals, *coordinates]
+    expected = [options["steps"], *orbitals, *orbitals, *coordinates]
+    assert list(regions["trip_count"][loops])[: len(expected)] == expected
+    assert options.get("task") == "training" or loops.sum() == len(expected)
     assert set(regions["condition"]) == {"host"}
 
 
@@ -80,8 +82,9 @@ def test_loops_run_once_a_transition_a_coordinate_and_an_orbital(recording: Reco
 def test_phase_and_stage_are_known(recording: Recording, traces: dict[str, Trace]) -> None:
     trace = traces[recording.name]
     moved = trace.executions * trace.kernels["bytes_unique"]
-    assert set(trace.kernels["phase"]) == {"sampling", "laplacian"}
-    assert set(trace.kernels["stage"]) - {""} == {"A", "B", "C", "D", "E", "sampler"}
+    training = trace.manifest["options"].get("task") == "training"
+    assert set(trace.kernels["phase"]) == {"sampling", "laplacian"} | ({"gradient", "optimizer"} if training else set())
+    assert set(trace.kernels["stage"]) - {""} == {"A", "B", "C", "D", "E", "sampler"} | ({"optimizer"} if training else set())
     assert moved[trace.kernels["stage"] == ""].sum() < 0.01 * moved.sum()
 
 

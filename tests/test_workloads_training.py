@@ -78,11 +78,12 @@ def test_training_finds_the_ground_state_of_the_oscillator(name: str, steps: int
 
 @pytest.mark.parametrize("name", ["ferminet", "default", "psiformer", "orbformer", "deepqmc-psiformer"])
 @pytest.mark.parametrize("optimizer_", ["adam", "kfac"])
-def test_a_training_step_is_sampling_local_energy_and_update(name: str, optimizer_: str) -> None:
+def test_a_training_step_is_sampling_local_energy_update_and_psi_anew(name: str, optimizer_: str) -> None:
     workload = registry.get("workloads", name)
     settings = {"molecule": "H2", "batch": 4, "task": "training", "optimizer": optimizer_}
     programs = workload.programs(**settings, **({"attention": "plain"} if name == "orbformer" else {}))
-    assert [(p.name, p.phase) for p in programs] == [("sampling", "sampling"), ("local_energy", "laplacian"), ("update", "optimizer")]
+    expected = [("sampling", "sampling"), ("local_energy", "laplacian"), ("update", "optimizer"), ("refresh", "sampling")]
+    assert [(p.name, p.phase) for p in programs] == expected
     assert programs[2].feeds["energies"] == "output"
 
 

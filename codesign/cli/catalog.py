@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from arch.machine import Machine
-    from traces.workloads import Workload
+    from traces.workloads import Conflict, Workload
 
 PACKAGES = ("numpy", "scipy", "numba", "pyarrow", "simpy", "optuna", "matplotlib", "jax", "deepqmc", "torch")
 
@@ -72,7 +72,18 @@ def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
         "description": workload.description,
         "source": workload.source,
         "options": options,
+        "combinations": [_combination(values, conflict) for values, conflict in workload.combinations()],
+        "targets": [
+            {"values": dict(c.values), "before": ".".join(map(str, c.before)), "because": c.because, "instead": c.instead}
+            for c in workload.conflicts
+            if c.before
+        ],
     }
+
+
+def _combination(values: dict[str, Any], conflict: "Conflict | None") -> dict[str, Any]:
+    told = {"because": conflict.because, "instead": conflict.instead} if conflict else {"because": None, "instead": None}
+    return {"values": values, "valid": conflict is None, **told}
 
 
 def _workloads_table(described: dict[str, dict[str, Any]]) -> "Group":
@@ -81,6 +92,31 @@ def _workloads_table(described: dict[str, dict[str, Any]]) -> "Group":
 
 
 def _options_table(described: dict[str, Any]) -> "Group":
+    from rich.console import Group
+
+    return Group(_options(described), *_matrix(described))
+
+
+def _matrix(described: dict[str, Any]) -> list["Group"]:
+    """Return which combinations run: a table of the options that depend on each other, and of GPUs that are too old."""
+    combinations, found = described["combinations"], []
+    if len(combinations) > 1:
+        names = tuple(combinations[0]["values"])
+        rows = [
+            (*(str(c["values"][name]) for name in names), "yes" if c["valid"] else f"no: {c['because']}; {c['instead']}")
+            for c in combinations
+        ]
+        found.append(table("Combinations (every other one runs)", (*names, "runs"), rows))
+    if described["targets"]:
+        rows = [
+            (", ".join(f"{k}={v}" for k, v in t["values"].items()), t["before"], f"{t['because']}; {t['instead']}")
+            for t in described["targets"]
+        ]
+        found.append(table("GPUs", ("not with", "below compute capability", "why"), rows))
+    return found
+
+
+def _options(described: dict[str, Any]) -> "Group":
     rows = [
         (name, str(o["default"]), ", ".join(o["choices"]) or f"a whole number from {o['at_least']}", o["doc"])
         for name, o in described["options"].items()

@@ -87,6 +87,18 @@ def update(optimizer: "Optimizer") -> Callable[..., Any]:
     return program
 
 
+def refresh(system: "System") -> Callable[..., Any]:
+    """Return the program that evaluates psi of the walkers with new parameters (deepqmc's ``sampler.update``)."""
+
+    def program(params: Any, state: Any, nuclei: Any) -> Any:
+        import jax
+
+        with jax.named_scope("phase_sampling"):
+            return system.sampler.update(state, params, nuclei)
+
+    return program
+
+
 def optimizer_of(system: "System", name: str) -> "Optimizer":
     """Return the optimiser 'adam' or 'kfac' of a system's wave function."""
     from traces.workloads.vmc.training import optimizer
@@ -120,6 +132,10 @@ def _initial_estimate(system: "System", batch: int, seed: int) -> tuple[Any, ...
     import jax
 
     return *_initial_energy(system, batch, seed), jax.random.PRNGKey(seed)
+
+
+def _initial_refresh(system: "System", batch: int, seed: int) -> tuple[Any, ...]:
+    return _initial_sampling(system, batch, seed)[:-1]
 
 
 def _initial_update(system: "System", optimizer: "Optimizer", batch: int, seed: int) -> tuple[Any, ...]:
@@ -171,22 +187,30 @@ _WALKERS = {"configuration['r']": "output[1]['r']", "configuration['R']": "outpu
 
 
 def _training(parts: "System", batch: int, settings: Mapping[str, Value]) -> list[Program]:
-    """Return the third program of a training step; none for inference."""
+    """Return what a training step has besides: the update, and psi of the walkers with the new parameters; nothing for inference."""
     if settings["task"] == "inference":
         return []
     name = str(settings["optimizer"])
     optimizer = optimizer_of(parts, name)
-    return [
-        Program(
-            name="update",
-            phase="optimizer",
-            function=update(optimizer),
-            initial=partial(_initial_update, parts, optimizer, batch),
-            feeds=_WALKERS | {"energies": "output"},
-            doc=f"gradient and {name}",
-            **_NUMERICS,
-        )
-    ]
+    updating = Program(
+        name="update",
+        phase="optimizer",
+        function=update(optimizer),
+        initial=partial(_initial_update, parts, optimizer, batch),
+        feeds=_WALKERS | {"energies": "output"},
+        doc=f"gradient and {name}",
+        **_NUMERICS,
+    )
+    refreshing = Program(
+        name="refresh",
+        phase="sampling",
+        function=refresh(parts),
+        initial=partial(_initial_refresh, parts, batch),
+        feeds={"state['r']": "output[1]['r']"},
+        doc="psi of the walkers with the new parameters",
+        **_NUMERICS,
+    )
+    return [updating, refreshing]
 
 
 PACKAGES = ("deepqmc", "dm-haiku", "folx")

@@ -48,12 +48,12 @@ def step_of(system: "System", ansatz: "Ansatz", settings: Mapping[str, Value]) -
 
 def programs_of(name: str, runs: "Step", captured: "Step", settings: Mapping[str, Value]) -> "list[Program]":
     """Return the programs of one step. Raises MissingExtra without folx, or KFAC without kfac-jax."""
-    from traces.workloads.vmc.programs import programs, training_program
+    from traces.workloads.vmc.programs import programs, training_programs
 
     import_folx(name)
     found = programs(runs, captured)
     if settings["task"] == "training":
-        found.append(training_program(runs, captured, str(settings["optimizer"])))
+        found += training_programs(runs, captured, str(settings["optimizer"]))
     return found
 
 

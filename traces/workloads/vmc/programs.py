@@ -70,13 +70,10 @@ class Step:
         psi, force = (partial(f, params, nuclei, charges) for f in (self.psi, self.force))
         return sampler.metropolis(psi) if self.sampler == "metropolis" else sampler.langevin(psi, force)
 
-    def start(self, params: Any, r: Any) -> Any:
+    def start(self, params: Any, nuclei: Any, charges: Any, r: Any) -> Any:
         """Return the chain's state at positions r."""
-        import jax.numpy as jnp
-
-        molecule = params, jnp.asarray(self.system.nuclei), jnp.asarray(self.system.charges)
-        force = partial(self.force, *molecule) if self.sampler == "langevin" else None
-        return sampler.initial(self.sampler, r, partial(self.psi, *molecule), force)
+        force = partial(self.force, params, nuclei, charges) if self.sampler == "langevin" else None
+        return sampler.initial(self.sampler, r, partial(self.psi, params, nuclei, charges), force)
 
 
 def sampling(step: Step) -> Callable[..., Any]:
@@ -135,6 +132,18 @@ def update(chosen: Optimizer) -> Callable[..., Any]:
     return program
 
 
+def refresh(step: Step) -> Callable[..., Any]:
+    """Return the program that evaluates psi of the walkers with new parameters: (params, state, nuclei, charges) -> state."""
+
+    def program(params: Any, state: Any, nuclei: Any, charges: Any) -> Any:
+        import jax
+
+        with jax.named_scope("phase_sampling"):
+            return step.start(params, nuclei, charges, state["r"]) | {"tau": state["tau"]}
+
+    return program
+
+
 def _initial(step: Step, seed: int) -> tuple[Any, Any, Any, Any]:
     """Return parameters, walkers around the nuclei, the molecule, and a key."""
     import jax
@@ -146,8 +155,8 @@ def _initial(step: Step, seed: int) -> tuple[Any, Any, Any, Any]:
 
 
 def _initial_sampling(step: Step, seed: int) -> tuple[Any, ...]:
-    params, r, molecule, key = _initial(step, seed)
-    return params, step.start(params, r), *molecule, key
+    params, r, (nuclei, charges), key = _initial(step, seed)
+    return params, step.start(params, nuclei, charges, r), nuclei, charges, key
 
 
 def _initial_energy(step: Step, seed: int) -> tuple[Any, ...]:
@@ -194,18 +203,32 @@ def programs(step: Step, captured: Step) -> list[Program]:
     return [sample, estimate]
 
 
-def training_program(step: Step, captured: Step, name: str) -> Program:
-    """Return the third program of a training step, with the optimiser 'adam' or 'kfac'."""
+def _initial_refresh(step: Step, seed: int) -> tuple[Any, ...]:
+    return _initial_sampling(step, seed)[:-1]
+
+
+def training_programs(step: Step, captured: Step, name: str) -> list[Program]:
+    """Return what a training step has besides: the update with the optimiser 'adam' or 'kfac', and psi with the new parameters."""
     chosen = training(step, name)
-    return Program(
+    numerics: dict[str, Any] = {"precision": PRECISION, "x64": False, "stage_rules": STAGES}
+    updating = Program(
         name="update",
         phase="optimizer",
         function=update(chosen),
         captured=update(training(captured, name)),
         initial=partial(_initial_update, step, chosen),
-        precision=PRECISION,
-        x64=False,
-        stage_rules=STAGES,
         feeds={"r": "output[0]['r']", "energies": "output"},
         doc=f"gradient and {name}",
+        **numerics,
     )
+    refreshing = Program(
+        name="refresh",
+        phase="sampling",
+        function=refresh(step),
+        captured=refresh(captured),
+        initial=partial(_initial_refresh, step),
+        feeds={"state['r']": "output[0]['r']"},
+        doc="psi of the walkers with the new parameters",
+        **numerics,
+    )
+    return [updating, refreshing]
