@@ -51,7 +51,7 @@ class Setting:
     stride: int
 
 
-SETTINGS = (Setting("LiH", 16, 100, 100, 60, 4), Setting("CH4", 8, 40, 100, 50, 4))
+SETTINGS = (Setting("LiH", 16, 80, 100, 50, 4), Setting("CH4", 8, 20, 60, 30, 4))
 
 
 def autocorrelation_time(series: npt.NDArray[np.float64]) -> float:
@@ -108,15 +108,24 @@ def chains(workload: str, setting: Setting, start: "Run", sampler: str, precisio
 
 
 def _row(series: npt.NDArray[np.float64], stride: int) -> dict[str, float]:
-    """Return mean, its error and variance of local energies [samples, walkers] in hartree, and the autocorrelation time in transitions."""
-    samples = autocorrelation_time(series)
-    error = np.sqrt(series.var() * samples / series.size)
+    """Return mean, error and variance of clipped local energies [samples, walkers] in hartree, and their autocorrelation time."""
+    kept = clipped(series)
+    samples = autocorrelation_time(kept)
+    error = np.sqrt(kept.var() * samples / kept.size)
     return {
-        "energy": _short(series.mean()),
+        "energy": _short(kept.mean()),
         "energy_error": _short(error),
-        "variance": _short(series.var()),
+        "variance": _short(kept.var()),
+        "variance_unclipped": _short(series.var()),
         "autocorrelation_steps": _short(samples * stride),
     }
+
+
+def clipped(series: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Clip energies to their median plus and minus five mean absolute deviations, as a training step does: at a node they have no limit."""
+    centre = np.median(series)
+    width = 5.0 * np.abs(series - centre).mean()
+    return np.clip(series, centre - width, centre + width)
 
 
 def _short(value: Any) -> float:
@@ -128,28 +137,30 @@ def measure(only: str) -> None:
     rows = read_statistics()
     for setting in SETTINGS:
         for workload in WORKLOADS:
-            name = f"{workload}-{setting.molecule}".lower()
-            if not fnmatch(name, only.lower()) or any((r["workload"], r["molecule"]) == (workload, setting.molecule) for r in rows):
-                continue
-            begun = time.monotonic()
-            rows += _measured(workload, setting)
-            _write(rows)
-            log.info("%s in %.0f s", name, time.monotonic() - begun)
+            done = {(r["sampler"], r["precision"]) for r in rows if (r["workload"], r["molecule"]) == (workload, setting.molecule)}
+            missing = [chain for chain in planned(workload) if chain not in done]
+            if missing and fnmatch(f"{workload}-{setting.molecule}".lower(), only.lower()):
+                _measure(workload, setting, missing)
 
 
-def _measured(workload: str, setting: Setting) -> list[dict[str, Any]]:
-    start, rows = trained(workload, setting), []
-    for sampler in SAMPLERS:
-        for precision in ("fp32", "tf32") if workload in TF32 and sampler == SAMPLERS[0] else ("fp32",):
-            head = {"workload": workload, "molecule": setting.molecule, "sampler": sampler, "precision": precision}
-            found = chains(workload, setting, start, sampler, precision)
-            rows += [head | row | asdict(setting) for row in found]
-            log.info("%s", rows[-2:])
-    return rows
+def planned(workload: str) -> list[tuple[str, str]]:
+    """Return the chains of a wave function: (sampler, precision)."""
+    return [*((sampler, "fp32") for sampler in SAMPLERS), *([(SAMPLERS[0], "tf32")] if workload in TF32 else [])]
+
+
+def _measure(workload: str, setting: Setting, missing: list[tuple[str, str]]) -> None:
+    begun = time.monotonic()
+    start = trained(workload, setting)
+    for sampler, precision in missing:
+        head = {"workload": workload, "molecule": setting.molecule, "sampler": sampler, "precision": precision}
+        found = [head | row | asdict(setting) for row in chains(workload, setting, start, sampler, precision)]
+        _write(read_statistics() + found)
+        log.info("%s %s %s after %.0f s: %s", workload, setting.molecule, (sampler, precision), time.monotonic() - begun, found)
 
 
 HEAD = f"""# Scatter of local energies and distance of independent samples, by `python -m traces.measure`, on a CPU ({platform.machine()}).
-# energy, its error (hartree) and variance (hartree^2) of local energies; autocorrelation_steps: integrated, in Markov transitions.
+# energy, its error (hartree) and variance (hartree^2) of local energies, clipped to five mean deviations around the median as in training
+# (variance_unclipped: without); autocorrelation_steps: integrated, in Markov transitions.
 # Networks are trained for only `training` steps of Adam from random parameters: variances fall as training goes on, mostly together.
 # laplacian: forward also stands for loop and naive. precision: tf32 rounds the operands of every matrix product to 10 bits of mantissa.
 """

@@ -28,8 +28,8 @@ def load_recorded(name: str) -> Trace:
 def read_statistics() -> list[dict[str, Any]]:
     """Return what real runs of the wave functions measured, a row each: energies' variance and the chain's autocorrelation time.
 
-    Keys: workload, molecule, sampler, precision, laplacian; energy, energy_error (hartree), variance (hartree^2), autocorrelation_steps
-    (Markov transitions), acceptance; and the run's settings. Empty where nothing was measured.
+    Keys: workload, molecule, sampler, precision, laplacian; energy, energy_error (hartree), variance, variance_unclipped
+    (hartree^2), autocorrelation_steps (Markov transitions), acceptance; and the run's settings. Empty where nothing was measured.
     """
     if not STATISTICS.exists():
         return []
