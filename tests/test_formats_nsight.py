@@ -206,3 +206,29 @@ def test_kernels_of_nsight_systems_that_overlap_are_warned_of(tmp_path: Path) ->
     late = (1_500, 9_000, *SGEMM[2:])
     with pytest.warns(ProfileWarning, match="1 begin before the one ahead has ended"):
         trace_of(NsysSqlite(), database(tmp_path, SGEMM, late))
+
+
+def test_packed_sqlite_is_read_from_memory(tmp_path: Path) -> None:
+    import gzip
+
+    plain = database(tmp_path, SGEMM, SOFTMAX)
+    packed = tmp_path / "report.sqlite.gz"
+    packed.write_bytes(gzip.compress(plain.path.read_bytes()))
+    assert NsysSqlite().recognises(Source(packed))
+    assert NsysSqlite().read(Source(packed)).launches.name == NsysSqlite().read(plain).launches.name
+
+
+def test_counted_kernels_are_scaled_to_another_gpu(tmp_path: Path) -> None:
+    """The product on the vector pipes by its multiply-adds; of what the counters do not tell, replay says that it cannot price it."""
+    import codesign as cd
+    from traces.errors import MachineError
+
+    lines = details().splitlines()
+    only = report(tmp_path, "\n".join(line for line in lines if "softmax" not in line) + "\n")
+    trace = cd.import_profile(only.path, target="a100")
+    assert trace.kernels["flops_matrix"].tolist() == trace.kernels["flops_ncu"].tolist() == [2015]
+    here, there = (cd.replay(trace, cd.machine(name)).kernel_time_s for name in ("a100", "a5000"))
+    assert here == pytest.approx(2.345e-6)
+    assert 0.5 < there / here < 4
+    with pytest.raises(MachineError, match="1 of 2 kernels"):
+        cd.replay(cd.import_profile(report(tmp_path, details()).path, target="a100"), cd.machine("a5000"))

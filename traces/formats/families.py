@@ -49,6 +49,11 @@ def rounds_to_tf32(name: str) -> bool:
     return _TF32.search(name) is not None
 
 
+def is_scalar_product(name: str) -> bool:
+    """Say whether a product runs on the vector pipes, where a profiler counts its multiply-adds: sgemm and dgemm without TF32."""
+    return re.search(r"(?<![a-z])[sd]gemm", name, re.IGNORECASE) is not None and not rounds_to_tf32(name)
+
+
 def dtype_of(name: str) -> str:
     """Return the element type that a kernel's name tells, XLA's name; '' if it tells none."""
     return next((dtype for dtype, pattern in _TYPES.items() if pattern.search(name)), "")

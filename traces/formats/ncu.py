@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from traces.errors import TraceError
+from traces.formats import families
 from traces.formats.csv_rows import BYTES, SECONDS, header_line, number, read_rows
 from traces.formats.format import Importer
 from traces.formats.profile import KERNEL, PS_PER_S, Ints, Launches, Profile
@@ -111,11 +112,15 @@ def _launches(
     columns["bytes_unique"] = [_known(r.dram()) for r in read]
     flops = [_known(r.flops()) for r in read]
     columns["flops_ncu"] = flops
-    columns["flops_vector"] = flops
+    scalar = [families.is_scalar_product(name) for name in names]
+    columns["flops_matrix"] = [counted if product else float("nan") for product, counted in zip(scalar, flops, strict=True)]
+    columns["flops_vector"] = [0.0 if product else counted for product, counted in zip(scalar, flops, strict=True)]
+    columns["dtype"] = [families.dtype_of(name) for name in names]
+    columns["precision"] = ["highest" if product else "" for product in scalar]
     columns["instructions"] = [_known(r.number(INSTRUCTIONS)) for r in read]
     return Launches(
         name=names,
-        kind=[KERNEL] * len(names),
+        kind=["library" if product else KERNEL for product in scalar],
         start_ns=np.full(len(names), -1, np.int64),
         duration_ps=_counts(None if (t := r.seconds(DURATION)) is None else t * PS_PER_S for r in read),
         stream=_counts(int(s) if s.isdigit() else None for s in streams),
