@@ -157,6 +157,7 @@ def one(row: dict[str, Any], machines: list[Any]) -> set[str]:
         program = disturb(program, [others], spread=float(row["spread"]), seed=7)
     found = agree(program)
     assert found.records is not None
+    balance(program, trace)
     had = features(program, made.evictions, machine, mapping) | ({"disturbed"} if row["disturbed"] else set())
     try:
         check_in_order(made, trace)
@@ -164,6 +165,15 @@ def one(row: dict[str, Any], machines: list[Any]) -> set[str]:
     except CodesignError:
         had.add("refused: too little room")
     return had
+
+
+def balance(program: Program, trace: Trace) -> None:
+    """Raise AssertionError unless memory is released as often as it is taken, and never more often."""
+    times = program.executions[program.changes["op"]] // program.changes["every"]
+    level = program.memory_initial.copy()
+    np.add.at(level, program.changes["memory"], program.changes["bytes"] * times)
+    assert (level >= 0).all(), "more is released than was taken"
+    assert (trace.tensors["last_kernel"] < 0).any() or not level.any(), "what nothing needs any more is not released"
 
 
 def features(program: Program, evictions: int, machine: Any, mapping: Mapping) -> set[str]:

@@ -294,12 +294,14 @@ def fetch_slices(kernel: int, gate: int, layout: Layout, places: Places, cost: R
     buffer, here, how = len(layout.allocation) + kernel, places.device[cost[kernel].device], WRITES
     for r in range(off.read_start[kernel], off.read_start[kernel + 1]):
         a, moved = off.read[r], off.read_bytes[r]
-        if world.state[a] == 0:  # nothing has written it
-            continue
         way = off.home[a] * len(places.memory) + here.memory
         if not passable(way, here.memory, places, draft):
             return
+        first = draft.size[OPS]
         carry(load(a, moved, off.stream, off.stream > 0, gate, buffer, how, False), way, layout.allocation, places, draft, world)
+        if world.state[a] == 0:  # nothing has written it: it comes to be at home
+            change(first, off.home[a], layout.allocation[a].tensor, layout.allocation[a].bytes, False, ALONE, draft, world)
+            world.state[a] = 1 << off.home[a]
         leave_between(a, moved, way, layout.allocation, places, draft, world)
         how = GOES_ON
 
@@ -326,19 +328,30 @@ def leave_slices(kernel: int, layout: Layout, places: Places, cost: Rows, off: O
     here = places.device[cost[kernel].device]
     buffer, done = len(layout.allocation) + kernel, world.toucher[len(layout.allocation) + len(layout.kernel)]
     for r in range(off.read_start[kernel], off.read_start[kernel + 1]):
-        if world.state[off.read[r]] != 0:
-            release_buffer(done, here.memory, layout.allocation[off.read[r]].tensor, off.read_bytes[r], draft, world)
+        release_buffer(done, here.memory, layout.allocation[off.read[r]].tensor, off.read_bytes[r], draft, world)
     for w in range(off.write_start[kernel], off.write_start[kernel + 1]):
         a, moved = off.write[w], off.write_bytes[w]
         way = here.memory * len(places.memory) + off.home[a]
         if not passable(way, off.home[a], places, draft):
             return
         change(done, here.memory, layout.allocation[a].tensor, moved, False, launches_of(done, draft), draft, world)
+        if dies_with(a, kernel, layout):
+            release_buffer(done, here.memory, layout.allocation[a].tensor, moved, draft, world)
+            continue
         cargo = load(a, moved, off.stream, off.stream > 0, -1, buffer, WRITES, True)
         write_back(cargo, way, layout, places, off, draft, world)
         leave_between(a, moved, way, layout.allocation, places, draft, world)
         change(draft.size[OPS] - 1, here.memory, layout.allocation[a].tensor, -moved, True, ALONE, draft, world)
         draft.size[EVICTED] += 1
+
+
+@in_place
+def dies_with(a: int, kernel: int, layout: Layout) -> bool:
+    """Does nothing need the allocation after this kernel?"""
+    for d in range(layout.kernel[kernel].dies_start, layout.kernel[kernel].dies_end):  # noqa: SIM110
+        if layout.row_dies[d] == a:
+            return True
+    return False
 
 
 @in_place

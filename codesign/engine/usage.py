@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from codesign.engine.expand import Instances, expand
 from codesign.engine.program import PS, Floats, Indices, Ints, Program, Records, Rows
+from traces.compiled import compiled
 from traces.errors import CapacityError
 
 if TYPE_CHECKING:
@@ -69,30 +69,35 @@ def too_much(memory: str, capacity: int, needed: int, tensor: int, time_s: float
 
 
 def _moments(changes: Rows, instances: Instances, ops: int) -> tuple[Ints, Ints, Ints]:
-    """Return which change happens at which time (ps) and in which turn of those of that time, in no order."""
-    order = np.argsort(instances.op, kind="stable")
-    first = np.searchsorted(instances.op[order], np.arange(ops + 1))
-    counts = np.diff(first)[changes["op"]] if len(changes["op"]) else np.zeros(0, np.int64)
-    change = np.repeat(np.arange(len(changes["op"])), counts)
-    within = np.arange(len(change)) - np.repeat(np.cumsum(counts) - counts, counts)
-    instance = order[first[changes["op"][change]] + within]
-    happens = np.ones(len(change), bool)
-    for row in np.flatnonzero(changes["every"] > 1):
-        mine = change == row
-        happens[mine] = _every(changes, int(row), instances)[instance[mine]]
-    at_end = changes["at_end"][change] != 0
-    start, end = instances.start_ps[instance], instances.end_ps[instance]
-    time = np.where(at_end, end, start)
-    turn = np.where(at_end, np.where(start < end, 0, 2), 1)
-    return change[happens], time[happens], turn[happens]
+    """Return which change happens at which time (ps) and in which turn of those of that time, in launch order."""
+    order = np.argsort(changes["op"], kind="stable")
+    first = np.searchsorted(changes["op"][order], np.arange(ops + 1))
+    return _find_moments(instances.op, instances.start_ps, instances.end_ps, instances.skipped_op, instances.skipped, changes, order, first)
 
 
-def _every(changes: Rows, row: int, instances: Instances) -> npt.NDArray[np.bool_]:
-    """Say at which instances a change happens that does not happen at each."""
-    weight = np.where(instances.op == changes["op"][row], 1, 0) + np.where(instances.skipped_op == changes["op"][row], instances.skipped, 0)
-    number = np.cumsum(weight) - weight
-    wanted = changes["every"][row] - 1 if changes["at_end"][row] else 0
-    return np.asarray(number % changes["every"][row] == wanted)
+@compiled
+def _find_moments(
+    op: Indices, start: Ints, end: Ints, skipped_op: Indices, skipped: Ints, changes: Rows, order: Ints, first: Ints
+) -> tuple[Ints, Ints, Ints]:
+    """Walk over the instances and their changes; ``order[first[i]:first[i + 1]]`` are those of operation i."""
+    total = 0
+    for i in range(len(op)):
+        if op[i] >= 0:
+            total += first[op[i] + 1] - first[op[i]]
+    change, time, turn = np.empty(total, np.int64), np.empty(total, np.int64), np.empty(total, np.int64)
+    seen, size = np.zeros(len(changes), np.int64), 0
+    for i in range(len(op)):
+        here = op[i] if op[i] >= 0 else skipped_op[i]
+        for k in range(first[here], first[here + 1]):
+            c = order[k]
+            row = changes[c]
+            wanted = row.every - 1 if row.at_end else 0
+            if op[i] >= 0 and (row.every == 1 or seen[c] % row.every == wanted):
+                change[size], time[size] = c, end[i] if row.at_end else start[i]
+                turn[size] = (0 if start[i] < end[i] else 2) if row.at_end else 1
+                size += 1
+            seen[c] += 1 if op[i] >= 0 else skipped[i]
+    return change[:size], time[:size], turn[:size]
 
 
 def _of_memory(memory: int, program: Program, change: Ints, time: Ints, turn: Ints) -> Usage:
@@ -100,10 +105,17 @@ def _of_memory(memory: int, program: Program, change: Ints, time: Ints, turn: In
     mine = changes["memory"][change] == memory
     change, time, turn = change[mine], time[mine], turn[mine]
     taken = changes["bytes"][change]
-    order = np.lexsort((turn, time))
+    order = _in_time(time, turn)
     level = program.memory_initial[memory] + np.concatenate([[0], np.cumsum(taken[order])])
     return Usage(
         np.concatenate([[0.0], time[order] / PS]),
         level.astype(np.int64),
         np.concatenate([[-1], changes["tensor"][change[order]]]).astype(np.int32),
     )
+
+
+def _in_time(time: Ints, turn: Ints) -> Ints:
+    """Return the order in time, and of one time by turn: one stable sort, quick where launch order is nearly that."""
+    if time.max(initial=0) < 1 << 60:
+        return np.argsort(4 * time + turn, kind="stable")
+    return np.lexsort((turn, time))
