@@ -1,0 +1,157 @@
+"""Scheduling while a program runs: at the border of every region a policy sees what has ended, and may map what comes anew.
+
+The host asks when it comes to the first launch of a region of the program's top level. What was launched before runs as it would have
+anyhow, so the replay up to there is that of the mapping so far; the answer applies to launches from there on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from codesign.engine import fast
+from codesign.engine.disturb import Disturbance, disturb
+from codesign.engine.plan import plan
+from codesign.engine.program import ISSUES, KERNEL, LEAVES, PS, WAITS, Floats, Hardware, Indices, Ints, Operations, Program, Records
+from codesign.engine.replaying import map_kernels, replay
+from codesign.engine.timeline import Timeline
+from schedulers.scheduler import Mapping, Scheduler
+from traces.compiled import compiled
+from traces.errors import MappingError, TraceError
+
+if TYPE_CHECKING:
+    from arch.machine import Machine
+    from traces.trace import Trace
+
+MOST_LAUNCHES = 20_000_000
+"""Every launch is run at every border: more than this is refused."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What is known when the host comes to a region.
+
+    ``region`` is its row, ``kernel`` its first kernel, ``time_s`` the time. Arrays by kernel of the trace (float64[K]), means over the
+    executions that have ended, NaN where none has: ``duration_s``, ``waited_s`` (from when the launch could start at the earliest
+    to when it did) and ``bandwidth`` (bytes of the kernel's accesses over its duration).
+    """
+
+    region: int
+    kernel: int
+    time_s: float
+    duration_s: Floats
+    waited_s: Floats
+    bandwidth: Floats
+
+
+Decide = Callable[[Observation, Mapping], "Mapping | None"]
+
+
+def replay_online(
+    trace: "Trace",
+    machine: "Machine",
+    scheduler: "str | Scheduler | Mapping",
+    decide: Decide,
+    *,
+    disturbances: Sequence[Disturbance] = (),
+    jitter: float = 0.0,
+    seed: int = 0,
+) -> Timeline:
+    """Replay with a policy that is asked at the border of every top-level region; the timeline is that of what it decided.
+
+    Parameters
+    ----------
+    scheduler
+        Who maps kernels before the program runs.
+    decide
+        Called with an `Observation` and the mapping so far; returns another mapping, or None to go on. Kernels before
+        ``observation.kernel`` must stay where they are.
+    disturbances, jitter, seed
+        As for `replay`.
+
+    Raises
+    ------
+    MappingError
+        If an answer maps kernels anew that have been launched.
+    TraceError
+        If the trace has more than 20 million launches.
+    """
+    launches = int((trace.executions * trace.kernels["launches"]).sum())
+    if launches > MOST_LAUNCHES:
+        raise TraceError(f"online decisions are for at most {MOST_LAUNCHES:,} launches, but {trace.program!r} has {launches:,}")
+    mapping = map_kernels(trace, machine, scheduler)
+    for region in borders(trace):
+        program = disturb(plan(trace, machine, mapping), disturbances, spread=jitter, seed=seed)
+        answer = decide(observe(trace, program, region), mapping)
+        if answer is not None:
+            mapping = _checked(answer, mapping, int(trace.regions["first_kernel"][region]))
+    return replay(trace, machine, mapping, disturbances=disturbances, jitter=jitter, seed=seed)
+
+
+def borders(trace: "Trace") -> list[int]:
+    """Return the rows of the regions of the top level that begin after the first kernel."""
+    regions = trace.regions
+    inside = (regions["parent"] == 0) & (regions["first_kernel"] > 0) & (regions["end_kernel"] > regions["first_kernel"])
+    return [int(row) for row in np.flatnonzero(inside)]
+
+
+def _checked(answer: Mapping, before: Mapping, border: int) -> Mapping:
+    changed = np.flatnonzero(answer.device[:border] != before.device[:border]) if len(answer) == len(before) else np.zeros(1, np.int64)
+    if len(changed):
+        raise MappingError(
+            f"an online decision applies to launches not yet issued, from kernel {border} on, but it maps kernel {int(changed[0])} anew"
+        )
+    return answer
+
+
+def observe(trace: "Trace", program: Program, region: int) -> Observation:
+    """Return what is known when the host comes to a region."""
+    border = int(trace.regions["first_kernel"][region])
+    records = fast.run(program, step_over=False).records
+    assert records is not None
+    issued = issue_times(program, records)
+    mine = program["kind"][records.op] == KERNEL
+    kernel = program["kernel"][records.op]
+    now = int(issued[np.flatnonzero(mine & (kernel >= border))[0]])
+    ended = mine & (records.end_ps <= now) & (kernel < border)
+    row, lasted = kernel[ended], (records.end_ps - records.start_ps)[ended] / PS
+    waited = (records.start_ps - issued)[ended] / PS - program.hardware.latency / PS
+    count = np.bincount(row, minlength=len(trace.kernels)).astype(np.float64)
+    count[count == 0] = np.nan
+    duration = np.bincount(row, lasted, minlength=len(count)) / count
+    delay = np.bincount(row, np.maximum(0.0, waited), minlength=len(count)) / count
+    moved = trace.kernels["bytes_unique"] / trace.kernels["launches"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bandwidth: npt.NDArray[np.float64] = moved / duration
+    return Observation(region, border, now / PS, duration, delay, bandwidth)
+
+
+def issue_times(program: Program, records: Records) -> Ints:
+    """Return when each instance was issued (int64, ps), for records without steps."""
+    if len(records.step_count):
+        raise TraceError("issue times are those of a replay in which no iteration was stepped over: replay with step_over=False")
+    return _issue_times(records.op, records.start_ps, records.end_ps, program.ops, program.hardware)
+
+
+@compiled
+def _issue_times(op_of: Indices, start: Ints, end: Ints, ops: Operations, hardware: Hardware) -> Ints:
+    """Walk over the instances as the host issues them: every interval, once the queue has a place."""
+    depth = hardware.depth.max() if len(hardware.depth) else 1
+    ring, held = np.zeros((len(hardware.depth), depth), np.int64), np.zeros(len(hardware.depth), np.int64)
+    issued = np.zeros(len(op_of), np.int64)
+    turn = issue = 0
+    for i in range(len(op_of)):
+        op = ops.op[op_of[i]]
+        if op.flags & ISSUES:
+            place = held[op.slot] % hardware.depth[op.slot]
+            issue = turn if held[op.slot] < hardware.depth[op.slot] else max(turn, ring[op.slot, place])
+            turn = issue + hardware.interval
+        issued[i] = issue
+        if op.flags & WAITS:
+            turn = max(turn, end[i])
+        elif op.flags & LEAVES:
+            ring[op.queue, held[op.queue] % hardware.depth[op.queue]] = start[i]
+            held[op.queue] += 1
+    return issued
