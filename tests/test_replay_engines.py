@@ -272,3 +272,18 @@ def test_the_cycle_collector_is_left_as_it_was(enabled: bool) -> None:
         assert gc.isenabled() == enabled
     finally:
         (gc.enable if was_enabled else gc.disable)()
+
+
+def test_a_circle_of_operations_is_refused() -> None:
+    builder = ProgramBuilder(["gpu", "pim"])
+    first = builder.launch("gpu", 1 * US)
+    second = builder.launch("pim", 1 * US, after=[first])
+    builder.depend(first, second)
+    with pytest.raises(TraceError, match=r"operation 0 waits for 1 and no loop is around both: a circle"):
+        builder.build()
+
+
+@pytest.mark.parametrize("given", [{"resources": {"hbm": 0.0}}, {"memories": {"hbm": 0}}, {"resources": {"hbm": float("inf")}}])
+def test_a_resource_of_nothing_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(TraceError, match="above zero, but 'hbm' has"):
+        ProgramBuilder(["gpu"], **given)

@@ -231,6 +231,9 @@ class ProgramBuilder:
         self.depth = queue_depth
         self.resources = dict(resources or {})
         self.memories = dict(memories or {})
+        for name, value in (*self.resources.items(), *self.memories.items()):
+            if not 0 < value < np.inf:
+                raise TraceError(f"a resource must have a finite bandwidth and a memory a capacity above zero, but {name!r} has {value}")
         self._rows: list[tuple[int, int, int, int, int, int, int]] = []
         self._deps: list[list[int]] = []
         self._uses: list[list[tuple[int, float, float]]] = []
@@ -326,6 +329,7 @@ class ProgramBuilder:
         """Return the program."""
         if self._pending is not None:
             raise TraceError("an operation must be followed by the launch it goes with, but the program ends: add the launch")
+        self._check_order()
         n = len(self._rows)
         ops = np.zeros(n, OPERATION)
         for column, values in zip(
@@ -347,6 +351,16 @@ class ProgramBuilder:
             memory_capacity=np.array(list(self.memories.values()), np.int64),
             memory_initial=np.zeros(len(self.memories), np.int64),
         )
+
+    def _check_order(self) -> None:
+        """Raise TraceError if an operation waits for one that is launched later and not in a loop with it: a circle."""
+        for number, deps in enumerate(self._deps):
+            later = [on for on in deps if on >= number]
+            if any(not any(first <= number and on < end for first, end, _ in self._loops) for on in later):
+                raise TraceError(
+                    f"an operation must wait for earlier ones, or for later ones of the iteration before, but operation {number} waits for "
+                    f"{max(later)} and no loop is around both: a circle; launch {max(later)} first, or put both into a loop"
+                )
 
     def _hardware(self, capacity: Floats) -> Hardware:
         wire = np.full(len(self.queues), -1, np.int64)

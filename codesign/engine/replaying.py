@@ -13,7 +13,7 @@ from codesign.engine.program import Run
 from codesign.engine.timeline import Timeline, timeline_of
 from codesign.engine.usage import Usage, check_capacity, too_much, usage
 from schedulers.scheduler import Mapping, Scheduler
-from traces.errors import CodesignError, nearest
+from traces.errors import CapacityError, CodesignError, nearest
 
 if TYPE_CHECKING:
     from arch.machine import Machine
@@ -80,7 +80,11 @@ def replay(
         run = reference.run(made.program)
     else:
         run = fast.run(made.program, record=record)
-    memory, peaks = _memory(made, run, trace, record)
+    try:
+        memory, peaks = _memory(made, run, trace, record)
+    except CapacityError:
+        check_working_sets(trace, machine, mapping)
+        raise
     return timeline_of(trace, machine, mapping, warm, made.program, run, engine, memory, peaks)
 
 
@@ -107,6 +111,26 @@ def _memory(made: Plan, run: Run, trace: "Trace", record: bool) -> tuple[dict[st
     used = usage(program, run.records)
     check_capacity(program, used, trace)
     return used, {name: of_memory.peak for name, of_memory in used.items()}
+
+
+def check_working_sets(trace: "Trace", machine: "Machine", mapping: Mapping) -> None:
+    """Raise CapacityError naming the kernel if one alone needs more than the memory of its device can hold: no schedule helps then."""
+    if mapping.offload is not None and mapping.offload.slices:
+        return
+    alias, kernel = trace.access_alias, trace.accesses["kernel"].astype(np.int64)
+    size = np.zeros(int(alias.max(initial=-1)) + 1, np.int64)
+    np.maximum.at(size, trace.alias_index, trace.tensors["bytes"])
+    pairs = np.unique(np.stack([kernel, alias.astype(np.int64)], axis=1), axis=0)
+    needed = np.bincount(pairs[:, 0], size[pairs[:, 1]], minlength=len(trace.kernels))
+    holds = np.array([machine.memory(device.memory).capacity_bytes for device in machine.devices])[mapping.device]
+    over = np.flatnonzero(needed > holds)
+    if len(over):
+        row = int(over[0])
+        memory = machine.devices[int(mapping.device[row])].memory
+        raise CapacityError(
+            f"kernel {row} ({trace.kernels['name'][row]!r}) needs {int(needed[row]):,} bytes at once in the memory {memory!r}, which holds "
+            f"{int(holds[row]):,}: no schedule of whole tensors can satisfy that; use a larger memory, a smaller batch, or offload slices"
+        )
 
 
 def check_in_order(made: Plan, trace: "Trace") -> None:
