@@ -28,14 +28,14 @@ from schedulers.scheduler import Mapping
 from schedulers.tensors import Offload
 from tests.replay_toys import ENDLESS, Fixed, hand_over, host, link, toy
 from tests.toys import Toy
-from traces import Trace
+from traces import Trace, interleave
 from traces.errors import CodesignError
 
 BLOCK = 500
 KERNELS, TENSORS, MACHINES = 20, 6, 16
 SIZES = np.array([0, 100, 4096, 40_000, 400_000, 3_000_000])
-FEATURES = ("loops", "transfers", "stale copies", "evictions", "mode changes", "shared memories", "disturbed")
-MOST_LAUNCHES = 600
+FEATURES = ("loops", "transfers", "stale copies", "evictions", "mode changes", "shared memories", "disturbed", "streams")
+MOST_LAUNCHES = 240
 
 
 @dataclass
@@ -71,6 +71,7 @@ class Draws:
             "closed": r.choice([0.25, 0.5, 1.0], b),
             "when": r.integers(0, 60, (b, 2)),
             "spread": r.choice([0.0, 0.0, 0.1], b),
+            "streams": r.choice([1, 1, 1, 1, 2, 3], b),
         }
         self.machines = [random_machine(r) for _ in range(MACHINES)]
 
@@ -132,12 +133,13 @@ def make_trace(row: dict[str, Any]) -> Trace:
     return built.build()
 
 
-def make_mapping(row: dict[str, Any], machine: Any) -> Mapping:
+def make_mapping(row: dict[str, Any], machine: Any, trace: Trace) -> Mapping:
     """Return where kernels run and where tensors live."""
-    device = (row["device"][: row["kernels"]] % len(machine.devices)).astype(np.int32)
+    device = (np.resize(row["device"], len(trace.kernels)) % len(machine.devices)).astype(np.int32)
     offload = None
     if row["offload"]:
-        home = np.where(row["home"] < 0, -1, row["home"] % len(machine.memories)).astype(np.int32)
+        drawn = np.resize(row["home"], len(trace.tensors))
+        home = np.where(drawn < 0, -1, drawn % len(machine.memories)).astype(np.int32)
         handed = any(machine.devices[d].kind == "pim" for d in device)
         distance = int(row["distance"])
         waits = bool(row["synchronous"]) and distance == 0
@@ -149,7 +151,9 @@ def one(row: dict[str, Any], machines: list[Any]) -> set[str]:
     """Plan and replay one program on both engines; return what it had. Raises AssertionError where they differ."""
     machine = machines[row["machine"]]
     trace = make_trace(row)
-    mapping = make_mapping(row, machine)
+    if row["streams"] > 1:
+        trace = interleave(trace, int(row["streams"]))
+    mapping = make_mapping(row, machine, trace)
     made = make_plan(trace, machine, mapping)
     program = made.program
     if row["disturbed"]:
@@ -159,6 +163,7 @@ def one(row: dict[str, Any], machines: list[Any]) -> set[str]:
     assert found.records is not None
     balance(program, trace)
     had = features(program, made.evictions, machine, mapping) | ({"disturbed"} if row["disturbed"] else set())
+    had |= {"streams"} if row["streams"] > 1 else set()
     try:
         check_in_order(made, trace)
         check_capacity(program, usage(program, found.records), trace)
