@@ -323,7 +323,7 @@ def to_next_moment(tape: int, ops: Operations, hardware: Hardware, board: Board)
             soon, busy = min(soon, earliest(q, ops, hardware, board)), busy or own
     if clock[AT] < tape and clock[HOST] > now:
         soon = min(soon, clock[HOST])
-    if soon < NEVER and (busy or clock[AT] < tape):
+    if soon < NEVER and (busy or clock[AT] < tape or soon + clock[OFFSET] < clock[TIME]):
         clock[NOW] = soon
         return True
     if busy or clock[AT] < tape:

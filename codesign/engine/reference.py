@@ -323,6 +323,9 @@ class Simulation:
             pending = [instance.done for instance in self.log if instance.end < 0 and not self.guests[self.steps[instance.op].queue]]
             if pending:
                 self.env.run(until=simpy.AllOf(self.env, pending))
+            last = max((i.end for i in self.log if not self.guests[self.steps[i.op].queue]), default=0)
+            if any(self.guests) and last > self.env.now:  # the host waits on, and guests go on meanwhile
+                self.env.run(until=last)
         except RuntimeError as error:  # SimPy: no event is left, but not all has ended
             raise TraceError(STUCK_MESSAGE) from error
         if self.env.now > LIMIT_PS:

@@ -82,9 +82,8 @@ def replay(
         run = fast.run(made.program, record=record)
     try:
         memory, peaks = _memory(made, run, trace, record)
-    except CapacityError:
-        check_working_sets(trace, machine, mapping)
-        raise
+    except CapacityError as error:
+        raise CapacityError(f"{error}{beyond_help(trace, machine, mapping)}") from None
     return timeline_of(trace, machine, mapping, warm, made.program, run, engine, memory, peaks)
 
 
@@ -113,10 +112,10 @@ def _memory(made: Plan, run: Run, trace: "Trace", record: bool) -> tuple[dict[st
     return used, {name: of_memory.peak for name, of_memory in used.items()}
 
 
-def check_working_sets(trace: "Trace", machine: "Machine", mapping: Mapping) -> None:
-    """Raise CapacityError naming the kernel if one alone needs more than the memory of its device can hold: no schedule helps then."""
+def beyond_help(trace: "Trace", machine: "Machine", mapping: Mapping) -> str:
+    """Return a sentence that names the first kernel that alone needs more than the memory of its device can hold; '' if there is none."""
     if mapping.offload is not None and mapping.offload.slices:
-        return
+        return ""
     alias, kernel = trace.access_alias, trace.accesses["kernel"].astype(np.int64)
     size = np.zeros(int(alias.max(initial=-1)) + 1, np.int64)
     np.maximum.at(size, trace.alias_index, trace.tensors["bytes"])
@@ -124,13 +123,14 @@ def check_working_sets(trace: "Trace", machine: "Machine", mapping: Mapping) -> 
     needed = np.bincount(pairs[:, 0], size[pairs[:, 1]], minlength=len(trace.kernels))
     holds = np.array([machine.memory(device.memory).capacity_bytes for device in machine.devices])[mapping.device]
     over = np.flatnonzero(needed > holds)
-    if len(over):
-        row = int(over[0])
-        memory = machine.devices[int(mapping.device[row])].memory
-        raise CapacityError(
-            f"kernel {row} ({trace.kernels['name'][row]!r}) needs {int(needed[row]):,} bytes at once in the memory {memory!r}, which holds "
-            f"{int(holds[row]):,}: no schedule of whole tensors can satisfy that; use a larger memory, a smaller batch, or offload slices"
-        )
+    if not len(over):
+        return ""
+    row = int(over[0])
+    memory = machine.devices[int(mapping.device[row])].memory
+    return (
+        f". Kernel {row} ({trace.kernels['name'][row]!r}) alone needs {int(needed[row]):,} bytes at once in the memory {memory!r}: no schedule "
+        "of whole tensors can satisfy that; offload slices"
+    )
 
 
 def check_in_order(made: Plan, trace: "Trace") -> None:
