@@ -128,8 +128,8 @@ def beyond_help(trace: "Trace", machine: "Machine", mapping: Mapping) -> str:
     row = int(over[0])
     memory = machine.devices[int(mapping.device[row])].memory
     return (
-        f". Kernel {row} ({trace.kernels['name'][row]!r}) alone needs {int(needed[row]):,} bytes at once in the memory {memory!r}: no schedule "
-        "of whole tensors can satisfy that; offload slices"
+        f". Kernel {row} ({trace.kernels['name'][row]!r}) alone needs {int(needed[row]):,} bytes at once in the memory {memory!r}: no "
+        "schedule of whole tensors can satisfy that; offload slices"
     )
 
 
