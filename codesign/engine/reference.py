@@ -320,10 +320,11 @@ class Simulation:
             self.env.process(visitor(self))
         try:
             self.env.run(until=host)
-            pending = [instance.done for instance in self.log if instance.end < 0 and not self.guests[self.steps[instance.op].queue]]
+            own = [instance for instance in self.log if self.steps[instance.op].waits or not self.guests[self.steps[instance.op].queue]]
+            pending = [instance.done for instance in own if instance.end < 0]
             if pending:
                 self.env.run(until=simpy.AllOf(self.env, pending))
-            last = max((i.end for i in self.log if not self.guests[self.steps[i.op].queue]), default=0)
+            last = max((instance.end for instance in own), default=0)
             if any(self.guests) and last > self.env.now:  # the host waits on, and guests go on meanwhile
                 self.env.run(until=last)
         except RuntimeError as error:  # SimPy: no event is left, but not all has ended
