@@ -1,86 +1,210 @@
-"""Time of a library's matrix product whose grid is not known: tiles, split-K, waves, L2 traffic and pipeline fill.
+"""Time of a library's matrix products of which only the shape is known: tiles, waves, split-K, L2, DRAM, power.
 
-The library is taken to choose, of its tiles and ways to split the inner dimension, the one that is fastest here. A tile is
-computed in full even if the product does not fill it; the busiest SM runs ceil(tiles / SMs) of them. Every tile reads its
-rows and columns of both operands through L2. The main loop waits for L2 once a group of stages.
+A library has kernels that compute one tile of the result a block. Of its tiles and ways to split the inner dimension it is
+taken to choose what is fastest here. A tile is computed in full even if the product does not fill it, and the busiest of the
+SMs runs ceil(blocks / SMs) of them: the staircase that every measured product shows. On top of the multiply-adds of a block
+come its start and its store of the result, its loads wait for L2 once a step of the inner dimension, and all blocks together
+read their rows and columns through L2, and from DRAM what L2 does not hold. docs/gpu_model.md states each term with its source.
 """
 
 from dataclasses import dataclass
-from functools import reduce
 from itertools import product
 
 import numpy as np
 
-from arch.device import Float
+from arch import power
+from arch.catalog import Entry
+from arch.device import Bool, Float, Int
+from arch.facts import itemsize
+from arch.gemm_library import Library, library
+
+_CHUNK = 32768
 
 
-@dataclass(frozen=True)
-class Library:
-    """The tiles that a GEMM library has, and the GPU that they run on."""
+@dataclass(frozen=True, eq=False)
+class Products:
+    """A batch of (m x k) @ (k x n) in each row; arrays of shape [products], elements of ``size`` bytes (itself an array)."""
 
-    tile_m: tuple[float, ...]
-    tile_n: tuple[float, ...]
-    tile_efficiency: tuple[float, ...]
-    split_k: tuple[float, ...]
-    k_step: float
-    stages: float
-    sms: float
-    l2_bytes_per_s: float
-    l2_latency_s: float
+    batch: Float
+    m: Float
+    n: Float
+    k: Float
+    size: Float
+
+    def __getitem__(self, rows: Int | slice) -> "Products":
+        return Products(self.batch[rows], self.m[rows], self.n[rows], self.k[rows], self.size[rows])
+
+    @property
+    def flops(self) -> Float:
+        """Multiply-adds, counted twice."""
+        return 2 * self.batch * self.m * self.n * self.k
+
+    @property
+    def operand_bytes(self) -> tuple[Float, Float, Float]:
+        """Bytes of the left and the right operand and of the result."""
+        a, b, c = (self.batch * self.size * area for area in (self.m * self.k, self.k * self.n, self.m * self.n))
+        return a, b, c
+
+
+@dataclass(frozen=True, eq=False)
+class Hot:
+    """Shares of the left operand, the right one and the result that L2 holds; arrays of shape [products]."""
+
+    a: Float
+    b: Float
+    c: Float
+
+    def __getitem__(self, rows: Int | slice) -> "Hot":
+        return Hot(self.a[rows], self.b[rows], self.c[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Times of the fastest choice: on the pipes, through L2, and waiting for stages; shape [products], seconds."""
+    """The fastest choice of each product; arrays of shape [products], seconds at the full clock, bytes and FLOP."""
 
     compute_s: Float
+    """On the pipes of the busiest SM, its loads' waits and its blocks' starts and stores included."""
     l2_s: Float
-    wait_s: Float
+    dram_s: Float
+    extra_s: Float
+    """What does not overlap: adding up the parts of a split product."""
     l2_bytes: Float
+    again_bytes: Float
+    """What DRAM serves more than once."""
+    executed_flops: Float
+    """Multiply-adds with the tiles' padding, counted twice."""
+    sharpness: float
 
     @property
     def total_s(self) -> Float:
-        """Pipes and L2 overlap; the waits of the main loop do not."""
-        return np.maximum(self.compute_s, self.l2_s) + self.wait_s
+        """Pipes and L2 work at once; DRAM overlaps them, but where both take equally long the sum of powers is longer than each."""
+        return together(self.sharpness, np.maximum(self.compute_s, self.l2_s), self.dram_s) + self.extra_s
 
 
-def plan(library: Library, batch: Float, m: Float, n: Float, k: Float, itemsize: Float, flops_per_s: Float) -> Plan:
-    """Return the fastest plan of each product; ``flops_per_s`` is what a large product reaches. Arrays of shape [products]."""
-    tiles = zip(library.tile_m, library.tile_n, library.tile_efficiency, strict=True)
-    return reduce(
-        _faster,
-        (_candidate(library, tile, split, batch, m, n, k, itemsize, flops_per_s) for tile, split in product(tiles, library.split_k)),
-    )
+def together(sharpness: float | Float, *seconds: Float) -> Float:
+    """Return the time of activities that overlap, between the longest of them (infinite sharpness) and their sum (1)."""
+    longest = np.maximum.reduce(seconds)
+    scale = np.where(longest > 0, longest, 1.0)
+    total: Float = scale * sum((each / scale) ** sharpness for each in seconds) ** (1 / sharpness)
+    return total
 
 
-def _candidate(
-    library: Library,
-    tile: tuple[float, float, float],
-    split: float,
-    batch: Float,
-    m: Float,
-    n: Float,
-    k: Float,
-    itemsize: Float,
-    flops_per_s: Float,
-) -> Plan:
-    rows, columns, efficiency = tile
-    tiles = batch * np.ceil(m / rows) * np.ceil(n / columns)
-    inner = np.ceil(np.ceil(k / split) / library.k_step) * library.k_step
-    blocks = tiles * split
-    turns = np.ceil(blocks / library.sms)
-    compute = turns * (2 * rows * columns * inner) / (flops_per_s * efficiency / library.sms)
-    partial = np.where(split > 1, 2 * split * batch * m * n * 4.0, 0.0)  # FP32 partial sums, written and read again
-    moved = blocks * (rows + columns) * inner * itemsize + partial
-    wait = np.ceil(inner / library.k_step / library.stages) * library.l2_latency_s
-    return Plan(compute, moved / library.l2_bytes_per_s, wait, moved)
+def kernel_s(
+    entry: Entry, dtype: str, batch: Float, m: Float, n: Float, k: Float, hot: Hot | None = None, idle_s: Float | float = 0.0
+) -> Float:
+    """Return the seconds of products of XLA dtype ``dtype``; 'f32' is full FP32 on the vector pipes, 'tf32' the tensor cores.
+
+    ``hot`` says what L2 holds before (None: what fits), ``idle_s`` how long the GPU rests between kernels: its power is capped
+    on average. Arrays of shape [products].
+    """
+    work = Products(batch, m, n, k, np.full(len(m), float(itemsize(dtype))))
+    unit = library(entry, dtype)
+    warm = resident(unit, work) if hot is None else hot
+    rest = np.broadcast_to(np.asarray(idle_s, dtype=np.float64), m.shape)
+    parts = [slice(start, start + _CHUNK) for start in range(0, len(m), _CHUNK)]
+    seconds = [_seconds(entry, unit, work[part], warm[part], rest[part]) for part in parts]
+    return np.concatenate(seconds) if seconds else np.zeros(0)
 
 
-def _faster(a: Plan, b: Plan) -> Plan:
-    better = b.total_s < a.total_s
+def _seconds(entry: Entry, unit: Library, work: Products, hot: Hot, idle_s: Float) -> Float:
+    chosen = plan(unit, work, hot)
+    share = clock_share(entry, unit, chosen, idle_s)
+    slowed = together(unit.sharpness, np.maximum(chosen.compute_s, chosen.l2_s) / share, chosen.dram_s)
+    return entry["kernel_floor"] + start_s(unit, hot.b) + slowed + chosen.extra_s
+
+
+def start_s(unit: Library, hot: Float | float) -> Float | float:
+    """Return the seconds until the first stages of operands that are not in L2 have come from DRAM."""
+    return unit.stages * unit.dram_latency_s * (1 - hot)
+
+
+def clock_share(entry: Entry, unit: Library, chosen: Plan, idle_s: Float | float) -> Float:
+    """Return the share of the boost clock that the power cap leaves each product."""
+    return power.clock_share(entry, unit.energy_per_flop, chosen.executed_flops, chosen.total_s, idle_s)
+
+
+def resident(unit: Library, work: Products) -> Hot:
+    """Return what L2 holds of operands that were used last: all if everything fits, nothing if all of it is evicted before."""
+    share = np.clip(2 - sum(work.operand_bytes) / unit.l2_bytes, 0.0, 1.0)
+    return Hot(share, share, share)
+
+
+def plan(unit: Library, work: Products, hot: Hot) -> Plan:
+    """Return the fastest plan of each product."""
+    shape = len(work.m)
+    best, rows, columns, splits = np.full(shape, np.inf), np.full(shape, unit.tile_m[0]), np.full(shape, unit.tile_n[0]), np.ones(shape)
+    for tile, split in product(zip(unit.tile_m, unit.tile_n, strict=True), unit.splits):
+        taken = np.flatnonzero(_sensible(unit, tile, split, work))
+        if not len(taken):
+            continue
+        total = _candidate(unit, np.asarray(tile[0]), np.asarray(tile[1]), np.asarray(split), work[taken], hot[taken]).total_s
+        faster = total < best[taken]
+        taken = taken[faster]
+        best[taken], rows[taken], columns[taken], splits[taken] = total[faster], tile[0], tile[1], split
+    return _candidate(unit, rows, columns, splits, work, hot)
+
+
+def _sensible(unit: Library, tile: tuple[float, float], split: float, work: Products) -> Bool:
+    """Which products the library would compute so: batched ones only with the tiles for them, split ones only to fill the GPU."""
+    alone = work.batch <= 1
+    if split == 1:
+        return alone | (not unit.batched_tiles) | (tile in unit.batched_tiles)
+    tiles = np.ceil(work.m / tile[0]) * np.ceil(work.n / tile[1])
+    room = tiles * split <= 2 * unit.sms * float(unit.resident(np.asarray(tile[0] * tile[1])))
+    long = work.k / split * work.size * (tile[0] + tile[1]) >= 2 * 4 * tile[0] * tile[1]
+    fits: Bool = alone & room & long
+    return fits
+
+
+def _candidate(unit: Library, tile_m: Float, tile_n: Float, split: Float, work: Products, hot: Hot) -> Plan:
+    """Price one choice of tile and split: numbers, or arrays of shape [products]."""
+    rows, columns = np.ceil(work.m / tile_m), np.ceil(work.n / tile_n)
+    blocks = work.batch * rows * columns * split
+    inner = np.ceil(np.ceil(work.k / split) / unit.k_step) * unit.k_step
+    l2_bytes = blocks * (tile_m + tile_n) * inner * work.size / np.sqrt(unit.cluster)
+    parts = np.where(split > 1, work.batch * work.m * work.n * 4.0 * (split + 1), 0.0)
+    again_a, again_b = _again(unit, tile_m * tile_n, work, rows, columns)
+    a, b, c = work.operand_bytes
+    cold = a * (1 - hot.a) + b * (1 - hot.b) + c * (1 - hot.c)
     return Plan(
-        np.where(better, b.compute_s, a.compute_s),
-        np.where(better, b.l2_s, a.l2_s),
-        np.where(better, b.wait_s, a.wait_s),
-        np.where(better, b.l2_bytes, a.l2_bytes),
+        compute_s=_compute_s(unit, tile_m, tile_n, blocks, inner),
+        l2_s=l2_bytes / unit.l2_bytes_per_s,
+        dram_s=(cold + again_a + again_b) / unit.dram_bytes_per_s,
+        extra_s=parts / unit.l2_bytes_per_s + np.where(split > 1, unit.launch_s + start_s(unit, 0.0), 0.0),
+        l2_bytes=l2_bytes + parts,
+        again_bytes=again_a + again_b,
+        executed_flops=2 * tile_m * tile_n * inner * blocks,
+        sharpness=unit.sharpness,
     )
+
+
+def _compute_s(unit: Library, tile_m: Float, tile_n: Float, blocks: Float, inner: Float) -> Float:
+    """Seconds of the busiest SM: multiply-adds, or waits for L2 if they are longer, and starts and stores of its blocks."""
+    area = tile_m * tile_n
+    most = unit.resident(area)
+    busiest = np.ceil(blocks / unit.sms)
+    at_once = np.minimum(busiest, most)
+    turns = np.ceil(busiest / most)
+    threads = at_once * area / unit.outputs_per_thread
+    rate = unit.flops_per_sm * np.minimum(unit.efficiency(tile_m, tile_n) * threads / (threads + unit.hiding_threads), unit.issue_share)
+    pipes = busiest * 2 * area * inner / rate
+    waits = turns * inner / unit.k_step * unit.l2_latency_s
+    full = at_once * area / unit.accumulators
+    fixed = np.where(unit.persistent, 1.0, turns) * (unit.tile_cycles * full + unit.turn_cycles) / unit.clock_hz
+    seconds: Float = np.maximum(pipes, waits) + fixed
+    return seconds
+
+
+def _again(unit: Library, area: Float, work: Products, rows: Float, columns: Float) -> tuple[Float, Float]:
+    """Bytes of the two operands that DRAM serves again: those that do not stay in L2 are read once a wave of tiles.
+
+    A wave is as wide as it is high (blocks are numbered so), and a half of what it reads was read by the wave before.
+    """
+    a, b, _ = work.operand_bytes
+    wave = unit.sms * unit.resident(area)
+    high = np.minimum(rows, np.sqrt(wave))
+    wide = np.minimum(columns, wave / high)
+    spills = (rows * columns > wave) & (a + b > unit.l2_bytes / 2)
+    again_a = np.where(spills & (a > unit.l2_bytes / 2), np.maximum(columns / wide / 2 - 1, 0.0), 0.0)
+    again_b = np.where(spills & (b > unit.l2_bytes / 2), np.maximum(rows / high / 2 - 1, 0.0), 0.0)
+    return a * again_a, b * again_b

@@ -19,7 +19,7 @@ wrote last is cold and comes from DRAM.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from arch import gemm, solvers, trust
 from arch.catalog import Entry
 from arch.device import Bool, Device, Float, Prices, Refusals, Work
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
+from arch.library_calls import calls
 from arch.occupancy import Shape, blocks_per_sm, limits, shape
 from arch.traffic import Traffic, traffic
 from arch.uncertainty import Trust
@@ -54,6 +55,8 @@ class _Prepared:
     floor: Float
     static: Float
     """The longest of the terms without DRAM and latency."""
+    sharpness: Float
+    """How sharply DRAM and the other terms overlap: infinite if the longer hides the shorter."""
     rounds: Float
     """Turns times rounds of loads: how many load latencies follow each other."""
     energy: Float
@@ -165,7 +168,7 @@ def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
     dram = np.where(ready.assumed, 0.0, total(ready.owner, ready.cold_bytes * missed, len(ready.floor))) + ready.extra_dram
     dram_s = dram / (gpu.dram_bandwidth * entry["dram_efficiency"])
     latency_s = ready.rounds * np.where(dram > 0, max(entry["dram_latency"], entry["l2_latency"]), entry["l2_latency"])
-    duration = ready.floor + np.maximum(np.maximum(ready.static, dram_s), latency_s)
+    duration = ready.floor + np.maximum(gemm.together(ready.sharpness, ready.static, dram_s), latency_s)
     duration = np.where(np.isnan(ready.measured), duration * ready.scale, ready.measured)
     duration = np.where(ready.assumed, dram_s, duration)
     per_byte = entry.get("dram_energy_per_byte")
@@ -181,12 +184,12 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
     grid = _grid(entry, known, threads, blocks)
     moved = traffic(known, entry["sector_bytes"], entry["l2"], entry["sm_count"], threads * blocks)
     units = _units(entry, known)
-    terms, l2_bytes, waits = _products(entry, known, units, grid, product, tiled, moved)
-    terms |= _vector_terms(entry, known, grid, product)
+    matrix, l2_bytes, extra, again = _products(entry, known, units, grid, product, tiled, moved)
+    terms = {"compute_matrix_s": matrix} | _vector_terms(entry, known, grid, product)
     terms["solver_s"] = _solvers(entry, known)
     terms["l2_s"] = l2_bytes / (entry["l2_bandwidth"] * entry["l2_efficiency"])
     static = np.maximum.reduce(list(terms.values()))
-    terms["floor_s"] = known.launches * entry["kernel_floor"]
+    terms["floor_s"] = known.launches * entry["kernel_floor"] + extra
     measured = known.measured if gpu.use_measured and work.target == gpu.id else np.full(len(work), np.nan)
     unknown = known.unknown & np.isnan(measured)
     assumed_bytes = _assumed_bytes(gpu, work, known.measured)
@@ -194,14 +197,15 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
     return _Prepared(
         floor=terms["floor_s"],
         static=static,
-        rounds=np.where(tiled, waits, _rounds(entry, grid, moved, threads * blocks)),
+        rounds=np.where(tiled, known.launches * entry["gemm_stages"], _rounds(entry, grid, moved, threads * blocks)),
+        sharpness=np.where(tiled, entry["gemm_sharpness"], np.inf),
         energy=_energy(entry, known, units, product, l2_bytes),
         measured=measured,
         scale=_scale(gpu, work, known.measured),
         terms=terms,
         unknown=unknown & ~assumed,
         assumed=assumed,
-        extra_dram=np.where(assumed, assumed_bytes, moved.extra_dram),
+        extra_dram=np.where(assumed, assumed_bytes, moved.extra_dram + again),
         cold_bytes=moved.cold_bytes,
         resident=moved.resident,
         owner=known.owner,
@@ -309,6 +313,8 @@ def matrix_unit(entry: Entry, dtype: str, precision: str, tensor_cores: bool) ->
 class _Units:
     """Which unit serves the product of each kernel; shape [kernels]."""
 
+    name: NDArray[Any]
+    """The dtype whose peak holds."""
     peak: Float
     tensor: Bool
     energy: Float
@@ -323,6 +329,7 @@ def _units(entry: Entry, known: Facts) -> _Units:
     groups = entry.group("vector_energy_per_flop"), entry.group("matrix_energy_per_flop")
     which = (tensor_cores.astype(np.int64), row)
     return _Units(
+        np.array([[name for name, _, _ in line] for line in table], dtype=np.str_)[which],
         np.array([[peak for _, peak, _ in line] for line in table])[which],
         np.array([[tensor for _, _, tensor in line] for line in table], dtype=np.bool_)[which],
         np.array([[groups[tensor].get(name, np.nan) for name, _, tensor in line] for line in table])[which],
@@ -331,35 +338,24 @@ def _units(entry: Entry, known: Facts) -> _Units:
 
 def _products(
     entry: Entry, known: Facts, units: _Units, grid: Shape, product: Bool, tiled: Bool, moved: Traffic
-) -> tuple[dict[str, Float], Float, Float]:
-    """The matrix term, the bytes through L2 and the rounds of waits, with tiled library calls in their own way."""
+) -> tuple[Float, Float, Float, Float]:
+    """Seconds of the matrix term, bytes through L2, seconds that nothing overlaps, and bytes that DRAM serves again.
+
+    Library calls of unknown grid are tiled by ``arch.gemm``; blocks of known grids fall onto SMs in whole turns.
+    """
     reached = units.peak * np.where(units.tensor, entry["gemm_efficiency_matrix"], entry["gemm_efficiency_vector"])
     fill = np.where(units.tensor, 1.0, _hidden(entry, grid))
     matrix = np.where(product, _on_busiest(entry, grid, known.flops_matrix, reached * fill), 0.0)
-    l2_bytes, waits = moved.l2_bytes.copy(), np.zeros(len(units.peak))
+    l2_bytes, extra, again = moved.l2_bytes.copy(), np.zeros(len(tiled)), np.zeros(len(tiled))
     rows = np.flatnonzero(tiled)
     if len(rows):
         size = known.dtype.number(itemsize)[rows]
-        batch, launches = np.maximum(known.batch[rows], 1.0), known.launches[rows]
-        chosen = gemm.plan(library(entry), batch, known.m[rows], known.n[rows], known.k[rows], size, reached[rows])
-        matrix[rows] = np.maximum(chosen.compute_s, known.flops_matrix[rows] / reached[rows])
-        l2_bytes[rows] = np.maximum(l2_bytes[rows], chosen.l2_bytes)
-        waits[rows] = launches + chosen.wait_s / entry["l2_latency"]
-    return {"compute_matrix_s": matrix}, l2_bytes, waits
-
-
-def library(entry: Entry) -> gemm.Library:
-    return gemm.Library(
-        tile_m=entry.list("gemm_tile_m"),
-        tile_n=entry.list("gemm_tile_n"),
-        tile_efficiency=entry.list("gemm_tile_efficiency"),
-        split_k=entry.list("gemm_split_k"),
-        k_step=entry["gemm_k_step"],
-        stages=entry["gemm_stages"],
-        sms=entry["sm_count"],
-        l2_bytes_per_s=entry["l2_bandwidth"] * entry["l2_efficiency"],
-        l2_latency_s=entry["l2_latency"],
-    )
+        work = gemm.Products(np.maximum(known.batch[rows], 1.0), known.m[rows], known.n[rows], known.k[rows], size)
+        found = calls(entry, units.name[rows], work)
+        matrix[rows] = np.maximum(found.compute_s, known.flops_matrix[rows] / units.peak[rows])
+        l2_bytes[rows] = np.maximum(l2_bytes[rows], found.l2_bytes)
+        extra[rows], again[rows] = found.extra_s, found.again_bytes
+    return matrix, l2_bytes, extra, again
 
 
 def _solvers(entry: Entry, known: Facts) -> Float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch import gemm, streaming, trust
+from arch import gemm, measuring, streaming, trust
 from arch.catalog import Entry
 from arch.device import Float
 from arch.facts import itemsize
@@ -38,6 +38,8 @@ class Operators:
     name: str
     dtype: str
     shape: Mapping[str, Float]
+    source: str = ""
+    """Who measured the rows, which says what was in L2 before."""
 
     @property
     def elements(self) -> Float:
@@ -149,18 +151,10 @@ def _block_threads(cols: Float) -> Float:
 
 
 def _product_s(entry: Entry, work: Operators) -> Float:
-    from arch.gpu import library
-
     batch, m, n, k = (work.shape[name] for name in SHAPES["gemm"])
-    tensor = entry.group("matrix_flops").get(work.dtype)
-    peak = (
-        entry["vector_flops." + work.dtype] * entry["gemm_efficiency_vector"]
-        if tensor is None
-        else tensor * entry["gemm_efficiency_matrix"]
-    )
-    size = np.full(len(m), itemsize(work.dtype))
-    chosen = gemm.plan(library(entry), batch, m, n, k, size, np.full(len(m), peak))
-    return entry["kernel_floor"] + np.maximum(chosen.total_s, roofline_s(entry, work))
+    products = gemm.Products(batch, m, n, k, np.full(len(m), itemsize(work.dtype)))
+    warm, idle = measuring.hot(entry, work.source, work.dtype, products), measuring.idle_s(entry, work.source, work.name)
+    return gemm.kernel_s(entry, work.dtype, batch, m, n, k, warm, idle)
 
 
 def tensor_cores(entry: Entry, work: Operators) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import arch
-from arch import gemm, solvers
+from arch import solvers
 from arch.device import Prices, Work
 from arch.gpu import GPU, matrix_unit
 from arch.occupancy import Limits, blocks_per_sm, shape
@@ -64,35 +64,6 @@ def test_a_megapixel_addition_on_the_a5000_takes_19_8_us() -> None:
     assert prices.duration_s[0] == pytest.approx(FLOOR + 12 * MIB / (768e9 * 0.88), rel=1e-9)
     assert prices.duration_s[0] * 1e6 == pytest.approx(19.82, abs=0.01)
     assert prices.dram_bytes[0] == 12 * MIB
-
-
-def test_a_large_fp32_product_runs_at_the_share_of_the_peak_that_libraries_reach() -> None:
-    seconds = price(product(8192, 8192, 4096), "a100").terms["compute_matrix_s"][0]
-    assert 2 * 8192 * 8192 * 4096 / seconds == pytest.approx(0.87 * 19.5e12, rel=0.03)
-
-
-ONE_TILE = gemm.Library((256.0,), (128.0,), (1.0,), (1.0,), 16.0, 3.0, 108.0, 4e12, 1.85e-7)
-
-
-@pytest.mark.parametrize(("columns", "turns"), [(11, 1), (12, 1), (13, 2), (24, 2), (25, 3)])
-def test_the_last_turn_of_tiles_costs_as_much_as_a_full_one(columns: int, turns: int) -> None:
-    """108 SMs: 9 x 12 tiles of 256 x 128 are one turn, one more column of tiles makes it two."""
-    sizes = [np.array([float(v)]) for v in (1, 9 * 256, columns * 128, 1024, 4, 17e12)]
-    assert gemm.plan(ONE_TILE, *sizes).compute_s[0] == pytest.approx(turns * 2 * 256 * 128 * 1024 / (17e12 / 108))
-
-
-def test_tiny_products_pay_for_the_tile_that_they_do_not_fill() -> None:
-    prices = price(product(4, 4, 64, batch=8192))
-    ideal = 8192 * 2 * 4 * 4 * 64 / (0.87 * 27.8e12)
-    assert prices.terms["compute_matrix_s"][0] > 20 * ideal
-
-
-def test_a_long_inner_dimension_is_split_when_there_are_too_few_tiles() -> None:
-    library = replace(ONE_TILE, tile_m=(128.0,), sms=64.0)
-    sizes = [np.array([float(v)]) for v in (1, 128, 128, 65536, 4, 24e12)]
-    whole, split = gemm.plan(library, *sizes), gemm.plan(replace(library, split_k=(1.0, 16.0)), *sizes)
-    assert split.compute_s[0] == pytest.approx(whole.compute_s[0] / 16)
-    assert split.total_s[0] < whole.total_s[0] / 5
 
 
 @pytest.mark.parametrize(

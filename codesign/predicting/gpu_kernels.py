@@ -67,7 +67,7 @@ def groups(table: "pd.DataFrame", options: Options) -> Iterator[tuple[Rows, Entr
         if kept not in known:
             refuse(table, np.isin(np.arange(len(table)), rows), "dtype", f"one that {entry.id} has for {kind}, {', '.join(known)}")
         shape = {column: shapes[column][rows] for column in operators.SHAPES[kind]}
-        yield rows, entry, operators.Operators(kind, called, kept, shape), measured_by
+        yield rows, entry, operators.Operators(kind, called, kept, shape, measured_by), measured_by
 
 
 def _entries(table: "pd.DataFrame", device: Labels, options: Options) -> dict[str, Entry]:

@@ -1,0 +1,104 @@
+"""Fits the constants of the model of matrix products that no source gives, to kernels that others measured.
+
+The mean of the absolute logarithm of predicted over measured is made small, every device and operator counting alike, over a
+fixed sample, by a simplex search from fixed starts: the same table gives the same constants.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arch import measuring
+from arch.catalog import Entry
+from arch.device import Float
+from arch.facts import itemsize
+from arch.gemm import Products, kernel_s
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STARTS: Mapping[str, float] = {
+    "gemm_simt_rate": 1.1,
+    "gemm_tensor_rate": 1.0,
+    "gemm_tile_loss": 0.25,
+    "gemm_simt_threads": 80.0,
+    "gemm_tensor_threads": 30.0,
+    "gemm_simt_tile_cycles": 500.0,
+    "gemm_tensor_tile_cycles": 7000.0,
+    "gemm_turn_cycles": 1700.0,
+    "gemm_dram_share": 0.8,
+    "gemm_sharpness": 2.5,
+    "capped_energy_12nm": 20e-12,
+    "capped_energy_7nm": 15e-12,
+    "capped_energy_tensor": 1.6e-12,
+    "f16_energy_ratio": 1.2,
+}
+"""The constants and where the search starts, in SI units."""
+
+FIXED: Mapping[str, float] = {"gemm_batched_tile": 128.0}
+"""Read off the table: on the A100 a batched FP32 product's time goes with ceil(m / 128) ceil(n / 128), whatever m and n."""
+
+_DTYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_ROWS, _ROUNDS, _EVALUATIONS, _STEP, _SEED = 400, 2, 300, 0.15, 0
+_FLOORS = 3.0
+"""Rows of an eager source count from this many times their source's shortest time: below, the host's time is all there is."""
+
+
+def fit_gemm(table: "pd.DataFrame", entries: Mapping[str, Entry]) -> dict[str, float]:
+    """Return the fitted constants by key, in SI. ``entries`` gives the device of each name in the table's column."""
+    import scipy.optimize
+
+    minimize: Any = scipy.optimize.minimize
+
+    groups = _groups(table, entries)
+    keys, start = list(STARTS), np.array(list(STARTS.values()))
+
+    def loss(logs: Float) -> float:
+        return _error(groups, {**dict(zip(keys, map(float, start * np.exp(logs)), strict=True)), **FIXED})
+
+    at = np.zeros(len(keys))
+    for _ in range(_ROUNDS):
+        simplex = np.vstack([at, at + _STEP * np.eye(len(keys))])
+        options = {"maxfev": _EVALUATIONS, "adaptive": True, "initial_simplex": simplex}
+        at = np.asarray(minimize(loss, at, method="Nelder-Mead", options=options).x, dtype=np.float64)
+    return {**{key: float(f"{value:.4g}") for key, value in zip(keys, start * np.exp(at), strict=True)}, **FIXED}
+
+
+class _Group:
+    """The sampled rows of one device, source and operator."""
+
+    def __init__(self, entry: Entry, source: str, name: str, dtype: str, rows: "pd.DataFrame") -> None:
+        self.entry, self.source, self.name, self.dtype = entry, source, name, dtype
+        size = np.full(len(rows), float(itemsize(dtype)))
+        batch, m, n, k = (rows[column].to_numpy(dtype=np.float64) for column in ("batch", "m", "n", "k"))
+        self.work = Products(batch, m, n, k, size)
+        self.measured_s = rows["latency_us"].to_numpy(dtype=np.float64) * 1e-6
+
+    def error(self, values: Mapping[str, float]) -> float:
+        """Return the mean absolute logarithm of predicted over measured; a row counts at most 1."""
+        own = self.entry.refitted({key: value for key, value in values.items() if self._fitted(key)})
+        work, idle = self.work, measuring.idle_s(own, self.source, self.name)
+        warm = measuring.hot(own, self.source, self.dtype, work)
+        kernel = kernel_s(own, self.dtype, work.batch, work.m, work.n, work.k, warm, idle)
+        seen = measuring.measured_s(own, self.source, self.name, kernel)
+        return float(np.mean(np.minimum(np.abs(np.log(seen / self.measured_s)), 1.0)))
+
+    def _fitted(self, key: str) -> bool:
+        """A number that the device has from elsewhere stays."""
+        return self.entry.quantity(key).source_kind == "fitted"
+
+
+def _groups(table: "pd.DataFrame", entries: Mapping[str, Entry]) -> list[_Group]:
+    found = []
+    for labels, rows in table.groupby(["device", "source", "name", "dtype"], sort=True):
+        device, source, name, dtype = (str(label) for label in labels)
+        floor = _FLOORS * rows["latency_us"].quantile(0.02) if source == "neusight" else 0.0
+        kept = rows[rows["latency_us"] > floor]
+        sample = kept.sample(min(_ROWS, len(kept)), random_state=_SEED)
+        found.append(_Group(entries[device], source, name, _DTYPES[dtype], sample))
+    return found
+
+
+def _error(groups: list[_Group], values: Mapping[str, float]) -> float:
+    return float(np.mean([group.error(values) for group in groups]))

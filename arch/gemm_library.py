@@ -1,0 +1,106 @@
+"""What a GEMM library brings to a GPU: its tiles, and the numbers of the unit that computes them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from arch import power
+from arch.catalog import Entry
+from arch.device import Float
+from arch.facts import itemsize
+
+
+@dataclass(frozen=True)
+class Library:
+    """One unit (vector pipes or tensor cores) of one GPU as the library uses it; SI units, clocks at boost."""
+
+    tensor: bool
+    tile_m: tuple[float, ...]
+    tile_n: tuple[float, ...]
+    batched_tiles: tuple[tuple[float, float], ...]
+    """Tiles of batched products; empty if these choose from all."""
+    splits: tuple[float, ...]
+    k_step: float
+    stages: float
+    cluster: float
+    """Blocks that share what they load."""
+    persistent: bool
+    """Blocks stay on their SM and store a tile while they compute the next."""
+    sms: float
+    clock_hz: float
+    flops_per_sm: float
+    peak_share: float
+    issue_share: float
+    """What a main loop can reach at most: other instructions take issue slots where multiply-adds fill them."""
+    tile_loss: float
+    outputs_per_thread: float
+    hiding_threads: float
+    accumulators: float
+    """Outputs that the blocks of an SM keep in registers: half of them."""
+    tile_cycles: float
+    turn_cycles: float
+    sharpness: float
+    energy_per_flop: float
+    l2_bytes: float
+    l2_bytes_per_s: float
+    l2_latency_s: float
+    dram_bytes_per_s: float
+    dram_latency_s: float
+    launch_s: float
+
+    def resident(self, area: Float) -> Float:
+        """Return how many blocks of tiles of an area an SM holds: half of the registers are accumulators."""
+        blocks: Float = np.maximum(self.accumulators // area, 1.0)
+        return blocks
+
+    def efficiency(self, tile_m: Float, tile_n: Float) -> Float:
+        """Return the share of the peak that a tile's main loop reaches, less for smaller tiles: they reuse operands less."""
+        lost = self.tile_loss * (64 / tile_m + 64 / tile_n - 1)
+        share: Float = self.peak_share * np.maximum(1 - lost, 1 / 16)
+        return share
+
+
+def library(entry: Entry, dtype: str, tuned: bool = False) -> Library:
+    """Return the unit that serves products of an XLA dtype on a GPU.
+
+    ``tuned``: the caller tries the library's kernels and keeps the fastest, as XLA does (gemm_algorithm_picker); else the library
+    chooses, and on GPUs since the A100 it takes one tile for all batched products in full FP32.
+    """
+    matrix = entry.group("matrix_flops")
+    tensor = dtype in matrix and dtype != "f32"
+    kind = "tensor" if tensor else "simt"
+    lanes = 1.0 if tensor else entry["fp32_lanes_per_sm"] / 64
+    tiles = entry.list(f"gemm_{kind}_tile_m"), entry.list(f"gemm_{kind}_tile_n")
+    batched = entry["gemm_batched_tile"]
+    peak = matrix[dtype] if tensor else entry.group("vector_flops").get(dtype, np.inf)
+    registers = entry["registers_per_sm"] / 2
+    return Library(
+        tensor=tensor,
+        tile_m=tiles[0],
+        tile_n=tiles[1],
+        batched_tiles=() if tensor or tuned or batched == 1 else ((batched, batched),),
+        splits=entry.list("gemm_split_k"),
+        k_step=entry[f"gemm_{kind}_k_step"],
+        stages=entry["gemm_stages"],
+        cluster=(entry.get("gemm_cluster") or 1.0) if tensor else 1.0,
+        persistent=bool(tensor and entry.get("gemm_persistent")),
+        sms=entry["sm_count"],
+        clock_hz=entry["clock"],
+        flops_per_sm=peak / entry["sm_count"],
+        peak_share=entry[f"gemm_{kind}_rate"],
+        issue_share=1.0 if tensor or lanes == 1 else entry["gemm_issue_share"],
+        tile_loss=entry["gemm_tile_loss"],
+        outputs_per_thread=entry[f"gemm_{kind}_outputs"],
+        hiding_threads=entry[f"gemm_{kind}_threads"] * lanes,
+        accumulators=registers * (1 if itemsize(dtype) <= 4 else 0.5),
+        tile_cycles=entry[f"gemm_{kind}_tile_cycles"],
+        turn_cycles=entry["gemm_turn_cycles"] if tensor else 0.0,
+        sharpness=entry["gemm_sharpness"],
+        energy_per_flop=power.energy_per_flop(entry, dtype, tensor),
+        l2_bytes=entry["l2"],
+        l2_bytes_per_s=entry["l2_bandwidth"] * entry["l2_efficiency"],
+        l2_latency_s=entry["l2_latency"] if tensor else entry["shared_latency_cycles"] / entry["clock"],
+        dram_bytes_per_s=entry["memory_bandwidth"] * entry["gemm_dram_share"],
+        dram_latency_s=entry["dram_latency"],
+        launch_s=entry["kernel_floor"],
+    )

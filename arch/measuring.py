@@ -1,0 +1,44 @@
+"""How the sources of measured kernels measured them: what was in L2 before a kernel, and how long the GPU rested between kernels.
+
+- NeuSight times an eager operator again and again with the same operands: L2 holds what of them fits. The host's time between
+  operators lets the GPU rest.
+- AIConfigurator replays a CUDA graph of as many copies of the weights as exceed L2, at most five, with the same activations
+  (its collector's loop: one to five copies, as many as L2 over the weights; collect_gemm.py).
+- Vidur profiles the layers of a model one after another: a layer's input was just written, its weights were last read a step ago.
+"""
+
+import numpy as np
+
+from arch.catalog import Entry
+from arch.device import Float
+from arch.gemm import Hot, Products, resident
+from arch.gemm_library import library
+
+_COPIES = 5
+
+
+def hot(entry: Entry, source: str, dtype: str, work: Products) -> Hot:
+    """Return the shares of the operands that L2 holds before a kernel of a source; unknown sources measure as NeuSight does."""
+    unit = library(entry, dtype)
+    if source not in ("aiconfigurator", "vidur"):
+        return resident(unit, work)
+    a, b, c = work.operand_bytes
+    first, last = (np.clip(2 - 2 * each / unit.l2_bytes, 0.0, 1.0) for each in (a, c))
+    copies = np.clip(np.ceil(unit.l2_bytes / b), 1, _COPIES)
+    kept = copies * (b + c) + a <= unit.l2_bytes * 1.1
+    return Hot(first, np.where(kept & (source == "aiconfigurator"), 1.0, 0.0), last)
+
+
+def idle_s(entry: Entry, source: str, name: str) -> float:
+    """Return the seconds that the GPU rests between the kernels of a source: an eager operator's host time, else nothing."""
+    if source != "neusight":
+        return 0.0
+    return entry.list("eager_floors")[4 if name == "linear" else 2]
+
+
+def measured_s(entry: Entry, source: str, name: str, kernel_s: Float) -> Float:
+    """Return what a source would have measured of a product of ``kernel_s``: an eager operator takes no less than its host's time."""
+    if source != "neusight":
+        return kernel_s
+    host = idle_s(entry, source, name)
+    return np.maximum(host, entry["eager_overlap"] * host + kernel_s)

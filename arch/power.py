@@ -1,0 +1,47 @@
+"""The clock that a GPU sustains under its power cap.
+
+A GPU that would draw more than its cap lowers its clock until it does not. What it then reaches over its cap, in joules a FLOP,
+is a property of its process and of the unit that computes, and it is what others publish of capped boards: power that is drawn
+whatever runs is part of it, so it needs no estimate of its own. The cap holds on average over milliseconds: a measurement that
+lets the GPU rest between short kernels hides it, while one that lets SMs idle within a kernel leaves the others their share.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from arch.catalog import Entry
+from arch.device import Float
+
+_NODES = {"16 nm": "12nm", "12 nm": "12nm", "8 nm": "8nm", "7 nm": "7nm"}
+
+
+def clock_share(entry: Entry, energy_per_flop: float, flops: Float, seconds: Float, idle_s: Float | float = 0.0) -> Float:
+    """Return the share of the boost clock at which kernels stay below the cap; shape [kernels].
+
+    ``flops`` are executed in ``seconds`` at the boost clock, with ``idle_s`` between kernels. A published sustained clock
+    (``sustained_clock``) takes the place of the estimate; a board without a cap keeps its clock.
+    """
+    cap, published = entry.get("board_power"), entry.get("sustained_clock")
+    if published is not None:
+        return np.full(len(seconds), min(published / entry["clock"], 1.0))
+    if cap is None:
+        return np.ones(len(seconds))
+    watts = energy_per_flop * flops / (seconds + idle_s)
+    share: Float = np.minimum(1.0, cap / np.maximum(watts, np.finfo(np.float64).tiny))
+    return share
+
+
+def energy_per_flop(entry: Entry, dtype: str, tensor: bool) -> float:
+    """Return board power over FLOP/s of products at the cap, J/FLOP: measured on such a chip, or fitted."""
+    if not tensor:
+        full = entry["capped_energy_" + _NODES.get(entry.text.get("node", ""), "4nm")]
+        return full * _relative(entry.group("vector_energy_per_flop"), dtype, "f32")
+    measured = entry["capped_energy_tensor"]
+    if dtype == "f16":
+        return measured * entry["f16_energy_ratio"]
+    return measured * _relative(entry.group("matrix_energy_per_flop"), dtype, "bf16")
+
+
+def _relative(energies: Mapping[str, float], dtype: str, to: str) -> float:
+    return energies[dtype] / energies[to] if dtype in energies and to in energies else 1.0

@@ -1,0 +1,233 @@
+"""Does the price of a library's matrix product follow from its tiles, waves, split, L2, DRAM and power, term by term?"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import arch
+from arch import gemm, measuring, power
+from arch.catalog import Entry
+from arch.device import Float
+from arch.gemm import Hot, Products
+from arch.gemm_library import Library, library
+from arch.registered import find
+
+PLAIN = replace(
+    library(find("a100-sxm-80gb"), "bf16"),
+    tile_m=(128.0,), tile_n=(128.0,), splits=(1.0,), sms=108.0, clock_hz=1e9, flops_per_sm=1e12, peak_share=1.0, issue_share=1.0,
+    tile_loss=0.0, hiding_threads=0.0, tile_cycles=0.0, turn_cycles=0.0, l2_latency_s=0.0, l2_bytes_per_s=1e30, dram_bytes_per_s=1e30,
+    accumulators=16384.0,
+)  # fmt: skip
+"""One tile of 128 x 128, one block an SM, a TFLOP/s an SM, nothing else takes time."""
+
+
+def of(batch: float, m: float, n: float, k: float, size: float = 2) -> Products:
+    return Products(*(np.array([float(value)]) for value in (batch, m, n, k, size)))
+
+
+def hot(share: float, rows: int = 1) -> Hot:
+    return Hot(*(np.full(rows, share),) * 3)
+
+
+def planned(unit: Library, *shape: float, share: float = 1.0) -> gemm.Plan:
+    return gemm.plan(unit, of(*shape), hot(share))
+
+
+def microseconds(name: str, dtype: str, *shape: float, entry: Entry | None = None) -> float:
+    batch, m, n, k = (np.array([float(value)]) for value in shape)
+    return float(gemm.kernel_s(entry or find(name), dtype, batch, m, n, k)[0]) * 1e6
+
+
+@pytest.mark.parametrize(("columns", "turns"), [(1, 1), (12, 1), (13, 2), (24, 2), (25, 3)])
+def test_the_last_turn_of_tiles_costs_as_much_as_a_full_one(columns: int, turns: int) -> None:
+    """108 SMs: 9 x 12 tiles are one turn, one more column of tiles makes it two."""
+    assert planned(PLAIN, 1, 9 * 128, columns * 128, 1024).compute_s[0] == pytest.approx(turns * 2 * 128 * 128 * 1024 / 1e12)
+
+
+@pytest.mark.parametrize(("m", "tiles"), [(1, 1), (128, 1), (129, 2)])
+def test_a_tile_is_computed_in_full_even_if_the_product_does_not_fill_it(m: int, tiles: int) -> None:
+    assert planned(PLAIN, 1, m, 128, 1024).executed_flops[0] == tiles * 2 * 128 * 128 * 1024
+
+
+@pytest.mark.parametrize(("k", "steps"), [(1, 1), (32, 1), (33, 2)])
+def test_the_inner_dimension_is_done_in_whole_steps(k: int, steps: int) -> None:
+    assert planned(PLAIN, 1, 128, 128, k).executed_flops[0] == 2 * 128 * 128 * 32 * steps
+
+
+def test_a_block_a_matrix_is_what_tiny_batched_products_get() -> None:
+    """8,192 products of 4 x 64 x 4 fill 1/1024 of their tiles of 128 x 128 on GPUs since the A100."""
+    unit = library(find("a5000"), "f32")
+    chosen = planned(unit, 8192, 4, 4, 64, 4)
+    assert chosen.executed_flops[0] == 8192 * 2 * 128 * 128 * 64
+    assert chosen.compute_s[0] > 8192 * 2 * 128 * 128 * 64 / 27.8e12
+    older = planned(library(find("t4"), "f32"), 8192, 4, 4, 64, 4)
+    assert older.executed_flops[0] <= 8192 * 2 * 64 * 64 * 64
+
+
+def test_a_long_inner_dimension_is_split_when_there_are_too_few_tiles() -> None:
+    whole = planned(PLAIN, 1, 128, 128, 65536)
+    split = planned(replace(PLAIN, splits=(1.0, 16.0)), 1, 128, 128, 65536)
+    assert split.compute_s[0] == pytest.approx(whole.compute_s[0] / 16)
+    assert split.extra_s[0] == pytest.approx(PLAIN.launch_s + PLAIN.stages * PLAIN.dram_latency_s, rel=1e-6)
+    assert whole.extra_s[0] == 0
+
+
+def test_nothing_is_split_where_tiles_fill_the_gpu() -> None:
+    unit = replace(PLAIN, splits=(1.0, 16.0))
+    assert planned(unit, 1, 128 * 108, 128 * 3, 65536).extra_s[0] == 0
+
+
+@pytest.mark.parametrize(("steps", "waits"), [(1, 1), (10, 10)])
+def test_a_main_loop_waits_for_l2_once_a_step(steps: int, waits: int) -> None:
+    unit = replace(PLAIN, l2_latency_s=1e-3)
+    assert planned(unit, 1, 128, 128, 32 * steps).compute_s[0] == pytest.approx(waits * 1e-3)
+
+
+def test_every_tile_reads_its_rows_and_columns_through_l2() -> None:
+    chosen = planned(replace(PLAIN, l2_bytes_per_s=1e9), 1, 256, 512, 1024)
+    assert chosen.l2_bytes[0] == 8 * (128 + 128) * 1024 * 2
+    assert chosen.l2_s[0] == pytest.approx(chosen.l2_bytes[0] / 1e9)
+    assert planned(replace(PLAIN, cluster=4.0), 1, 256, 512, 1024).l2_bytes[0] == chosen.l2_bytes[0] / 2
+
+
+@pytest.mark.parametrize(("share", "moved"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
+def test_what_l2_holds_does_not_come_from_dram(share: float, moved: float) -> None:
+    chosen = planned(replace(PLAIN, dram_bytes_per_s=1e9), 1, 128, 128, 1024, share=share)
+    assert chosen.dram_s[0] == pytest.approx(moved * 2 * (128 * 1024 + 1024 * 128 + 128 * 128) / 1e9)
+
+
+def test_operands_that_do_not_stay_in_l2_between_waves_are_read_again() -> None:
+    large = planned(PLAIN, 1, 65536, 65536, 8192)
+    small = planned(PLAIN, 1, 1024, 1024, 1024)
+    assert large.again_bytes[0] > 2 * 65536 * 8192 * 2
+    assert small.again_bytes[0] == 0
+
+
+def test_pipes_and_dram_overlap_but_not_perfectly() -> None:
+    one = np.ones(1)
+    assert gemm.together(2.0, one, one)[0] == pytest.approx(2**0.5)
+    assert gemm.together(2.0, one, 0 * one)[0] == 1
+    assert gemm.together(np.inf, 2 * one, one)[0] == 2
+    assert gemm.together(2.0, 0 * one, 0 * one)[0] == 0
+
+
+def test_what_fits_into_l2_stays_there() -> None:
+    unit = replace(PLAIN, l2_bytes=6.0 * 1024)
+    shares = [gemm.resident(unit, of(1, 32, 32, 32 * scale)).a[0] for scale in (1, 2, 8)]
+    assert shares[0] == 1
+    assert 0 < shares[1] < 1
+    assert shares[2] == 0
+
+
+@pytest.mark.parametrize(("watts", "share"), [(99.0, 1.0), (100.0, 1.0), (200.0, 0.5)])
+def test_a_gpu_above_its_cap_lowers_its_clock(watts: float, share: float) -> None:
+    entry = find("a5000").refitted({"board_power": 100.0})
+    second = np.ones(1)
+    assert power.clock_share(entry, 1.0, watts * second, second)[0] == pytest.approx(share)
+    assert power.clock_share(entry, 1.0, watts * second, second, 1.0)[0] == min(1.0, 200 / watts)
+
+
+@pytest.mark.parametrize(("clock", "share"), [(0.8475e9, 0.5), (1.695e9, 1.0), (3e9, 1.0)])
+def test_a_published_sustained_clock_takes_the_place_of_the_estimate(clock: float, share: float) -> None:
+    entry = find("a5000").refitted({"sustained_clock": clock, "board_power": 1.0})
+    assert power.clock_share(entry, 1.0, np.full(2, 1e30), np.ones(2)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape", "tflops", "tolerance"),
+    [
+        ("a100-sxm-80gb", "bf16", (1, 1024, 10240, 5120), 271.2, 0.05),
+        ("a100-pcie-80gb", "bf16", (1, 2048, 5120, 6144), 252.9, 0.1),
+        ("h100-sxm", "bf16", (1, 2048, 2048, 13312), 794.5, 0.15),
+        ("h200", "bf16", (1, 2048, 2048, 13312), 794.5, 0.15),
+        ("b200", "bf16", (1, 1792, 16128, 3072), 1745.0, 0.1),
+        ("a40", "f32", (1, 4092, 4092, 4092), 23.25, 0.05),
+    ],
+)
+def test_published_rates_of_large_products_are_met(
+    name: str, dtype: str, shape: tuple[float, ...], tflops: float, tolerance: float
+) -> None:
+    """Bekman's table of achievable BF16 rates, each at its shape; Boehm's cuBLAS on an A6000, whose cap and chip are the A40's."""
+    batch, m, n, k = shape
+    assert 2 * batch * m * n * k / microseconds(name, dtype, *shape) / 1e6 == pytest.approx(tflops, rel=tolerance)
+
+
+@pytest.mark.parametrize(("side", "us", "tolerance"), [(16384, 336, 0.15), (32768, 1231, 0.2)])
+def test_a_row_times_a_matrix_on_the_a100_takes_what_waferllm_measured(side: int, us: float, tolerance: float) -> None:
+    assert microseconds("a100-sxm-80gb", "f16", 1, 1, side, side) == pytest.approx(us, rel=tolerance)
+
+
+@pytest.mark.parametrize(("side", "copies", "share"), [(512, 5, 1.0), (4096, 2, 0.0), (5120, 1, 1.0), (8192, 1, 0.0)])
+def test_aiconfigurator_uses_as_many_copies_of_the_weights_as_exceed_l2(side: int, copies: int, share: float) -> None:
+    """50 MiB of L2 on an H100: 5120 x 5120 BF16 weights fill exactly that and are used again and again."""
+    entry = find("h100-sxm")
+    work = of(1, 16, side, side)
+    assert measuring.hot(entry, "aiconfigurator", "bf16", work).b[0] == share
+    assert measuring.hot(entry, "vidur", "f16", work).b[0] == 0
+    assert copies == min(5, max(1, -(-50 * 2**20 // (2 * side * side))))
+
+
+def test_a_kernel_that_the_host_cannot_keep_up_with_is_not_slowed_by_the_cap() -> None:
+    entry = find("t4")
+    shape = [np.array([float(value)]) for value in (1, 1024, 1024, 1024)]
+    steady, rested = gemm.kernel_s(entry, "f32", *shape), gemm.kernel_s(entry, "f32", *shape, idle_s=1.0)
+    assert rested[0] < 0.7 * steady[0]
+
+
+SIZES = st.integers(1, 4096)
+
+
+@given(
+    SIZES, SIZES, SIZES, st.integers(1, 64), st.sampled_from(["f32", "bf16", "f16"]), st.sampled_from(["t4", "a100-sxm-80gb", "h100-sxm"])
+)
+def test_a_product_is_never_faster_than_its_roofline(m: int, n: int, k: int, batch: int, dtype: str, name: str) -> None:
+    entry = find(name)
+    if dtype == "bf16" and name == "t4":
+        dtype = "f16"
+    peak = entry.group("matrix_flops").get(dtype) or entry.group("vector_flops")[dtype]
+    us = microseconds(name, dtype, batch, m, n, k)
+    assert np.isfinite(us)
+    assert us * 1e-6 > 2 * batch * m * n * k / peak
+
+
+def _fixed(unit: Library, batch: int, m: int, n: int, k: int, tile: tuple[float, float], split: float) -> Float:
+    """The time of one choice of tile and split, nothing resident."""
+    work = of(batch, m, n, k)
+    chosen = gemm._candidate(unit, *(np.asarray(value) for value in (*tile, split)), work, hot(0.0))
+    return chosen.total_s
+
+
+@given(
+    SIZES, SIZES, SIZES, st.integers(1, 64), st.sampled_from([(128.0, 128.0), (64.0, 64.0)]), st.sampled_from([1.0, 4.0]), st.integers(0, 3)
+)
+def test_more_work_never_takes_less_time_with_the_same_tile_and_split(
+    m: int, n: int, k: int, batch: int, tile: tuple[float, float], split: float, which: int
+) -> None:
+    unit = library(find("a100-sxm-80gb"), "bf16")
+    shape = [batch, m, n, k]
+    more = [size * 2 if i == which else size for i, size in enumerate(shape)]
+    before, after = (_fixed(unit, *each, tile, split)[0] for each in (shape, more))
+    assert before <= after * (1 + 1e-12)
+
+
+@given(SIZES, SIZES, SIZES, st.integers(1, 64), st.integers(0, 3), st.sampled_from(["f32", "bf16"]))
+def test_a_larger_product_is_hardly_ever_faster(m: int, n: int, k: int, batch: int, which: int, dtype: str) -> None:
+    """Across choices of tile and split a drop of at most 15 %."""
+    shape = [batch, m, n, k]
+    more = [size + 1 if i == which else size for i, size in enumerate(shape)]
+    before, after = (microseconds("a100-sxm-80gb", dtype, *each) for each in (shape, more))
+    assert after > 0.85 * before
+
+
+def test_the_model_of_products_is_what_the_gpu_prices_library_calls_with() -> None:
+    from tests.test_arch_gpu import price, product
+
+    seconds = price(product(2048, 2048, 2048), "a100").duration_s[0]
+    entry = find("a100-sxm-40gb")
+    shape = [np.array([2048.0])] * 3
+    cold = gemm.kernel_s(entry, "f32", np.ones(1), *shape, hot(0.0))[0]
+    assert seconds == pytest.approx(cold, rel=0.05)
+    assert arch.machine("a100").gpu.id == "a100-sxm-40gb"
