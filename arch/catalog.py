@@ -122,6 +122,13 @@ class Entry:
             numbers[key] = Quantity(value, value, key_of(self.kind, key).dimension, "given to Entry.refitted", "fitted")
         return replace(self, numbers=numbers)
 
+    def recalibrated(self, values: Mapping[str, float | tuple[float, ...]]) -> "Entry":
+        """Return the same device with other constants, in SI; what the device itself has from another source than a fit stays."""
+        return self.refitted({key: value for key, value in values.items() if key not in self.numbers or self._is_fitted(key)})
+
+    def _is_fitted(self, key: str) -> bool:
+        return self.numbers[key].source_kind == "fitted"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the whole file, every number with its source, ready for JSON."""
         return {

@@ -40,7 +40,7 @@ FIXED: Mapping[str, float] = {"gemm_batched_tile": 128.0}
 """Read off the table: on the A100 a batched FP32 product's time goes with ceil(m / 128) ceil(n / 128), whatever m and n."""
 
 _DTYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-_ROWS, _ROUNDS, _EVALUATIONS, _STEP, _SEED = 400, 2, 300, 0.15, 0
+_ROWS, _ROUNDS, _EVALUATIONS, _STEP, _SEED = 300, 2, 200, 0.15, 0
 _FLOORS = 3.0
 """Rows of an eager source count from this many times their source's shortest time: below, the host's time is all there is."""
 
@@ -66,10 +66,11 @@ def fit_gemm(table: "pd.DataFrame", entries: Mapping[str, Entry]) -> dict[str, f
 
 
 class _Group:
-    """The sampled rows of one device, source and operator."""
+    """The sampled rows of one device, source and dtype; every operator counts alike."""
 
-    def __init__(self, entry: Entry, source: str, name: str, dtype: str, rows: "pd.DataFrame") -> None:
-        self.entry, self.source, self.name, self.dtype = entry, source, name, dtype
+    def __init__(self, entry: Entry, source: str, dtype: str, rows: "pd.DataFrame") -> None:
+        self.entry, self.source, self.dtype = entry, source, dtype
+        self.names = rows["name"].to_numpy()
         size = np.full(len(rows), float(itemsize(dtype)))
         batch, m, n, k = (rows[column].to_numpy(dtype=np.float64) for column in ("batch", "m", "n", "k"))
         self.work = Products(batch, m, n, k, size)
@@ -77,28 +78,31 @@ class _Group:
 
     def error(self, values: Mapping[str, float]) -> float:
         """Return the mean absolute logarithm of predicted over measured; a row counts at most 1."""
-        own = self.entry.refitted({key: value for key, value in values.items() if self._fitted(key)})
-        work, idle = self.work, measuring.idle_s(own, self.source, self.name)
-        warm = measuring.hot(own, self.source, self.dtype, work)
-        kernel = kernel_s(own, self.dtype, work.batch, work.m, work.n, work.k, warm, idle)
-        seen = measuring.measured_s(own, self.source, self.name, kernel)
+        own = self.entry.recalibrated(values)
+        host = self._host_s(own)
+        warm, work = measuring.hot(own, self.source, self.dtype, self.work), self.work
+        kernel = kernel_s(own, self.dtype, work.batch, work.m, work.n, work.k, warm, host)
+        seen = measuring.measured_s(own, self.source, host, kernel)
         return float(np.mean(np.minimum(np.abs(np.log(seen / self.measured_s)), 1.0)))
 
-    def _fitted(self, key: str) -> bool:
-        """A number that the device has from elsewhere stays."""
-        return self.entry.quantity(key).source_kind == "fitted"
+    def _host_s(self, entry: Entry) -> Float:
+        hosts = {name: measuring.idle_s(entry, self.source, name) for name in np.unique(self.names)}
+        return np.array([hosts[name] for name in self.names])
 
 
 def _groups(table: "pd.DataFrame", entries: Mapping[str, Entry]) -> list[_Group]:
+    import pandas as pd
+
     found = []
-    for labels, rows in table.groupby(["device", "source", "name", "dtype"], sort=True):
-        device, source, name, dtype = (str(label) for label in labels)
+    for labels, rows in table.groupby(["device", "source", "dtype"], sort=True):
+        device, source, dtype = (str(label) for label in labels)
         floor = _FLOORS * rows["latency_us"].quantile(0.02) if source == "neusight" else 0.0
-        kept = rows[rows["latency_us"] > floor]
-        sample = kept.sample(min(_ROWS, len(kept)), random_state=_SEED)
-        found.append(_Group(entries[device], source, name, _DTYPES[dtype], sample))
+        names = [kept[kept["latency_us"] > floor] for _, kept in rows.groupby("name", sort=True)]
+        samples = [kept.sample(min(_ROWS // len(names), len(kept)), random_state=_SEED) for kept in names]
+        found.append(_Group(entries[device], source, _DTYPES[dtype], pd.concat(samples)))
     return found
 
 
 def _error(groups: list[_Group], values: Mapping[str, float]) -> float:
+    """The mean over groups."""
     return float(np.mean([group.error(values) for group in groups]))

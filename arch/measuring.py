@@ -36,9 +36,8 @@ def idle_s(entry: Entry, source: str, name: str) -> float:
     return entry.list("eager_floors")[4 if name == "linear" else 2]
 
 
-def measured_s(entry: Entry, source: str, name: str, kernel_s: Float) -> Float:
-    """Return what a source would have measured of a product of ``kernel_s``: an eager operator takes no less than its host's time."""
+def measured_s(entry: Entry, source: str, host_s: Float, kernel_s: Float) -> Float:
+    """Return what a source would have measured of products of ``kernel_s``: an eager operator takes no less than its host's time."""
     if source != "neusight":
         return kernel_s
-    host = idle_s(entry, source, name)
-    return np.maximum(host, entry["eager_overlap"] * host + kernel_s)
+    return np.maximum(host_s, entry["eager_overlap"] * host_s + kernel_s)

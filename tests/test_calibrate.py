@@ -52,7 +52,8 @@ def test_every_gpu_shares_the_constants() -> None:
     for name in catalog.builtin_ids():
         entry = catalog.builtin(name)
         if entry.kind == "gpu":
-            assert all(entry.quantity(key).source_kind == "fitted" for key in constants)
+            own = {key for key in constants if entry.quantity(key).source_kind != "fitted"}
+            assert own <= {"gemm_batched_tile", "capped_energy_tensor"}  # of other libraries, of chips on which others measured it
 
 
 def made(devices: tuple[str, ...] = ("t4", "a100-pcie-40gb"), seed: int = 0) -> pd.DataFrame:

@@ -18,7 +18,7 @@ KNOWN = {
         "triangular solve outside sampling": -0.038,
     },
 }
-"""Ours minus the published fraction, of the model whose products pay for tiles and waves: a later one may come closer, not go further away."""
+"""Ours minus the published fraction, as modelled with tiled products: a later model may come closer, not go further away."""
 SLACK = 0.01
 
 

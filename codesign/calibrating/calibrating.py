@@ -114,7 +114,18 @@ def fit(table: "pd.DataFrame") -> Constants:
     """Return all fitted constants by key, rounded as they are written."""
     from codesign.calibrating.streams import fit_streams
 
-    return {key: _rounded(value) for key, value in fit_streams(table).items()}
+    streams: Constants = {key: _rounded(value) for key, value in fit_streams(table).items()}
+    return streams | {key: _rounded(value) for key, value in _fit_products(table, streams).items()}
+
+
+def _fit_products(table: "pd.DataFrame", streams: Constants) -> dict[str, float]:
+    """Fit what products need on top of the constants of the sources that they were measured by; nothing if there are none."""
+    from arch import catalog, gemm_fit, registered
+
+    products = table[table["op"] == "gemm"]
+    names = catalog.aliases()
+    entries = {str(name): registered.find(names[str(name).lower()]).recalibrated(streams) for name in products["device"].unique()}
+    return gemm_fit.fit_gemm(products, entries) if len(products) else {}
 
 
 def _joined(parts: "list[pd.DataFrame]") -> "pd.DataFrame":

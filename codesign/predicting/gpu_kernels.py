@@ -76,7 +76,9 @@ def _entries(table: "pd.DataFrame", device: Labels, options: Options) -> dict[st
     unknown = [name for name, entry in found.items() if entry is None]
     if unknown:
         refuse(table, device.isin(unknown), "device", "a GPU of the catalogue", _known_gpus())
-    known = {name: entry.refitted(options.constants) if options.constants else entry for name, entry in found.items() if entry is not None}
+    known = {
+        name: entry.recalibrated(options.constants) if options.constants else entry for name, entry in found.items() if entry is not None
+    }
     return {name: _at_clock(entry, name, options.sustained_clocks) for name, entry in known.items()}
 
 
