@@ -71,7 +71,7 @@ def _price(cpu: CPU, work: Work) -> Prices:
             f"the work of a kernel must be known to price it on {cpu.id!r}, but kernel {kernel} ({work.kernels['name'][kernel][:80]!r}, "
             f"{work.kernels['family'][kernel]}) lacks its bytes, FLOP or size"
         )
-    moved = traffic(known, entry["line_bytes"], entry["last_level_cache"], entry["cores"], np.ones(len(work)))
+    moved = traffic(known, entry["line_bytes"], np.inf, entry["last_level_cache"], entry["cores"], np.ones(len(work)))
     missed = np.where(work.cold, 1.0, 1.0 - moved.resident)
     terms = _compute_terms(cpu, known)
     terms["cache_s"] = moved.l2_bytes / entry["cache_bandwidth"]

@@ -71,13 +71,16 @@ class Prices:
     """What one execution of each kernel entry costs, without launch and host time; arrays of shape [kernels].
 
     ``energy_j`` is dynamic and NaN where unknown; ``terms`` explain the duration, in seconds. A kernel that the device
-    refuses costs infinitely much.
+    refuses costs infinitely much. ``l2_bytes`` is what passes a cache before memory and ``dram_read_bytes`` what it reads from
+    there, where the device knows: 1 - read / passed is the hit rate that a profiler shows.
     """
 
     duration_s: Float
     dram_bytes: Float
     energy_j: Float
     terms: dict[str, Float]
+    l2_bytes: Float | None = None
+    dram_read_bytes: Float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,6 +77,8 @@ class Facts:
     itemsize: Float
     tensor_bytes: Float
     tensor_dtype: Text
+    row: Float
+    """Elements of the innermost dimension of what the access's kernel writes, inf where not known."""
     reuse: Float
 
 
@@ -123,10 +125,19 @@ def _make(work: Work) -> Facts:
         itemsize=dtype.number(itemsize),
         tensor_bytes=np.fmax(tensors["bytes"][tensor].astype(np.float64), unique),
         tensor_dtype=dtype,
+        row=_row(Text.of(tensors, "shape").at(tensor), owner, Text.of(accesses, "mode").is_("write"), len(kernels)),
         reuse=work.reuse_distance,
         **{name: np.nan_to_num(values) for name, values in fields.items()},
         **count,
     )
+
+
+def _row(shape: Text, owner: Int, writes: Bool, kernels: int) -> Float:
+    """Innermost dimension of the widest result of each access's kernel."""
+    innermost = shape.number(lambda dims: float(dims.split("x")[-1]) if dims and dims.split("x")[-1].isdigit() else np.inf)
+    widest = np.zeros(kernels)
+    np.maximum.at(widest, owner[writes], innermost[writes])
+    return np.where(widest > 0, widest, np.inf)[owner]
 
 
 def _product(kernels: Table, name: str) -> Float:

@@ -1,6 +1,6 @@
 """The price of a kernel on a GPU: a roofline whose terms know pipes, waves, occupancy, caches and latencies.
 
-duration = floor + max(compute_matrix, compute_vector, transcendental, issue, solver, l2, dram, latency), where
+duration = floor + max(together(memory, on_sm), latency), where memory = max(l2, dram) and on_sm the longest of the others:
 
 - ``compute_matrix``: multiply-adds of products, on tensor cores or, for FP32 at precision 'highest', on the vector pipes;
   a library call whose grid is unknown is tiled by ``arch.gemm``, else blocks fall onto SMs in whole waves;
@@ -8,13 +8,13 @@ duration = floor + max(compute_matrix, compute_vector, transcendental, issue, so
 - ``transcendental``: results of the special-function units;
 - ``issue``: instructions of the PTX at one warp instruction a scheduler and clock, where they are known;
 - ``solver``: dependent steps of LU and triangular solves (``arch.solvers``);
-- ``l2``, ``dram``: bytes of ``arch.traffic`` over what streaming reaches;
+- ``l1``, ``l2``, ``dram``: bytes of ``arch.traffic`` over what streaming reaches (``arch.streaming``);
 - ``latency``: turns of resident blocks times rounds of loads times the load latency (Little's law: a grid that keeps too few
   bytes in flight does not reach the bandwidth).
 
-Compute terms use the busiest SM (ceil(blocks / SMs) blocks) and fall short of the peak where fewer warps are resident than
-hide the arithmetic latency. Everything but the DRAM terms is worked out once a trace and GPU; an operand that another device
-wrote last is cold and comes from DRAM.
+Memory and SM overlap but for the first turns of a grid. Compute terms use the busiest SM (ceil(blocks / SMs) blocks) and fall
+short of the peak where fewer warps are resident than hide the arithmetic latency. Everything but the DRAM terms is worked out once
+a trace and GPU; an operand that another device wrote last is cold and comes from DRAM.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arch import gemm, solvers, trust
+from arch import gemm, solvers, streaming, trust
 from arch.catalog import Entry
 from arch.device import Bool, Device, Float, Prices, Refusals, Work
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
@@ -50,13 +50,16 @@ def pipe_of(dtype: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """All that does not depend on which operands are cold; shapes [kernels], and [accesses] for the last three."""
+    """All that does not depend on which operands are cold; shapes [kernels], and [accesses] for the last four."""
 
     floor: Float
-    static: Float
-    """The longest of the terms without DRAM and latency."""
-    sharpness: Float
-    """How sharply DRAM and the other terms overlap: infinite if the longer hides the shorter."""
+    on_sm: Float
+    """The longest of the terms of an SM: arithmetic, issue, L1, solvers."""
+    turns: Float
+    """How many times the blocks that are resident at once make the grid."""
+    tiled: Bool
+    """Library calls of unknown grid, whose terms overlap as ``arch.gemm`` says."""
+    l2_bytes: Float
     rounds: Float
     """Turns times rounds of loads: how many load latencies follow each other."""
     energy: Float
@@ -71,6 +74,7 @@ class _Prepared:
     extra_dram: Float
     cold_bytes: Float
     resident: Float
+    reads: Bool
     owner: NDArray[np.int64]
 
 
@@ -164,16 +168,26 @@ def _unknown_work(gpu: GPU, work: Work, unknown: Bool) -> MachineError:
 
 def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
     """Put the DRAM terms to the rest; ``missed`` is the share of each operand that DRAM serves."""
-    entry = gpu.entry
-    dram = np.where(ready.assumed, 0.0, total(ready.owner, ready.cold_bytes * missed, len(ready.floor))) + ready.extra_dram
-    dram_s = dram / (gpu.dram_bandwidth * entry["dram_efficiency"])
+    entry, kernels = gpu.entry, len(ready.floor)
+    from_dram = ready.cold_bytes * missed
+    dram = np.where(ready.assumed, 0.0, total(ready.owner, from_dram, kernels)) + ready.extra_dram
+    dram_s = dram / streaming.dram_rate(entry, gpu.dram_bandwidth)
     latency_s = ready.rounds * np.where(dram > 0, max(entry["dram_latency"], entry["l2_latency"]), entry["l2_latency"])
-    duration = ready.floor + np.maximum(gemm.together(ready.sharpness, ready.static, dram_s), latency_s)
+    duration = ready.floor + np.maximum(_together(entry, ready, dram_s), latency_s)
     duration = np.where(np.isnan(ready.measured), duration * ready.scale, ready.measured)
     duration = np.where(ready.assumed, dram_s, duration)
     per_byte = entry.get("dram_energy_per_byte")
     energy = ready.energy + dram * (np.nan if per_byte is None else per_byte)
-    return Prices(duration, dram, energy, {**ready.terms, "dram_s": dram_s, "latency_s": latency_s})
+    terms = {**ready.terms, "dram_s": dram_s, "latency_s": latency_s}
+    read = total(ready.owner, np.where(ready.reads, from_dram, 0.0), kernels) + ready.extra_dram / 2
+    return Prices(duration, dram, energy, terms, ready.l2_bytes, np.minimum(read, dram))
+
+
+def _together(entry: Entry, ready: _Prepared, dram_s: Float) -> Float:
+    """Return what memory and the SMs take together: of compiled kernels, by turns; of library products, as their model says."""
+    compiled = streaming.overlapped(entry, np.maximum(dram_s, ready.terms["l2_s"]), ready.on_sm, ready.turns)
+    product = gemm.together(entry["gemm_sharpness"], np.maximum(ready.on_sm, ready.terms["l2_s"]), dram_s)
+    return np.where(ready.tiled, product, compiled)
 
 
 def _prepare(gpu: GPU, work: Work) -> _Prepared:
@@ -182,13 +196,14 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
     tiled = product & known.library & np.isnan(known.grid) & (known.k > 0)
     threads, blocks = _launch(entry, known)
     grid = _grid(entry, known, threads, blocks)
-    moved = traffic(known, entry["sector_bytes"], entry["l2"], entry["sm_count"], threads * blocks)
+    moved = traffic(known, entry["sector_bytes"], entry["strided_step"], entry["l2"], entry["sm_count"], threads * blocks)
     units = _units(entry, known)
     matrix, l2_bytes, extra, again = _products(entry, known, units, grid, product, tiled, moved)
     terms = {"compute_matrix_s": matrix} | _vector_terms(entry, known, grid, product)
     terms["solver_s"] = _solvers(entry, known)
+    terms["l1_s"] = np.where(tiled, 0.0, _on_busiest(entry, grid, moved.l1_bytes, _l1_rate(entry)))
+    on_sm = np.maximum.reduce(list(terms.values()))
     terms["l2_s"] = l2_bytes / (entry["l2_bandwidth"] * entry["l2_efficiency"])
-    static = np.maximum.reduce(list(terms.values()))
     terms["floor_s"] = known.launches * entry["kernel_floor"] + extra
     measured = known.measured if gpu.use_measured and work.target == gpu.id else np.full(len(work), np.nan)
     unknown = known.unknown & np.isnan(measured)
@@ -196,9 +211,12 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
     assumed = unknown & ~np.isnan(assumed_bytes)
     return _Prepared(
         floor=terms["floor_s"],
-        static=static,
+        on_sm=on_sm,
+        turns=blocks / (entry["sm_count"] * grid.resident),
+        tiled=tiled,
+        l2_bytes=l2_bytes,
+        reads=~known.writes,
         rounds=np.where(tiled, known.launches * entry["gemm_stages"], _rounds(entry, grid, moved, threads * blocks)),
-        sharpness=np.where(tiled, entry["gemm_sharpness"], np.inf),
         energy=_energy(entry, known, units, product, l2_bytes),
         measured=measured,
         scale=_scale(gpu, work, known.measured),
@@ -259,6 +277,10 @@ def _launch(entry: Entry, known: Facts) -> tuple[Float, Float]:
 def _grid(entry: Entry, known: Facts, threads: Float, blocks: Float) -> Shape:
     resident = blocks_per_sm(limits(entry), threads, known.registers, known.shared)
     return shape(blocks, resident, threads, entry["sm_count"], entry["warp_threads"])
+
+
+def _l1_rate(entry: Entry) -> float:
+    return entry["l1_bytes_per_clock"] * entry["sm_count"] * entry["clock"]
 
 
 def _on_busiest(entry: Entry, grid: Shape, amount: Float, per_s: Float | float) -> Float:

@@ -58,6 +58,8 @@ GPU: dict[str, Key] = {
     "shuffle_latency_cycles": Key(_COUNT, "of a warp shuffle"),
     "divide_latency_cycles": Key(_COUNT, "of an FP32 division"),
     "sector_bytes": Key("B", "granule of DRAM and L2 transfers"),
+    "strided_step": Key(_COUNT, "elements that neighbouring threads step over at most where an access is strided"),
+    "l1_bytes_per_clock": Key("B", "what an SM's L1 delivers a clock"),
     "outstanding_bytes_per_thread": Key("B", "loads a thread has in flight"),
     "default_block_threads": Key(_COUNT, "block of a kernel whose launch is not known"),
     "default_bytes_per_thread": Key("B", "bytes a thread writes where the launch is not known"),

@@ -65,6 +65,8 @@ class Shape:
     warps: Float
     """Warps resident on the busiest SM."""
     blocks: Float
+    resident: Float
+    """Blocks that fit on an SM at once."""
 
 
 def shape(blocks: Float, resident: Float, threads: Float, sms: float, warp_threads: float) -> Shape:
@@ -72,4 +74,4 @@ def shape(blocks: Float, resident: Float, threads: Float, sms: float, warp_threa
     busiest = np.ceil(blocks / sms)
     waves = np.ceil(blocks / (sms * resident))
     warps = np.minimum(busiest, resident) * np.ceil(threads / warp_threads)
-    return Shape(busiest, waves, warps, blocks)
+    return Shape(busiest, waves, warps, blocks, resident)

@@ -1,12 +1,16 @@
-"""Bytes that a kernel moves on a GPU: through L2, and of those from and to DRAM.
+"""Bytes that a kernel moves on a GPU: through an SM's L1, through L2, and of those from and to DRAM.
 
 A sector of 32 bytes is the granule. Neighbouring threads that step through an operand
 
 - contiguously, use each sector once: DRAM moves the elements touched, L2 what is asked for;
 - by broadcast, share sectors: L1 serves repeats, so that an SM asks L2 for each byte at most once;
-- with a stride or by gather, use one element of a sector: both levels move a sector an element, DRAM at most the tensor;
+- with a stride or by gather, use one element of a sector (with a stride of a few elements perhaps several): both levels move
+  that much an element, DRAM at most the tensor, and L2 at most the tensor once an SM: L1 keeps what threads share;
 - across the other dimension (transposed), use one element of a sector at a time, the rest soon after: L2 moves a sector an
-  element, DRAM the elements; through shared memory (a tiled transposition) L2 moves the elements only.
+  element, DRAM the elements; where a row of the result is shorter than a warp, its threads share sectors; through shared memory
+  (a tiled transposition) L2 moves the elements only.
+
+L1 moves all that is asked for, in whole sectors: what it serves alone costs its own bandwidth.
 
 (CUDA C++ Best Practices Guide, 'Coalesced Access to Global Memory'.)
 """
@@ -18,6 +22,9 @@ import numpy as np
 from arch.device import Float
 from arch.facts import Facts, total
 
+_WARP = 32.0
+"""Neighbouring threads whose loads are one request."""
+
 
 @dataclass(frozen=True, eq=False)
 class Traffic:
@@ -27,20 +34,25 @@ class Traffic:
     resident: Float
     extra_dram: Float
     """DRAM bytes of kernels whose operands are not listed."""
+    l1_bytes: Float
     l2_bytes: Float
     read_bytes: Float
     """Asked for by loads; of broadcast operands what L1 does not serve."""
 
 
-def traffic(facts: Facts, sector: float, l2_bytes: float, sms: float, threads: Float) -> Traffic:
-    """Return what each operand and kernel moves; ``threads`` is the number of threads of the whole grid, shape [kernels]."""
-    dram, l2 = _bytes(facts, sector, sms)
+def traffic(facts: Facts, sector: float, step: float, l2_bytes: float, sms: float, threads: Float) -> Traffic:
+    """Return what each operand and kernel moves.
+
+    ``step`` is how many elements a stride of a few steps over at most, ``threads`` the whole grid's, shape [kernels].
+    """
+    dram, l2, l1 = _bytes(facts, sector, step, sms)
     kernels = len(facts.launches)
     extra = np.where(facts.has_accesses, 0.0, facts.bytes_unique)
     return Traffic(
         cold_bytes=dram,
         resident=resident_share(facts.unique, facts.reuse, l2_bytes),
         extra_dram=extra,
+        l1_bytes=total(facts.owner, l1, kernels) + extra + facts.spill * threads,
         l2_bytes=total(facts.owner, l2, kernels) + extra + facts.spill * threads,
         read_bytes=total(facts.owner, np.where(facts.writes, 0.0, np.minimum(l2, facts.requested)), kernels) + extra / 2,
     )
@@ -56,12 +68,26 @@ def resident_share(size: Float, distance: Float, l2_bytes: float) -> Float:
     return np.divide(left, size, out=np.zeros_like(size), where=size > 0)
 
 
-def _bytes(facts: Facts, sector: float, sms: float) -> tuple[Float, Float]:
+def _transposed(facts: Facts, sector: float) -> Float:
+    """Bytes moved over bytes asked for where a warp reads across: it steps over ``row`` rows, then on to the next elements of each.
+
+    Of 32 elements, ceil(32 / row) lie next to each other in each of min(32, row) places.
+    """
+    rows = np.minimum(facts.row, _WARP)
+    sectors = rows * np.ceil(np.ceil(_WARP / rows) * facts.itemsize / sector)
+    scatter: Float = np.maximum(np.minimum(sectors, _WARP) * sector / (_WARP * facts.itemsize), 1.0)
+    return scatter
+
+
+def _bytes(facts: Facts, sector: float, step: float, sms: float) -> tuple[Float, Float, Float]:
+    """Bytes of each access that DRAM moves if nothing is in L2, that L2 moves, and that L1 moves; shape [accesses]."""
     unique, requested = facts.unique, facts.requested
-    scatter = np.maximum(sector / facts.itemsize, 1.0)
+    whole = np.maximum(sector / facts.itemsize, 1.0)
+    scatter = np.where(facts.stride.is_("strided"), np.minimum(whole, step), whole)
+    scatter = np.where(facts.stride.is_("transposed"), _transposed(facts, sector), scatter)
     sparse = facts.stride.is_("strided", "gather")
     across = facts.stride.is_("transposed") & ~(facts.shared > 0)[facts.owner]
     dram = np.where(sparse, np.minimum(unique * scatter, facts.tensor_bytes), unique)
-    l2 = np.where(sparse | across, requested * scatter, requested)
-    l2 = np.where(facts.stride.is_("broadcast"), np.minimum(requested, unique * sms), l2)
-    return dram, np.maximum(l2, unique)
+    l1 = np.where(sparse | across, requested * scatter, requested)
+    l2 = np.where(sparse | facts.stride.is_("broadcast"), np.minimum(l1, dram * sms), l1)
+    return dram, np.maximum(l2, unique), l1

@@ -1,0 +1,76 @@
+"""How many bytes pass L1, L2 and DRAM, by how neighbouring threads step through an operand?"""
+
+import numpy as np
+import pytest
+
+import arch
+from arch.device import Work
+from arch.facts import facts
+from arch.traffic import traffic
+from tests.toys import Toy
+
+MIB = 2**20
+
+
+def moved(
+    stride: str, requested: float = MIB, shape: str = "256x1024", dtype: str = "f32", sms: float = 64.0
+) -> tuple[float, float, float]:
+    """Bytes through L1 and L2, and DRAM bytes, of one read of 1 MiB besides a write of nothing."""
+    toy = Toy()
+    toy.tensor("x", MIB)
+    toy.tensor("y", 0)
+    toy.kernel("k", ["x"], ["y"])
+    toy.accesses[0] |= {"stride": stride, "bytes_requested": requested}
+    trace = toy.build()
+    columns = trace.tensors.decoded()
+    tensors = type(trace.tensors).build("tensors", {**columns, "shape": [shape, shape], "dtype": [dtype, dtype]})
+    found = traffic(
+        facts(Work(trace.kernels, trace.accesses, trace.access_offsets, trace.reuse_distance_bytes, np.zeros(2, bool), tensors)),
+        32,
+        8,
+        0,
+        sms,
+        np.ones(1),
+    )
+    return float(found.l1_bytes[0]), float(found.l2_bytes[0]), float(found.cold_bytes[0])
+
+
+@pytest.mark.parametrize(
+    ("stride", "requested", "expected"),
+    [
+        ("contiguous", MIB, (MIB, MIB, MIB)),
+        ("contiguous", 5 * MIB, (5 * MIB, 5 * MIB, MIB)),
+        ("broadcast", 1000 * MIB, (1000 * MIB, 64 * MIB, MIB)),  # L1 serves repeats: an SM asks for each byte once
+        ("strided", MIB, (8 * MIB, 8 * MIB, MIB)),  # a sector an element
+        ("strided", 1000 * MIB, (8000 * MIB, 64 * MIB, MIB)),  # what threads share stays in L1
+        ("gather", MIB, (8 * MIB, 8 * MIB, MIB)),
+        ("transposed", MIB, (8 * MIB, 8 * MIB, MIB)),
+    ],
+)
+def test_what_each_level_moves(stride: str, requested: float, expected: tuple[float, float, float]) -> None:
+    assert moved(stride, requested) == expected
+
+
+@pytest.mark.parametrize(("row", "sectors"), [(1, 4), (2, 4), (4, 4), (8, 8), (10, 10), (31, 31), (32, 32), (256, 32)])
+def test_a_warp_that_reads_across_shares_sectors_where_the_results_rows_are_short(row: int, sectors: int) -> None:
+    """Of 32 threads, ceil(32 / row) read next to each other in each of ``row`` places; a sector holds eight elements."""
+    assert moved("transposed", shape=f"99x{row}")[1] == pytest.approx(MIB * sectors / 4)
+
+
+def test_a_stride_of_a_few_bytes_shares_sectors_and_a_wide_element_fills_them() -> None:
+    assert moved("strided", dtype="pred")[0] == 8 * MIB
+    assert moved("strided", dtype="f64")[0] == 4 * MIB
+    assert moved("gather", dtype="pred")[0] == 32 * MIB
+
+
+def test_a_hit_rate_follows_from_what_passes_l2_and_what_dram_reads() -> None:
+    toy = Toy()
+    for name in "xyz":
+        toy.tensor(name, MIB)
+    toy.kernel("first", ["x"], ["y"], flops_vector=1.0)
+    toy.kernel("second", ["y"], ["z"], flops_vector=1.0)
+    prices = arch.machine("a5000").gpu.price(Work.of(toy.build()))
+    assert prices.l2_bytes is not None
+    assert prices.dram_read_bytes is not None
+    np.testing.assert_allclose(prices.l2_bytes, 2 * MIB)
+    np.testing.assert_allclose(prices.dram_read_bytes, [MIB, 0])  # the first reads what nobody read before, the second finds it in L2
