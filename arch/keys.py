@@ -90,6 +90,7 @@ GPU: dict[str, Key] = {
     "gemm_stages": Key(_COUNT, "steps in flight"),
     "gemm_persistent": Key(_COUNT, "1: a block stores a tile while it computes the next one", required=False),
     "gemm_cluster": Key(_COUNT, "blocks that share by multicast what they load from L2", required=False),
+    "mma_sync_share": Key(_COUNT, "share of the tensor peak that mma.sync reaches on chips that have wgmma", required=False),
     "gemm_simt_outputs": Key(_COUNT, "outputs that a thread keeps on the vector pipes"),
     "gemm_tensor_outputs": Key(_COUNT, "outputs that a thread keeps on tensor cores"),
     "gemm_issue_share": Key(_COUNT, "share of multiply-adds in a main loop on the vector pipes, where these fill the issue slots"),
