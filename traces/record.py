@@ -83,7 +83,8 @@ def planned() -> list[Recording]:
     notebooks = [Recording("deepqmc-psiformer", m, "rtx-3090", (("batch", count),)) for m, count in (("LiH", "2048"), ("Cl", "1000"))]
     tpus = [Recording(w, "CH4", TPU) for w in ("ferminet", "psiformer")]
     wave_functions = [r for r in (*default, *batches, *training, *notebooks) if r.name not in NOT_YET]
-    return [*wave_functions, *tpus, *(Recording(w, "", t, changed) for w, changed in torch_programs() for t in TARGETS)]
+    torch = [Recording(w, "", t, changed) for w, changed in torch_programs() for t in TARGETS]
+    return [*wave_functions, *tpus, *torch, *sampling_study()]
 
 
 NOT_YET: frozenset[str] = frozenset(
@@ -112,6 +113,25 @@ FLASHVAN: tuple[dict[str, str], ...] = (
     {"model": "ea3d", "window": "local", "sweeps": "1"},
 )
 """What FlashVAN's recorded traces change of its defaults: each main option once, the paper's baseline and its 3D training."""
+
+
+SAMPLING_STUDY = (
+    {"attention": "flash", "sampling": "kv-cache", "precision": "bf16"},
+    {"attention": "flash", "sampling": "full", "precision": "bf16"},
+    {"attention": "vanilla", "sampling": "kv-cache", "precision": "fp32"},
+    {"attention": "vanilla", "sampling": "full", "precision": "fp32"},
+)
+"""The paper's FlashVAN, the transformer VAN that it is compared with, and what lies between (studies/flashvan_sampling.py)."""
+
+
+def sampling_study() -> list[Recording]:
+    """Return FlashVAN's training steps on the paper's GPU: 512 spins at three batches, and 1,024 spins, whose passes are compared."""
+    sizes = [("512", batch) for batch in ("32", "128", "512")] + [("1024", "128")]
+    return [
+        Recording("flashvan", "", "h100-sxm", (*variant.items(), ("size", size), ("batch", batch)))
+        for size, batch in sizes
+        for variant in SAMPLING_STUDY
+    ]
 
 
 def torch_programs() -> list[tuple[str, tuple[tuple[str, str], ...]]]:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from traces.capture.aten import inductor
 from traces.capture.aten.arguments import to_meta
 from traces.capture.aten.kernel import Setting
 from traces.capture.aten.likegpu import like_cuda
@@ -50,11 +51,24 @@ def capture(
         )
     name = program or _name(function)
     recorder = Recorder(name, Setting(PRECISIONS[precision], target.core_count, target.threads_per_core))
-    outputs = _record(recorder, function, args, kwargs, target)
+    compiled = inductor.is_compiled(function)
+    outputs = (_record_compiled if compiled else _record)(recorder, function, args, kwargs, target)
     manifest = _manifest(name, target, PRECISIONS[precision], seed, dict(options or {}))
+    if compiled:
+        manifest["captured"]["how"] = "kernels of torch.compile: Inductor's graph after fusion, without the code"
     if defects := affine_defects(recorder):
         manifest["steps"] = defects
     return assemble(recorder, outputs, phase, stage_rules, manifest)
+
+
+def _record_compiled(
+    recorder: Recorder, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], target: CompileTarget
+) -> set[int]:
+    from traces.capture.aten.inductor_kernels import record
+
+    outputs = record(recorder, inductor.lower(function, args, kwargs, target))
+    recorder.finish()
+    return outputs
 
 
 def _record(

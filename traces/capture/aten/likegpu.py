@@ -63,7 +63,7 @@ class Choice:
         enable_gqa: bool = False,
     ) -> Tensor:
         """Flash where its constraints hold, else the memory-efficient kernel, else the unfused form: the order of sdp_utils.cpp."""
-        if query.device.type == "meta" and query.dim() == 4:
+        if query.device.type != "cpu" and query.dim() == 4:
             if attn_mask is None and self._flash(query, key, value) and not (is_causal and query.shape[2] != key.shape[2]):
                 flash = torch.ops.aten._scaled_dot_product_flash_attention
                 attended: Tensor = flash(query, key, value, dropout_p, is_causal, scale=scale)[0]

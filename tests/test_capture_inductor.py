@@ -1,0 +1,126 @@
+"""Is a compiled PyTorch program captured as the kernels that Inductor fuses, with the work and traffic of all that went into each?"""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra torch")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from tests.targets import A5000  # noqa: E402
+from traces.capture.aten import capture_torch  # noqa: E402
+from traces.errors import CaptureError  # noqa: E402
+
+torch.set_num_threads(1)
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`torch.jit:DeprecationWarning"
+)  # importing torch.compile's parts warns of PyTorch's own code
+
+
+def both(function, *args):
+    """The program compiled, and the same in eager mode."""
+    return (capture_torch(f, args, target=A5000) for f in (torch.compile(function), function))
+
+
+def accesses(trace, kernel):
+    """(tensor, mode, bytes) of a kernel."""
+    rows = trace.accesses["kernel"] == kernel
+    names = trace.tensors["name"][trace.accesses["tensor"][rows]]
+    return sorted(zip(names, trace.accesses["mode"][rows], trace.accesses["bytes_unique"][rows].tolist(), strict=True))
+
+
+def normalised(x, w, b):
+    return F.gelu(F.layer_norm(x @ w + x, (64,))) * 2 + b
+
+
+def test_what_follows_a_product_is_one_kernel_that_reads_and_writes_once():
+    compiled, eager = both(normalised, torch.empty(256, 64), torch.empty(64, 64), torch.empty(64))
+    assert compiled.kernels["name"].tolist() == ["aten::addmm", "triton_red_fused_add_erf_mul_rsqrt_sub_var_mean"]
+    assert accesses(compiled, 1) == [("b", "read", 256.0), ("buf0", "read", 65536.0), ("buf4", "write", 65536.0)]
+    assert compiled.kernels["family"].tolist() == ["gemm", "reduce"]
+    assert len(eager.kernels) == 6
+    assert np.sum(eager.kernels["bytes_unique"]) > 2 * np.sum(compiled.kernels["bytes_unique"])
+    assert np.sum(compiled.kernels["flops_matrix"]) == np.sum(eager.kernels["flops_matrix"])
+
+
+def test_work_is_that_of_every_operator_that_was_fused():
+    compiled, eager = both(lambda x, y: torch.exp(x * y) + x - torch.sqrt(y), torch.empty(100), torch.empty(100))
+    assert len(compiled.kernels) == 1
+    for column in ("flops_vector", "flops_transcendental"):
+        assert np.sum(compiled.kernels[column]) == np.sum(eager.kernels[column])
+    assert compiled.kernels["opcodes"][0] == "add:1,exponential:1,multiply:1,sqrt:1,subtract:1"
+    assert compiled.kernels["bytes_unique"][0] == 3 * 400
+
+
+def test_attention_and_products_are_the_library_calls_of_eager_mode():
+    def attend(query, key, value, weight):
+        joined = F.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).reshape(2, 128, 256)
+        return torch.softmax(joined @ weight, -1)
+
+    query = torch.empty(2, 4, 128, 64, dtype=torch.float16)
+    compiled, eager = both(attend, query, query.clone(), query.clone(), torch.empty(256, 256, dtype=torch.float16))
+    for trace in (compiled, eager):
+        assert trace.kernels["name"][0] == "aten::_scaled_dot_product_flash_attention"
+    assert compiled.kernels["flops_matrix"][:1] == eager.kernels["flops_matrix"][:1]
+    assert [a for a in accesses(compiled, 0) if a[1] == "read"] == [(n, "read", 131072.0) for n in ("key", "query", "value")]
+    product = compiled.kernels["name"].tolist().index("aten::mm")
+    assert [int(compiled.kernels[axis][product]) for axis in "mnk"] == [256, 256, 256]
+    assert not np.isnan(compiled.kernels["flops_vector"]).any()
+
+
+def test_a_module_keeps_the_names_of_its_parameters():
+    model = nn.Sequential(nn.Linear(64, 128), nn.GELU(), nn.Linear(128, 10))
+    trace = capture_torch(torch.compile(model), (torch.empty(32, 64),), target=A5000)
+    parameters = trace.tensors["name"][trace.tensors["kind"] == "parameter"]
+    assert set(parameters) == {"0.weight", "0.bias", "2.weight", "2.bias", "input"}
+    assert trace.kernels["family"].tolist() == ["gemm", "elementwise", "gemm"]
+    assert trace.tensors["kind"].tolist().count("output") == 1
+
+
+def test_an_argument_that_is_changed_in_place_is_written():
+    def update(x, y):
+        x.add_(y)
+        return x * 2
+
+    trace = capture_torch(torch.compile(update), (torch.empty(8), torch.empty(8)), target=A5000)
+    written = {name for kernel in range(len(trace.kernels)) for name, mode, _ in accesses(trace, kernel) if mode == "write"}
+    assert "x" in written
+
+
+def test_an_embedding_gathers_the_rows_it_takes():
+    table, rows = torch.empty(1000, 16), torch.zeros(4, dtype=torch.int64)
+    trace = capture_torch(torch.compile(lambda t, i: F.embedding(i, t) + 1), (table, rows), target=A5000)
+    assert ("t", "read", 4 * 16 * 4.0) in accesses(trace, 0)
+    assert len(trace.kernels) == 1
+
+
+def test_temporaries_are_freed_after_their_last_kernel():
+    weights = [torch.empty(64, 64) for _ in range(3)]
+    trace = capture_torch(torch.compile(lambda x, a, b, c: x @ a @ b @ c), (torch.empty(64, 64), *weights), target=A5000)
+    last = dict(zip(trace.tensors["name"], trace.tensors["last_kernel"], strict=True))
+    assert sorted(last[name] for name in last if name.startswith("buf")) == [-1, 1, 2]  # the result lives on
+
+
+def test_the_manifest_says_how_it_was_captured_and_nothing_is_left_behind():
+    x = torch.empty(8)
+    before = torch.cuda.current_device
+    trace = capture_torch(torch.compile(lambda x: x + 1), (x,), target=A5000)
+    assert "Inductor" in trace.manifest["captured"]["how"]
+    assert torch.cuda.current_device is before
+    compiled = torch.compile(lambda x: x + 1, backend="eager")  # a compiled function still runs
+    assert torch.equal(compiled(torch.zeros(2)), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "message"),
+    [
+        (lambda x: x * x.sum().item(), (torch.empty(4),), "Inductor cannot lower the program without a GPU"),
+        (lambda x: (x * x).sum().backward(), (torch.empty(4, requires_grad=True),), "Inductor cannot lower the program"),
+        (lambda model, x: model(x), (nn.Linear(2, 2), torch.empty(1, 2)), "compile the module itself"),
+    ],
+)
+def test_what_inductor_cannot_lower_is_refused(function, args, message):
+    with pytest.raises(CaptureError, match=message):
+        capture_torch(torch.compile(function), args, target=A5000)
