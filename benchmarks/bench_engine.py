@@ -69,8 +69,8 @@ def tracked_rows() -> list[Row]:
 
     whole = float(short.executions.sum()) / best_of(timeline)
     return [
-        Row("fast engine, three devices, links and memory, stepping off", plain, "operations/s", 10e6, "higher"),
-        Row("the same, recorded, with every memory over time", whole, "operations/s", None, "higher"),
+        Row("fast engine, three devices and links, totals only, stepping off", plain, "operations/s", 10e6, "higher"),
+        Row("the same, recorded, with every memory over time", whole, "operations/s", 10e6, "higher"),
     ]
 
 
@@ -112,7 +112,9 @@ def pricing_rows() -> list[Row]:
     trace = repeated(load_recorded(TRACE), 40)
     machine = cd.machine("a5000+aim-fp32+cpu+dram")
     pairs = len(trace.kernels) * len(machine.devices)
-    spent = best_of(lambda: cost_table(trace, machine))
+    clock = machine.parameters["clock_hz"].value
+    others = iter([machine.with_(clock_hz=clock * (0.7 + 0.02 * n)) for n in range(6)])  # prices of one machine are kept
+    spent = best_of(lambda: cost_table(trace, next(others)))
     return [Row(f"pricing, {len(trace.kernels):,} kernels on {len(machine.devices)} devices", pairs / spent, "pairs/s", 5e6, "higher")]
 
 

@@ -21,6 +21,9 @@ class Instances:
 
 def expand(records: Records, at_most: int | None = None) -> Instances:
     """Write every step out ``at_most`` times (None: as often as it happened); the times are the true ones of the first so many."""
+    if not len(records.step_count):
+        none = np.zeros(len(records.op), np.int64)
+        return Instances(records.op, records.start_ps, records.end_ps, none.astype(np.int32) - 1, none)
     parts = _Parts(at_most)
     steps = zip(
         records.step_first.tolist(), records.step_end.tolist(), records.step_count.tolist(), records.step_period_ps.tolist(), strict=True

@@ -47,15 +47,15 @@ def _run(program: Program, step_over: bool, record: bool) -> Run:
     executions = program.executions
     if program.hardware.spread > 0.0:
         return _by_events(program, step_over, record)
-    clock = _in_order(program, step_over, None)
+    log = _room(int(executions.sum()), 0) if record and not step_over else None
+    clock = _in_order(program, step_over, log)
     if clock[STATUS] == CONTENTION:
         return _by_events(program, step_over, record)
     _check(clock)
-    records = None
-    if record:
+    if record and log is None:  # how many instances are run is known only now
         log = _room(int(clock[RUN]), int(clock[STEPS]))
         _in_order(program, step_over, log)
-        records = _records(log)
+    records = _records(log) if log is not None else None
     elapsed = executions.astype(np.float64) * program["duration"]
     time = max(int(clock[BUSY] + clock[OFFSET]), int(clock[WAITED]))
     return Run(time, int(clock[BOUND_PS]), elapsed, int(clock[LAUNCHES]), int(clock[STEPPED]), records)
@@ -92,8 +92,8 @@ def _room(instances: int, steps: int) -> Log:
 
 
 def _records(log: Log) -> Records:
-    op, start, stop = (np.ascontiguousarray(log.record[name]) for name in ("op", "start", "stop"))
-    return Records(op.astype(np.int32), start, stop, *(column.copy() for column in log.steps.T))
+    start, stop = (np.ascontiguousarray(log.record[name]) for name in ("start", "stop"))
+    return Records(log.record["op"].astype(np.int32), start, stop, *(column.copy() for column in log.steps.T))
 
 
 def _in_order(program: Program, step_over: bool, log: Log | None) -> Ints:
