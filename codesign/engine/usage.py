@@ -101,17 +101,21 @@ def _find_moments(
 
 
 def _of_memory(memory: int, program: Program, change: Ints, time: Ints, turn: Ints) -> Usage:
-    changes = program.changes
-    mine = changes["memory"][change] == memory
-    change, time, turn = change[mine], time[mine], turn[mine]
-    taken = changes["bytes"][change]
-    order = _in_time(time, turn)
-    level = program.memory_initial[memory] + np.concatenate([[0], np.cumsum(taken[order])])
-    return Usage(
-        np.concatenate([[0.0], time[order] / PS]),
-        level.astype(np.int64),
-        np.concatenate([[-1], changes["tensor"][change[order]]]).astype(np.int32),
-    )
+    if (program.changes["memory"] != memory).any():
+        mine = program.changes["memory"][change] == memory
+        change, time, turn = change[mine], time[mine], turn[mine]
+    return Usage(*_levels(program.memory_initial[memory], _in_time(time, turn), change, time, program.changes))
+
+
+@compiled
+def _levels(initial: int, order: Ints, change: Ints, time: Ints, changes: Rows) -> tuple[Floats, Ints, Indices]:
+    """Add up the changes in order: times (s), bytes from then on, and the tensor of each change."""
+    at, level, tensor = np.zeros(len(order) + 1), np.empty(len(order) + 1, np.int64), np.full(len(order) + 1, -1, np.int32)
+    level[0] = initial
+    for i in range(len(order)):
+        row = changes[change[order[i]]]
+        at[i + 1], level[i + 1], tensor[i + 1] = time[order[i]] / PS, level[i] + row.bytes, row.tensor
+    return at, level, tensor
 
 
 def _in_time(time: Ints, turn: Ints) -> Ints:
