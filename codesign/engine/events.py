@@ -93,6 +93,19 @@ class Track(NamedTuple):
     grows: Ints  # [levels, N] how much each operation's time grows by
 
 
+class Search(NamedTuple):
+    """All that looking for iterations that repeat needs."""
+
+    ops: Operations
+    loops: Rows
+    hardware: Hardware
+    board: Board
+    track: Track
+    states: list[Floats]  # at the last heads, by level and slot
+    stretches: list[tuple[int, int]]  # of records that repeat
+    log: Log
+
+
 def replay(program: Program, step_over: bool, log: Log, recording: bool, room: int) -> Board:
     """Replay event by event; the result's clock has the status (FULL: more room is needed)."""
     ops, hardware = program.ops, program.hardware
@@ -108,10 +121,10 @@ def _replay(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board:
     clock = board.clock
     share = np.zeros((2, len(board.queue)))
     states = [np.zeros(0)] * (LONGEST_PERIOD * len(track.heads) + 1)
-    stretches = [(0, 0)]
+    search = Search(ops, loops, hardware, board, track, states, [(0, 0)], log)
     while advance(tape, ops, loops, hardware, board, track, demand, share, log):
         row = tape[clock[AT]]
-        look(row.a, ops, loops, hardware, board, track, states, stretches, log)
+        look(row.a, search)
         clock[AT] = row.b + 1 if row.code == 2 else clock[AT] + 1
 
 
@@ -506,45 +519,26 @@ def wait(i: int, duration: int, hardware: Hardware, board: Board, log: Log) -> b
 
 
 @compiled
-def look(
-    loop: int,
-    ops: Operations,
-    loops: Rows,
-    hardware: Hardware,
-    board: Board,
-    track: Track,
-    states: list[Floats],
-    stretches: list[tuple[int, int]],
-    log: Log,
-) -> None:
+def look(loop: int, search: Search) -> None:
     """At the head of a loop: find out whether it repeats, and step over it when that is known."""
+    track = search.track
     level = track.level[loop]
     period = track.steady[level, 0]
     if period == 0:
-        compare(loop, ops, loops, hardware, board, track, states, stretches)
-    elif track.left[loop] >= 2 * period and has_settled(level, board, track, states, stretches):
+        compare(loop, search)
+    elif track.left[loop] >= 2 * period and has_settled(level, search):
         times = track.left[loop] // period - 1
-        step(loop, times, loops, board, track, states, stretches, log)
+        step(loop, times, search)
         track.left[loop] -= times * period
         track.heads[level] = track.steady[level, 0] = 0
 
 
 @compiled
-def compare(
-    loop: int,
-    ops: Operations,
-    loops: Rows,
-    hardware: Hardware,
-    board: Board,
-    track: Track,
-    states: list[Floats],
-    stretches: list[tuple[int, int]],
-) -> None:
+def compare(loop: int, search: Search) -> None:
     """Compare the state with that at earlier heads, and keep it, if at a glance it may be one of them."""
+    board, track = search.board, search.track
     level, clock = track.level[loop], board.clock
-    heads = track.heads[level]
-    slot = heads % LONGEST_PERIOD
-    first, end = loops[loop].first, loops[loop].end
+    heads, base = track.heads[level], level * LONGEST_PERIOD
     pace = (clock[RUN] - clock[ENDED]) * 1_000_003 + clock[HOST] - clock[NOW]
     now = np.array([clock[NOW] + clock[OFFSET], clock[BOUND_PS], clock[LAUNCHES] + clock[STEPPED], clock[RUN], pace])
     state = np.zeros(0)
@@ -553,31 +547,49 @@ def compare(
         if track.mark[level, then, 4] != pace:
             continue
         if len(state) == 0:
-            state = describe(ops, hardware, board)
-        if len(state) > 0 and same(state, states[level * LONGEST_PERIOD + then]):
-            track.steady[level, 0] = period
-            track.steady[level, 1:5] = (now - track.mark[level, then])[:4]
-            track.steady[level, 5] = track.mark[level, then, 3]
-            for i in range(first, end):
-                track.grows[level, i] = board.tally[i].elapsed - track.elapsed[level, then, i]
+            state = describe(search.ops, search.hardware, board)
+        if len(state) > 0 and same(state, search.states[base + then]):
+            keep_growth(loop, period, now, search)
             return
-    states[level * LONGEST_PERIOD + slot] = state
-    track.mark[level, slot] = now
-    for i in range(first, end):
-        track.elapsed[level, slot, i] = board.tally[i].elapsed
-    track.heads[level] = heads + 1
+    search.states[base + heads % LONGEST_PERIOD] = state
+    keep_mark(loop, now, search)
 
 
 @compiled
-def has_settled(level: int, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]]) -> bool:
+def keep_growth(loop: int, period: int, now: Ints, search: Search) -> None:
+    """The state is that of ``period`` iterations ago: keep what everything has grown by since."""
+    track = search.track
+    level = track.level[loop]
+    then = (track.heads[level] - period) % LONGEST_PERIOD
+    track.steady[level, 0] = period
+    track.steady[level, 1:5] = (now - track.mark[level, then])[:4]
+    track.steady[level, 5] = track.mark[level, then, 3]
+    for i in range(search.loops[loop].first, search.loops[loop].end):
+        track.grows[level, i] = search.board.tally[i].elapsed - track.elapsed[level, then, i]
+
+
+@compiled
+def keep_mark(loop: int, now: Ints, search: Search) -> None:
+    """Keep what a later head is compared with."""
+    track = search.track
+    level = track.level[loop]
+    slot = track.heads[level] % LONGEST_PERIOD
+    track.mark[level, slot] = now
+    for i in range(search.loops[loop].first, search.loops[loop].end):
+        track.elapsed[level, slot, i] = search.board.tally[i].elapsed
+    track.heads[level] += 1
+
+
+@compiled
+def has_settled(level: int, search: Search) -> bool:
     """Has a whole period ended of instances issued since everything repeats, and does no stretch that repeats begin before it?"""
-    begin = board.clock[ENDED] - track.steady[level, 4]
-    row = len(stretches) - 1
-    while row >= 0 and stretches[row][1] > begin:
-        if stretches[row][0] < begin:
+    begin = search.board.clock[ENDED] - search.track.steady[level, 4]
+    row = len(search.stretches) - 1
+    while row >= 0 and search.stretches[row][1] > begin:
+        if search.stretches[row][0] < begin:
             return False
         row -= 1
-    return bool(begin >= track.steady[level, 5])
+    return bool(begin >= search.track.steady[level, 5])
 
 
 @in_place
@@ -592,10 +604,9 @@ def same(a: Floats, b: Floats) -> bool:
 
 
 @compiled
-def step(
-    loop: int, times: int, loops: Rows, board: Board, track: Track, states: list[Floats], stretches: list[tuple[int, int]], log: Log
-) -> None:
+def step(loop: int, times: int, search: Search) -> None:
     """Take ``times`` periods out of the loop."""
+    board, track, log = search.board, search.track, search.log
     clock, level = board.clock, track.level[loop]
     grows = track.steady[level]
     takes = grows[1]
@@ -605,9 +616,9 @@ def step(
     clock[OFFSET] += times * takes
     clock[BOUND_PS] += times * grows[2]
     clock[STEPPED] += times * grows[3]
-    for i in range(loops[loop].first, loops[loop].end):
+    for i in range(search.loops[loop].first, search.loops[loop].end):
         board.tally[i].elapsed += times * track.grows[level, i]
-    stretches.append((clock[ENDED] - grows[4], clock[ENDED]))
+    search.stretches.append((clock[ENDED] - grows[4], clock[ENDED]))
     if clock[RECORDING]:
         row = log.steps[clock[STEPS]]
         row[0], row[1], row[2], row[3] = clock[ENDED] - grows[4], clock[ENDED], times, takes
