@@ -246,7 +246,7 @@ def _assumed_bytes(gpu: GPU, work: Work, measured: Float) -> Float:
     source = _measured_on(work.target) if gpu.assume else None
     if source is None:
         return np.full(len(work), np.nan)
-    return measured * source.dram_bandwidth * source.entry["dram_efficiency"]
+    return measured * streaming.dram_rate(source.entry, source.dram_bandwidth)
 
 
 def assuming(machine: "Machine", assume: str) -> "Machine":

@@ -19,10 +19,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::traces.formats.profile.ProfileW
 
 def bandwidth(name: str) -> float:
     """Bytes a second that streaming reaches on the GPU of a machine."""
+    from arch import streaming
     from arch.registered import find
 
     entry = find(name)
-    return entry["memory_bandwidth"] * entry["dram_efficiency"]
+    return float(streaming.dram_rate(entry, entry["memory_bandwidth"]))
 
 
 @pytest.fixture
