@@ -87,17 +87,7 @@ def planned() -> list[Recording]:
     return [*wave_functions, *tpus, *torch, *sampling_study()]
 
 
-NOT_YET: frozenset[str] = frozenset(
-    {
-        "default-ch4-a5000-training",
-        "orbformer-c2h6-h200",
-        "orbformer-c4h4-a100-sxm-40gb",
-        "orbformer-c4h4-h200",
-        "orbformer-ch4-a5000-training",
-        "psiformer-c4h4-a100-sxm-40gb",
-        "psiformer-c4h4-h200",
-    }
-)
+NOT_YET: frozenset[str] = frozenset({"orbformer-c4h4-h200", "orbformer-ch4-a5000-training"})
 """Planned, but not recorded: compiling them takes minutes each."""
 
 
