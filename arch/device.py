@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +81,8 @@ class Prices:
     terms: dict[str, Float]
     l2_bytes: Float | None = None
     dram_read_bytes: Float | None = None
+    energy_terms: dict[str, Float] = field(default_factory=dict)
+    """Joules by what they are spent on, adding up to ``energy_j``, where the device knows."""
 
 
 @dataclass(frozen=True, eq=False)

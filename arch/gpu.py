@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from arch import gemm, solvers, streaming, trust
 from arch.catalog import Entry
 from arch.device import Bool, Device, Float, Prices, Refusals, Work
+from arch.energy import kernel_terms
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.library_calls import calls
 from arch.occupancy import Shape, blocks_per_sm, limits, shape
@@ -62,7 +63,10 @@ class _Prepared:
     l2_bytes: Float
     rounds: Float
     """Turns times rounds of loads: how many load latencies follow each other."""
-    energy: Float
+    energy: dict[str, Float]
+    """Joules by term, without DRAM."""
+    joules: Float
+    """Their sum."""
     measured: Float
     """Seconds where the kernel was measured on this device, else NaN."""
     scale: Float
@@ -177,10 +181,11 @@ def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
     duration = np.where(np.isnan(ready.measured), duration * ready.scale, ready.measured)
     duration = np.where(ready.assumed, dram_s, duration)
     per_byte = entry.get("dram_energy_per_byte")
-    energy = ready.energy + dram * (np.nan if per_byte is None else per_byte)
+    of_dram = dram * (np.nan if per_byte is None else per_byte)
+    energy, joules = ready.joules + of_dram, {**ready.energy, "dram_j": of_dram}
     terms = {**ready.terms, "dram_s": dram_s, "latency_s": latency_s}
     read = total(ready.owner, np.where(ready.reads, from_dram, 0.0), kernels) + ready.extra_dram / 2
-    return Prices(duration, dram, energy, terms, ready.l2_bytes, np.minimum(read, dram))
+    return Prices(duration, dram, energy, terms, ready.l2_bytes, np.minimum(read, dram), joules)
 
 
 def _together(entry: Entry, ready: _Prepared, dram_s: Float) -> Float:
@@ -209,6 +214,7 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
     unknown = known.unknown & np.isnan(measured)
     assumed_bytes = _assumed_bytes(gpu, work, known.measured)
     assumed = unknown & ~np.isnan(assumed_bytes)
+    energy = _energy(entry, known, units, product, l2_bytes)
     return _Prepared(
         floor=terms["floor_s"],
         on_sm=on_sm,
@@ -217,7 +223,8 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
         l2_bytes=l2_bytes,
         reads=~known.writes,
         rounds=np.where(tiled, known.launches * entry["gemm_stages"], _rounds(entry, grid, moved, threads * blocks)),
-        energy=_energy(entry, known, units, product, l2_bytes),
+        energy=energy,
+        joules=np.sum(list(energy.values()), axis=0),
         measured=measured,
         scale=_scale(gpu, work, known.measured),
         terms=terms,
@@ -404,16 +411,11 @@ def _rounds(entry: Entry, grid: Shape, moved: Traffic, threads: Float) -> Float:
     return waits
 
 
-def _energy(entry: Entry, known: Facts, units: _Units, product: Bool, l2_bytes: Float) -> Float:
-    """Dynamic joules without DRAM; NaN where the catalogue lacks a constant."""
-    vector, matrix = entry.group("vector_energy_per_flop"), entry.group("matrix_energy_per_flop")
-    l2, special = entry.get("l2_energy_per_byte"), entry.get("transcendental_energy_flops")
-    if not vector or not matrix or l2 is None or special is None:
-        return np.full(len(known.launches), np.nan)
+def _energy(entry: Entry, known: Facts, units: _Units, product: Bool, l2_bytes: Float) -> dict[str, Float]:
+    """Dynamic joules without DRAM by term; NaN where the catalogue lacks a constant."""
+    vector = entry.group("vector_energy_per_flop")
     per_op = known.dtype.number(lambda d: vector.get(pipe_of(d), np.nan))
-    joules = (known.flops_vector + special * known.flops_transcendental) * per_op + l2 * l2_bytes
-    joules = joules + np.where(product, known.flops_matrix * units.energy, 0.0)
-    return np.asarray(joules, dtype=np.float64)
+    return kernel_terms(entry, known, per_op, units.energy, product, l2_bytes)
 
 
 def with_bandwidth(gpu: GPU, dram_bandwidth: float) -> GPU:
