@@ -66,8 +66,19 @@ def _within_intensity(found: Step, low: float, high: float) -> float:
     return float(found.seconds[chosen].sum() / found.seconds[other].sum())
 
 
+def _hit_rate(found: Step) -> Value:
+    """Bytes that L2 served over bytes it was asked for, kernels weighted by their time; None where the device does not know."""
+    passed, read = found.prices.l2_bytes, found.prices.dram_read_bytes
+    if passed is None or read is None:
+        return None
+    hits = 1 - np.divide(read, passed, out=np.ones_like(passed), where=passed > 0)
+    return float((np.clip(hits, 0.0, 1.0) * found.seconds).sum() / found.kernel_time_s)
+
+
 def _count(counter: str, found: Step) -> Value:
     """Return a counter as the model has it: a term's seconds over the kernel's, weighted by time; None if it has no such term."""
+    if counter == "l2_hit":
+        return _hit_rate(found)
     terms: dict[str, Any] = found.prices.terms
     makers = {
         "instruction_throughput": ("issue_s",),

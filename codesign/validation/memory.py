@@ -11,7 +11,8 @@ from codesign.validation.steps import Step, survey_step
 from codesign.validation.survey import row_of
 
 FITS, EXCEEDS = "fits", "out of memory"
-VARIANTS = {"inference": "", "training": "-training"}
+VARIANTS = {"inference": None, "training": "-training"}
+"""How the name of the recorded trace ends; None: in the survey's configuration."""
 
 
 @dataclass(frozen=True)

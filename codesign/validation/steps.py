@@ -57,6 +57,8 @@ def step(name: str) -> Step | None:
     return Step(trace, machine(trace.target).devices[0].price(Work.of(trace)))
 
 
-def survey_step(ansatz: str, molecule: str, gpu: str | None = None, variant: str = "") -> Step | None:
-    """Return the step of the survey's configuration, or a recorded variant of it ('-training')."""
-    return step(f"{ansatz}-{molecule}-{gpu or published()['survey']['gpu']}{variant}".lower())
+def survey_step(ansatz: str, molecule: str, gpu: str | None = None, variant: str | None = None) -> Step | None:
+    """Return the recorded step of the survey's configuration, or of a ``variant``: how the trace's name ends."""
+    survey = published()["survey"]
+    ending = survey["recorded"].get(ansatz, "") if variant is None else variant
+    return step(f"{ansatz}-{molecule}-{gpu or survey['gpu']}{ending}".lower())

@@ -11,7 +11,7 @@ from codesign.validation.steps import BAND, Step, survey_step
 def rows() -> Iterator[Row]:
     """Yield a row for every published number about time: shares, totals, growth, devices, order."""
     survey = published()["survey"]
-    for make in (_shares, _kernel_times, _growth, _speedups, _order, _training):
+    for make in (_shares, _kernel_times, _growth, _speedups, _order, _training, _alternatives):
         yield from make(survey)
 
 
@@ -158,6 +158,21 @@ def _order(survey: dict[str, Any]) -> Iterator[Row]:
                 tolerance=ansatz,
                 source=survey["order"]["where"],
             )
+
+
+def _alternatives(survey: dict[str, Any]) -> Iterator[Row]:
+    """The shares and the kernel time in other configurations, without a bar."""
+    for other in survey["alternatives"]:
+        ansatz = other["ansatz"]
+        for molecule in survey["molecules"]:
+            found = survey_step(ansatz, molecule, variant=other["recorded"])
+            name = f"{survey['labels'][ansatz]}, {molecule}, alternative"
+            time_s, share = (None, None) if found is None else (found.kernel_time_s, found.share((), True))
+            band, sampling = survey["kernel_time"][molecule], survey["shares"][ansatz]["sampling"]
+            head = f"survey/alternative/{ansatz}{other['recorded']}/{molecule}"
+            yield Row(f"{head}/time", f"{name}: kernel time on A5000, s", shown(band), time_s, None, other["configuration"], "")
+            if molecule == survey["molecule"]:
+                yield Row(f"{head}/sampling", f"{name}: share of sampling", sampling, share, None, other["configuration"], "")
 
 
 def _training(survey: dict[str, Any]) -> Iterator[Row]:

@@ -15,6 +15,8 @@ PARTS = {
     "memory": "Which of the survey's runs fit the GPU",
     "counters": "Profiler counters of the survey",
     "wall_clock": "Wall clock of a sampler on an RTX 3090",
+    "attention": "FlashAttention's published rates",
+    "gemv": "Matrix-vector products on an A100",
     "pim": "Published systems with processing in memory: Pimba, AttAcc, CENT, Duplex",
 }
 """Modules of this package, each with a function ``rows``, and what they compare."""

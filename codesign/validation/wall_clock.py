@@ -46,7 +46,7 @@ def _sampling_s(molecule: str, machine_name: str) -> float | None:
     from codesign.engine import replay
     from traces.recordings import load_recorded, recorded_traces
 
-    name = f"deepqmc-psiformer-{molecule}-{machine_name}".lower()
+    name = f"deepqmc-psiformer-{molecule}-{machine_name}-batch{published()['wall_clock'][molecule]['batch']}".lower()
     if name not in recorded_traces():
         return None
     timeline = replay(load_recorded(name), machine(machine_name))
