@@ -77,7 +77,7 @@ def test_a_row_that_cannot_be_computed_is_there_and_not_met() -> None:
 def test_shares_within_sampling_are_fractions_of_sampling() -> None:
     from codesign.validation.steps import survey_step
 
-    step = survey_step("ferminet", "CH4")
+    step = survey_step("psiformer", "CH4")
     assert step is not None
     families = set(step.trace.kernels["family"].tolist())
     assert sum(step.share((family,), True) for family in families) == pytest.approx(step.share((), True))
