@@ -130,6 +130,7 @@ def machine_tables(machine: dict[str, Any]) -> list[Rows]:
         Rows(title, ("device", "kind", "memory", "area, mm²", "static, W"), _devices(machine)),
         Rows("Parameters that can be changed", ("name", "value", "unit", "low", "high", "meaning"), _parameters(machine)),
         Rows("Numbers", ("number", "value", "unit", "kind of source", "source", "note"), _numbers(machine, places)),
+        Rows("Not modelled", ("device", ""), [(device, text) for device, texts in machine["not_modelled"].items() for text in texts]),
         Rows("Sources", ("", ""), [(place, source) for source, place in places.items()]),
     ]
 

@@ -38,3 +38,10 @@ def test_no_load_of_the_closure_draws_more_than_the_cap(name: str) -> None:
     if "product_power_range" in gpu.entry.numbers:
         low, high = gpu.entry.list("product_power_range")
         assert low <= found.product_w["bf16"] <= high
+
+
+def test_a_machines_tables_say_what_is_not_modelled() -> None:
+    from codesign.rows import machine_tables
+
+    found = {table.caption: table.rows for table in machine_tables(arch.machine("a5000+cpu").to_dict())}
+    assert {row[0] for row in found["Not modelled"]} == {"a5000", "epyc-9654"}
