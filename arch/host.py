@@ -18,8 +18,8 @@ class Host:
 
     def __post_init__(self) -> None:
         times = (self.launch_interval_s, self.launch_latency_s, self.graph_gap_s, self.round_trip_s)
-        if min(times) < 0 or self.queue_depth < 1:
-            raise MachineError(f"a host must have times that are not negative and a queue of at least one launch, but got {self}")
+        if not all(0 <= seconds < float("inf") for seconds in times) or self.queue_depth < 1:
+            raise MachineError(f"a host must have finite times that are not negative and a queue of at least one launch, but got {self}")
 
     @classmethod
     def of(cls, entry: Entry) -> "Host":

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from arch import units
 from traces.errors import MachineError
+
+_RATES = ("bandwidth", "reverse_bandwidth", "duplex_bandwidth", "pageable_bandwidth")
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,7 @@ class Link:
 
     ``source`` and ``target`` are memory ids, ``bandwidth`` is bytes a second from source to target, ``reverse_bandwidth`` from
     target to source (None: the same), ``duplex_bandwidth`` of both together (None: their sum), ``pageable_bandwidth`` that of
-    copies from memory that is not pinned (None: the same), ``latency_s`` is added to every transfer.
+    copies from memory that is not pinned (None: the same), ``latency_s`` is added to every transfer. All may be texts with a unit.
     """
 
     id: str
@@ -25,7 +28,8 @@ class Link:
     pageable_bandwidth: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("bandwidth", "reverse_bandwidth", "duplex_bandwidth", "pageable_bandwidth"):
+        units.parse_fields(self, f"the link {self.id!r}", dict.fromkeys(_RATES, "B/s") | {"latency_s": "s"})
+        for name in _RATES:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise MachineError(f"the link {self.id!r} must have a finite {name.replace('_', ' ')} above zero, but got {value} B/s")

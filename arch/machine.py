@@ -59,6 +59,8 @@ class Machine:
     def __post_init__(self) -> None:
         if not self.devices:
             raise MachineError(f"the machine {self.id!r} must have at least one device")
+        for device in self.devices:
+            _complete(device, self.id)
         memories = _unique("memories", [m.id for m in self.memories], self.id)
         devices = _unique("devices", [d.id for d in self.devices], self.id)
         for device in self.devices:
@@ -183,6 +185,16 @@ class Machine:
 
     def _repr_html_(self) -> str:
         return show.html(self)
+
+
+def _complete(device: Device, machine: str) -> None:
+    """Raise MachineError if a device of a user's own leaves out what every device must say."""
+    for name, meaning in (("id", "a lower-case name"), ("kind", "'gpu', 'pim' or a word of its own"), ("memory", "a memory's id")):
+        if not isinstance(getattr(device, name, None), str) or not getattr(device, name):
+            raise MachineError(
+                f"every device of the machine {machine!r} must have {name} ({meaning}), but {type(device).__name__} has "
+                f"{getattr(device, name, None)!r}; set the class attribute {name}"
+            )
 
 
 def _unique(what: str, ids: Sequence[str], machine: str) -> set[str]:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arch import units
 from arch.catalog import Entry
 from traces.errors import MachineError
 
+_DIMENSIONS = {"capacity_bytes": "B", "bandwidth": "B/s", "read_bandwidth": "B/s", "write_bandwidth": "B/s", "latency_s": "s"}
 ROLES = ("device", "dram", "ssd")
 
 
@@ -15,7 +17,8 @@ class Memory:
     """A memory of a machine: capacity in bytes, bandwidths in bytes a second, energy in pJ a byte, static power in watts.
 
     ``bandwidth`` is what reads and writes share; ``read_bandwidth`` and ``write_bandwidth`` limit one direction where it reaches
-    less (None: ``bandwidth``). ``role`` is 'device' (works beside a device), 'dram' (the host's) or 'ssd'.
+    less (None: ``bandwidth``). Capacity, bandwidths and latency may be texts with a unit. ``role`` is 'device' (works beside a
+    device), 'dram' (the host's) or 'ssd'.
     """
 
     id: str
@@ -30,6 +33,7 @@ class Memory:
     price_usd: float | None = None
 
     def __post_init__(self) -> None:
+        units.parse_fields(self, f"the memory {self.id!r}", _DIMENSIONS)
         if not self.capacity_bytes > 0 or not 0 < self.bandwidth < float("inf"):
             raise MachineError(
                 f"the memory {self.id!r} must have a capacity and a finite bandwidth above zero, "

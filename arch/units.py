@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 
 from traces.errors import MachineError, nearest
 
@@ -95,6 +96,17 @@ def parse(value: float | int | str, dimension: str, where: str) -> float:
     else:
         number = _as_float(value, where)
     return checked(number, where)
+
+
+def parse_fields(part: object, who: str, dimensions: Mapping[str, str]) -> None:
+    """Replace those fields of a frozen dataclass that are texts, such as '1.5 TB/s', by their SI numbers.
+
+    ``dimensions`` are the base units by field. Raises MachineError naming ``who`` and the field.
+    """
+    for name, dimension in dimensions.items():
+        value = getattr(part, name)
+        if isinstance(value, str):
+            object.__setattr__(part, name, parse(value, dimension, f"{who}: {name}"))
 
 
 def checked(number: float, where: str) -> float:

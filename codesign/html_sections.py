@@ -69,9 +69,10 @@ def _result(result: "Result") -> str:
 
 
 def _machine(machine: "Machine") -> str:
-    devices, parameters, numbers, sources = rows.machine_tables(machine.to_dict())
+    devices, parameters, not_modelled, numbers, sources = rows.machine_tables(machine.to_dict())
     folded = f"<details><summary>{len(numbers.rows)} numbers with their sources</summary>{_tables([numbers, sources])}</details>"
-    return _heading(devices.caption) + _tables([devices._replace(caption=""), parameters]) + folded
+    shown = _tables([devices._replace(caption=""), parameters, not_modelled])
+    return _heading(devices.caption) + figure_html(plot(machine)) + shown + folded
 
 
 def _tables(parts: "Sequence[rows.Rows]") -> str:

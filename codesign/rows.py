@@ -123,20 +123,24 @@ def _how(design: dict[str, Any]) -> str:
 
 
 def machine_tables(machine: dict[str, Any]) -> list[Rows]:
-    """Return the tables of a machine: devices, parameters, numbers with their sources, sources."""
+    """Return the tables of a machine: devices, parameters, what is not modelled, numbers with their sources, sources."""
     title = f"{marked(machine['id'], machine['hypothetical'])}: {machine['assumptions']} of {machine['numbers']} numbers are assumptions"
     places = {source: f"[{place}]" for place, source in enumerate(dict.fromkeys(_sources(machine)), start=1)}
     return [
         Rows(title, ("device", "kind", "memory", "area, mm²", "static, W"), _devices(machine)),
         Rows("Parameters that can be changed", ("name", "value", "unit", "low", "high", "meaning"), _parameters(machine)),
+        Rows("Not modelled", ("device", "what the real thing does and the price leaves out"), _not_modelled(machine)),
         Rows("Numbers", ("number", "value", "unit", "kind of source", "source", "note"), _numbers(machine, places)),
-        Rows("Not modelled", ("device", ""), [(device, text) for device, texts in machine["not_modelled"].items() for text in texts]),
         Rows("Sources", ("", ""), [(place, source) for source, place in places.items()]),
     ]
 
 
 def _devices(machine: dict[str, Any]) -> list[tuple[str, ...]]:
     return [(d["id"], d["kind"], d["memory"], _amount(d["area_mm2"]), _amount(d["static_watts"])) for d in machine["devices"]]
+
+
+def _not_modelled(machine: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [(device, text) for device, texts in machine["not_modelled"].items() for text in texts]
 
 
 def _parameters(machine: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -135,6 +135,11 @@ class DeviceConformance(ABC):
         for value in (device.static_watts, device.area_mm2):
             assert value is None or value >= 0, f"power and area must be None or not negative, but got {value}"
 
+    def test_what_it_leaves_out_is_a_tuple_of_texts(self) -> None:
+        left_out = self.device().not_modelled
+        assert isinstance(left_out, tuple), f"not_modelled must be a tuple of texts, but is {left_out!r}"
+        assert all(isinstance(text, str) and text for text in left_out), f"not_modelled must hold texts, but is {left_out!r}"
+
     def test_it_can_run_some_of_the_kernels(self) -> None:
         assert np.any(self._runs()), f"{self.device().id!r} refuses every kernel; set dtype and opcodes to what it can run"
 
@@ -157,8 +162,16 @@ class DeviceConformance(ABC):
     def test_terms_explain_the_duration(self) -> None:
         prices, runs = self.device().price(self.work()), self._runs()
         for name, values in prices.terms.items():
+            assert values.shape == runs.shape, f"the term {name} must have one entry a kernel"
             assert np.all(values[runs] >= 0), f"the term {name} must not be negative"
             assert np.all(values[runs] <= prices.duration_s[runs] * (1 + 1e-9)), f"the term {name} must not exceed the duration"
+
+    def test_its_lower_bound_is_not_above_its_price(self) -> None:
+        work = self.work()
+        least, seconds = self.device().least(work), self.device().price(work).duration_s
+        assert least.shape == seconds.shape, "least must have one entry a kernel"
+        assert np.all(least >= 0), "least must not be negative"
+        assert np.all(least <= seconds * (1 + 1e-9)), "least must not exceed the price of any kernel"
 
     def test_a_kernel_costs_alone_what_it_costs_among_others(self) -> None:
         work, device = self.work(), self.device()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import arch
-from arch.device import Device, Prices, Work
+from arch.device import Device, Float, Prices, Refusals, Work
 from codesign.testing import DeviceConformance, example_trace
 
 
@@ -65,6 +65,8 @@ class _Shifted(Device):
 
     def __init__(self, fault: str) -> None:
         self.fault = fault
+        if fault == "text":
+            self.not_modelled = "everything"  # type: ignore[assignment]
 
     def price(self, work: Work) -> Prices:
         count = len(work)
@@ -75,7 +77,21 @@ class _Shifted(Device):
             seconds[0] = np.nan
         if self.fault == "neighbour":
             seconds = seconds * count
-        return Prices(seconds, np.zeros(count), np.full(count, np.nan), {})
+        if self.fault == "milliseconds":
+            seconds = seconds * 1e12
+        terms = {"all_s": seconds[:1]} if self.fault == "one term" else {}
+        refused = self.refuse(work).code != 0
+        if self.fault != "finite":
+            seconds = np.where(refused, np.inf, seconds)
+        return Prices(seconds, np.zeros(count), np.full(count, np.nan), terms)
+
+    def refuse(self, work: Work) -> Refusals:
+        refuses = self.fault in ("finite", "silent")
+        reasons = ("", "") if self.fault == "silent" else ("", "no such unit")
+        return Refusals((refuses & (work.kernels["family"] == "gemm")).astype(np.int8), reasons)
+
+    def least(self, work: Work) -> Float:
+        return self.price(work).duration_s * (2 if self.fault == "bound" else 1)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +101,12 @@ class _Shifted(Device):
         ("negative", "test_prices_are_positive_finite_and_in_seconds"),
         ("nan", "test_nothing_but_energy_is_ever_nan"),
         ("neighbour", "test_a_kernel_costs_alone_what_it_costs_among_others"),
+        ("milliseconds", "test_prices_are_positive_finite_and_in_seconds"),
+        ("one term", "test_terms_explain_the_duration"),
+        ("finite", "test_what_it_refuses_has_a_reason_and_an_infinite_price"),
+        ("silent", "test_what_it_refuses_has_a_reason_and_an_infinite_price"),
+        ("bound", "test_its_lower_bound_is_not_above_its_price"),
+        ("text", "test_what_it_leaves_out_is_a_tuple_of_texts"),
     ],
 )
 def test_a_faulty_device_is_found(fault: str, test: str) -> None:
@@ -107,3 +129,14 @@ def test_rows_keep_the_operands_of_their_kernels() -> None:
     assert list(some.kernels["name"]) == ["k4", "k1"]
     assert list(some.accesses["tensor"]) == [*work.accesses["tensor"][12:15], *work.accesses["tensor"][3:6]]
     assert list(some.access_offsets) == [0, 3, 6]
+
+
+def test_a_device_without_a_fault_passes_every_test() -> None:
+    class Sound(DeviceConformance):
+        def device(self) -> Device:
+            return _Shifted("")
+
+    tests = [name for name in dir(Sound) if name.startswith("test_")]
+    assert len(tests) >= 13
+    for name in tests:
+        getattr(Sound(), name)()

@@ -207,6 +207,37 @@ def test_a_link_or_a_memory_without_bandwidth_is_refused(bandwidth: float) -> No
         arch.Memory("m", GIB, bandwidth)
 
 
+def test_rates_of_parts_may_be_texts_with_a_unit() -> None:
+    link = arch.Link("wire", "a", "b", "1.5 TB/s", "2 TB/s", "1 us")  # type: ignore[arg-type]
+    assert (link.bandwidth, link.duplex_bandwidth, link.latency_s) == (1.5e12, 2e12, 1e-6)
+    memory = arch.Memory("m", "16 GiB", "768 GB/s")  # type: ignore[arg-type]
+    assert (memory.capacity_bytes, memory.bandwidth) == (16 * GIB, 768e9)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("1.5", "ambiguous or missing"), ("1.5 Gb/s", "write Gbit/s or GB/s"), ("0 GB/s", "above zero")]
+)
+def test_a_rate_that_is_ambiguous_or_zero_is_refused_with_part_and_field(text: str, says: str) -> None:
+    with pytest.raises(MachineError, match=f"link 'wire'.*bandwidth.*{says}"):
+        arch.Link("wire", "a", "b", text, None, 0.0)  # type: ignore[arg-type]
+    with pytest.raises(MachineError, match="memory 'm'"):
+        arch.Memory("m", GIB, text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("attribute", ["id", "kind", "memory"])
+def test_a_device_that_does_not_say_what_it_is_or_where_it_works_is_refused(attribute: str) -> None:
+    attributes = {"id": "own", "kind": "test", "memory": "a5000-memory", "price": lambda self, work: None}
+    device = type("Own", (arch.Device,), {k: v for k, v in attributes.items() if k != attribute})()
+    with pytest.raises(MachineError, match=f"must have {attribute} .*but Own has None; set the class attribute {attribute}"):
+        parts(devices=(device,))
+
+
+@pytest.mark.parametrize("seconds", [-1e-6, float("nan"), float("inf")])
+def test_a_host_of_impossible_times_is_refused(seconds: float) -> None:
+    with pytest.raises(MachineError, match="finite times that are not negative"):
+        replace(arch.machine("a5000").host, round_trip_s=seconds)
+
+
 @pytest.mark.parametrize("fraction", [-0.1, 1.1])
 def test_a_hand_over_closes_a_share_of_the_channels(fraction: float) -> None:
     with pytest.raises(MachineError, match="closed fraction"):

@@ -1,6 +1,7 @@
 """Do the figures show what they should, and can everybody read them?"""
 
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -222,3 +223,67 @@ def test_units_show_three_digits_under_an_si_prefix(value: float | None, unit: s
     from codesign.units import show
 
     assert show(value, unit) == text
+
+
+def machine_texts(name: str) -> list[str]:
+    import arch
+    from codesign.figures import plot
+
+    return drawn_texts(plot(arch.machine(name)))
+
+
+def test_a_machine_shows_devices_memories_and_links_with_their_rates() -> None:
+    texts = machine_texts("a5000+aim-fp32@link")
+    assert {"a5000", "gpu", "a5000-memory", "24 GiB", "768 GB/s", "aim-fp32", "pim, hypothetical", "16 GiB"} <= set(texts)
+    assert "pcie4\n→ 24.8 GB/s\n← 24.8 GB/s\nboth 22.0 GB/s\n1.00 µs" in texts
+
+
+def test_an_ssd_shows_both_directions_and_its_latency() -> None:
+    texts = machine_texts("t4+cpu+dram+ssd")
+    assert {"reads 6.80 GB/s", "writes 4.00 GB/s", "80.0 µs"} <= set(texts)
+    assert "nvme-gen4-link\n→ 4.00 GB/s\n← 6.80 GB/s\nboth 6.80 GB/s\n80.0 µs" in texts
+
+
+def test_a_hand_over_is_shown_at_its_device() -> None:
+    assert {"hand-over 338 GB/s", "+ 4.67 µs"} <= set(machine_texts("a5000+aim"))
+
+
+@pytest.mark.parametrize("name", ["a5000", "t4+cpu+dram+ssd", "a5000+aim-fp32@link+cpu+dram+ssd", "a100+duplex"])
+def test_no_text_of_a_machine_leaves_its_figure_or_covers_another(name: str) -> None:
+    import arch
+    from codesign.figures import plot
+
+    figure = plot(arch.machine(name))
+    figure.draw_without_rendering()
+    renderer = figure._get_renderer()  # type: ignore[attr-defined]
+    boxes = [t.get_window_extent(renderer) for t in figure.axes[0].texts]
+    width, height = figure.get_size_inches() * figure.dpi
+    assert width == 1200
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes)
+    assert not any(a.overlaps(b) for a, b in combinations((box.shrunk(0.96, 0.8) for box in boxes), 2))
+
+
+def test_only_hypothetical_devices_are_dashed_and_hollow() -> None:
+    import arch
+    from codesign.figures import plot
+
+    figure = plot(arch.machine("a5000+aim-fp32@link"))
+    hollow = [p for p in figure.axes[0].patches if p.get_linestyle() == "--" and p.get_facecolor() == (1.0, 1.0, 1.0, 1.0)]
+    assert (len(hollow), len(figure.axes[0].patches)) == (1, 4)
+
+
+def test_a_picture_of_a_machine_is_written_by_its_extension(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from codesign.cli.app import app
+
+    for ending, magic in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("json", b"{")):
+        path = tmp_path / f"machine.{ending}"
+        done = CliRunner().invoke(app, ["machines", "a5000+aim", "-o", str(path)])
+        assert done.exit_code == 0, done.output
+        assert path.read_bytes().startswith(magic)
+        assert "Not modelled" in done.stdout
+    done = CliRunner().invoke(app, ["machines", "-o", str(tmp_path / "all.png")])
+    assert done.exit_code == 2
+    assert "a picture shows one machine" in " ".join(done.stderr.split())
+    assert not (tmp_path / "all.png").exists()

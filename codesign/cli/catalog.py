@@ -3,13 +3,15 @@
 import platform
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from codesign.cli.options import Json, Output, deliver
-from codesign.cli.terminal import quiet_output, table, tables
+from codesign.cli.terminal import note, quiet_output, table, tables
 from codesign.rows import machine_tables
+from traces.errors import CodesignError
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -128,20 +130,50 @@ def machines(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One machine: its numbers, with their sources.")] = None,
     as_json: Json = False,
-    output: Output = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A picture of one (.png, .svg, .pdf); else the JSON document.")
+    ] = None,
 ) -> None:
     """List the machines, or the numbers of one with their sources; counts the assumptions among them."""
     from arch.build import machine
 
     with quiet_output():
         if name:
-            described = machine(name).to_dict()
+            found = machine(name)
+            described, output = found.to_dict(), _without_picture(found, output)
         else:
+            _refuse_picture(output)
             listed = {found.id: _overview(found) for found in map(machine, _names())}
     if name:
         deliver(ctx, "machine", described, lambda: tables(machine_tables(described)), as_json=as_json, output=output)
     else:
         deliver(ctx, "machines", {"machines": listed}, lambda: _machines_table(listed), as_json=as_json, output=output)
+
+
+def _is_picture(output: Path | None) -> bool:
+    from codesign.figures import FORMATS
+
+    return output is not None and output.suffix.lower().lstrip(".") in FORMATS
+
+
+def _without_picture(machine: "Machine", output: Path | None) -> Path | None:
+    """Draw the machine if ``output`` is the name of a picture, and return where the document goes, if anywhere."""
+    if output is None or not _is_picture(output):
+        return output
+    from codesign import files
+    from codesign.figures import plot
+
+    files.check_writable(output)
+    plot(machine, path=output)
+    note(f"wrote {output}")
+    return None
+
+
+def _refuse_picture(output: Path | None) -> None:
+    if _is_picture(output):
+        raise CodesignError(
+            f"a picture shows one machine, but {output} was asked for of all; name one: codesign machines a5000+aim -o {output}"
+        )
 
 
 def _names() -> list[str]:

@@ -1,4 +1,4 @@
-"""The figures: ``plot`` picks the one that shows a trace, a timeline or a result, and returns a matplotlib Figure."""
+"""The figures: ``plot`` picks the one that shows a machine, a trace, a timeline or a result, and returns a matplotlib Figure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Request:
 
 
 def plot(
-    subject: "Trace | Timeline | Result | Sequence[Timeline] | Sequence[Result] | Mapping[str, Timeline] | str | Path",
+    subject: "Machine | Trace | Timeline | Result | Sequence[Timeline] | Sequence[Result] | Mapping[str, Timeline] | str | Path",
     kind: str | None = None,
     path: "str | Path | None" = None,
     *,
@@ -45,10 +45,11 @@ def plot(
     Parameters
     ----------
     subject
-        A trace, a timeline, a result, several timelines (also by label) or results side by side, or a file that holds one of them.
+        A machine, a trace, a timeline, a result, several timelines (also by label) or results side by side, or a file that holds
+        one of them.
     kind
-        Of a trace: 'roofline' (default), 'breakdown', 'memory'. Of timelines: 'timeline' (default), 'breakdown', 'memory'. Of results:
-        'pareto' (default where there are two objectives) or 'progress'.
+        Of a machine: 'graph'. Of a trace: 'roofline' (default), 'breakdown', 'memory'. Of timelines: 'timeline' (default),
+        'breakdown', 'memory'. Of results: 'pareto' (default where there are two objectives) or 'progress'.
     machine
         Of a trace: whose roofs and prices; its target by default. Names are looked up.
     title
@@ -107,18 +108,19 @@ def default_kind(subject: Any) -> str:
 
 def _figures_of(subject: Any) -> dict[str, Callable[[Request], "Figure"]]:
     """Return the figures that there are of a subject, by kind, the default first."""
+    from arch.machine import Machine
     from codesign.engine.timeline import Timeline
     from codesign.figures import subjects
     from codesign.search.result import Result
     from traces.trace import Trace
 
     several = list(subject) if isinstance(subject, (list, tuple)) else [subject]
-    for kind, figures in ((Trace, subjects.OF_TRACE), (Timeline, subjects.OF_TIMELINES), (Result, subjects.OF_RESULTS)):
-        if several and all(isinstance(one, kind) for one in several) and (kind is not Trace or len(several) == 1):
+    alone = {Trace: subjects.OF_TRACE, Machine: subjects.OF_MACHINE}
+    for kind, figures in (*alone.items(), (Timeline, subjects.OF_TIMELINES), (Result, subjects.OF_RESULTS)):
+        if several and all(isinstance(one, kind) for one in several) and (kind not in alone or len(several) == 1):
             return figures
-    raise CodesignError(
-        f"a figure is of a trace, of timelines or of results, but got {', '.join(type(one).__name__ for one in several) or 'nothing'}"
-    )
+    given = ", ".join(type(one).__name__ for one in several) or "nothing"
+    raise CodesignError(f"a figure is of a machine, of a trace, of timelines or of results, but got {given}")
 
 
 def _noun(subject: Any) -> str:

@@ -1,4 +1,4 @@
-"""Which figures there are of a trace, of timelines and of results, and how each is drawn."""
+"""Which figures there are of a machine, of a trace, of timelines and of results, and how each is drawn."""
 
 from collections.abc import Callable
 from itertools import zip_longest
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from codesign.figures import views
 from codesign.figures.breakdown import Bar, bar_of, breakdown
 from codesign.figures.designs import pareto, progress
+from codesign.figures.machine import machine as graph
 from codesign.figures.memory import memory
 from codesign.figures.queues import timeline
 from codesign.figures.roofline import roofline
@@ -44,6 +45,10 @@ def _one(request: "Request", kind: str) -> Any:
     if len(several) > 1:
         raise CodesignError(f"a figure {kind!r} shows one subject, but got {len(several)}; draw one each")
     return several[0]
+
+
+def _graph(request: "Request") -> "Figure":
+    return graph(_several(request)[0], request.title or "")
 
 
 def _roofline(request: "Request") -> "Figure":
@@ -125,6 +130,7 @@ def _memory(request: "Request") -> "Figure":
     return memory(views.fillings(replayed), title=request.title or f"{replayed.program} on {name}: memory in use")
 
 
+OF_MACHINE: dict[str, Draw] = {"graph": _graph}
 OF_TRACE: dict[str, Draw] = {"roofline": _roofline, "breakdown": _trace_breakdown, "memory": _trace_memory}
 OF_TIMELINES: dict[str, Draw] = {"timeline": _timeline, "breakdown": _breakdown, "memory": _memory}
 OF_RESULTS: dict[str, Draw] = {"pareto": _pareto, "progress": _progress}
