@@ -63,7 +63,7 @@ def test_the_page_needs_nothing_beside_itself(page: Page) -> None:
 
 def test_every_figure_has_words_that_stand_for_it(page: Page) -> None:
     words = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
-    assert len(words) == 5
+    assert len(words) == 6
     assert all(words)
     assert any("hypothetical" in str(text) for text in words)
 
