@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,21 @@ class Entry:
     not_modelled: tuple[str, ...] = ()
     """What the real thing does and its price leaves out."""
 
+    @cached_property
+    def _si(self) -> dict[str, float | tuple[float, ...]]:
+        return {key: quantity.si for key, quantity in self.numbers.items()}
+
+    @cached_property
+    def _groups(self) -> dict[str, dict[str, float]]:
+        found: dict[str, dict[str, float]] = {}
+        for key in self.numbers:
+            name, dot, dtype = key.partition(".")
+            if dot:
+                found.setdefault(name, {})[dtype] = self[key]
+        return found
+
     def __getitem__(self, key: str) -> float:
-        value = self.quantity(key).si
+        value = self._si[key] if key in self._si else self.quantity(key).si
         if isinstance(value, tuple):
             raise MachineError(f"{self.id}.{key} is a list; use entry.list({key!r})")
         return value
@@ -92,8 +105,7 @@ class Entry:
 
     def group(self, name: str) -> dict[str, float]:
         """Return the numbers of a group by dtype, in SI; empty if there are none."""
-        prefix = name + "."
-        return {key[len(prefix) :]: self[key] for key in self.numbers if key.startswith(prefix)}
+        return dict(self._groups.get(name, ()))
 
     def quantity(self, key: str) -> Quantity:
         """Return a number with unit and source. Raises MachineError with the nearest keys."""

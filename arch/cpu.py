@@ -71,7 +71,7 @@ def _price(cpu: CPU, work: Work) -> Prices:
             f"the work of a kernel must be known to price it on {cpu.id!r}, but kernel {kernel} ({work.kernels['name'][kernel][:80]!r}, "
             f"{work.kernels['family'][kernel]}) lacks its bytes, FLOP or size"
         )
-    moved = traffic(known, entry["line_bytes"], np.inf, entry["last_level_cache"], entry["cores"], np.ones(len(work)))
+    moved = _moved(work, known, entry["line_bytes"], entry["last_level_cache"], entry["cores"])
     missed = np.where(work.cold, 1.0, 1.0 - moved.resident)
     terms = _compute_terms(cpu, known)
     terms["cache_s"] = moved.l2_bytes / entry["cache_bandwidth"]
@@ -81,6 +81,10 @@ def _price(cpu: CPU, work: Work) -> Prices:
     duration = floor + np.maximum.reduce(list(terms.values())) + never
     energy = _energy(cpu, known, moved.l2_bytes, dram)
     return Prices(duration, dram + never, energy + never, {**{k: v + never for k, v in terms.items()}, "floor_s": floor})
+
+
+def _moved(work: Work, known: Facts, line: float, cache: float, cores: float) -> Traffic:
+    return once(work, ("cpu traffic", line, cache, cores), lambda: traffic(known, line, np.inf, cache, cores, np.ones(len(work))))
 
 
 def _compute_terms(cpu: CPU, known: Facts) -> dict[str, Float]:

@@ -7,8 +7,7 @@ come its start and its store of the result, its loads wait for L2 once a step of
 read their rows and columns through L2, and from DRAM what L2 does not hold. docs/gpu_model.md states each term with its source.
 """
 
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -18,7 +17,10 @@ from arch.device import Bool, Float, Int
 from arch.facts import itemsize
 from arch.gemm_library import Library, library
 
-_CHUNK = 32768
+_CHUNK = 2048
+"""Products that are planned at once: with all their candidates they fit into a cache."""
+_WORST = np.finfo(np.float64).max
+"""Seconds of a sensible choice that has no finite price: still before one that is not sensible."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +77,16 @@ class Plan:
     """Multiply-adds with the tiles' padding, counted twice."""
     sharpness: float
 
+    def __getitem__(self, rows: Int) -> "Plan":
+        return Plan(**{name: getattr(self, name)[rows] for name in _ARRAYS}, sharpness=self.sharpness)
+
     @property
     def total_s(self) -> Float:
         """Pipes and L2 work at once; DRAM overlaps them, but where both take equally long the sum of powers is longer than each."""
         return together(self.sharpness, np.maximum(self.compute_s, self.l2_s), self.dram_s) + self.extra_s
+
+
+_ARRAYS = tuple(each.name for each in fields(Plan) if each.name != "sharpness")
 
 
 def together(sharpness: float | Float, *seconds: Float) -> Float:
@@ -101,16 +109,10 @@ def kernel_s(
     unit = library(entry, dtype)
     warm = resident(unit, work) if hot is None else hot
     rest = np.broadcast_to(np.asarray(idle_s, dtype=np.float64), m.shape)
-    parts = [slice(start, start + _CHUNK) for start in range(0, len(m), _CHUNK)]
-    seconds = [_seconds(entry, unit, work[part], warm[part], rest[part]) for part in parts]
-    return np.concatenate(seconds) if seconds else np.zeros(0)
-
-
-def _seconds(entry: Entry, unit: Library, work: Products, hot: Hot, idle_s: Float) -> Float:
-    chosen = plan(unit, work, hot)
-    share = clock_share(entry, unit, chosen, idle_s)
+    chosen = plan(unit, work, warm)
+    share = clock_share(entry, unit, chosen, rest)
     slowed = together(unit.sharpness, np.maximum(chosen.compute_s, chosen.l2_s) / share, chosen.dram_s)
-    return entry["kernel_floor"] + start_s(unit, hot.b) + slowed + chosen.extra_s
+    return entry["kernel_floor"] + start_s(unit, warm.b) + slowed + chosen.extra_s
 
 
 def start_s(unit: Library, hot: Float | float) -> Float | float:
@@ -131,28 +133,43 @@ def resident(unit: Library, work: Products) -> Hot:
 
 def plan(unit: Library, work: Products, hot: Hot) -> Plan:
     """Return the fastest plan of each product."""
-    shape = len(work.m)
-    best, rows, columns, splits = np.full(shape, np.inf), np.full(shape, unit.tile_m[0]), np.full(shape, unit.tile_n[0]), np.ones(shape)
-    for tile, split in product(zip(unit.tile_m, unit.tile_n, strict=True), unit.splits):
-        taken = np.flatnonzero(_sensible(unit, tile, split, work))
-        if not len(taken):
-            continue
-        total = _candidate(unit, np.asarray(tile[0]), np.asarray(tile[1]), np.asarray(split), work[taken], hot[taken]).total_s
-        faster = total < best[taken]
-        taken = taken[faster]
-        best[taken], rows[taken], columns[taken], splits[taken] = total[faster], tile[0], tile[1], split
-    return _candidate(unit, rows, columns, splits, work, hot)
+    parts = [slice(start, start + _CHUNK) for start in range(0, max(len(work.m), 1), _CHUNK)]
+    return _joined([_fastest(unit, work[part], hot[part]) for part in parts])
 
 
-def _sensible(unit: Library, tile: tuple[float, float], split: float, work: Products) -> Bool:
-    """Which products the library would compute so: batched ones only with the tiles for them, split ones only to fill the GPU."""
-    alone = work.batch <= 1
-    if split == 1:
-        return alone | (not unit.batched_tiles) | (tile in unit.batched_tiles)
-    tiles = np.ceil(work.m / tile[0]) * np.ceil(work.n / tile[1])
-    room = tiles * split <= 2 * unit.sms * float(unit.resident(np.asarray(tile[0] * tile[1])))
-    long = work.k / split * work.size * (tile[0] + tile[1]) >= 2 * 4 * tile[0] * tile[1]
-    fits: Bool = alone & room & long
+def _joined(plans: list[Plan]) -> Plan:
+    if len(plans) == 1:
+        return plans[0]
+    return Plan(**{name: np.concatenate([getattr(each, name) for each in plans]) for name in _ARRAYS}, sharpness=plans[0].sharpness)
+
+
+def _fastest(unit: Library, work: Products, hot: Hot) -> Plan:
+    """Price all sensible pairs of choice and product at once, and of each product keep the first choice that is fastest."""
+    splits = np.asarray(unit.splits)
+    sensible = _sensible(unit, splits, work)
+    sensible[0, splits.argmin()] |= ~sensible.any(axis=(0, 1))  # where no choice is sensible: the first tile, whole
+    tile, split, row = np.nonzero(sensible)
+    tile_m, tile_n = np.asarray(unit.tile_m), np.asarray(unit.tile_n)
+    tried = _candidate(unit, tile_m[tile], tile_n[tile], splits[split], work[row], hot[row])
+    seconds, place = np.full(sensible.shape, np.inf), np.zeros(sensible.shape, dtype=np.int64)
+    seconds[tile, split, row] = np.nan_to_num(tried.total_s, nan=_WORST, posinf=_WORST)
+    place[tile, split, row] = np.arange(len(row))
+    best = seconds.reshape(-1, len(work.m)).argmin(axis=0)
+    return tried[place.reshape(-1, len(work.m))[best, np.arange(len(work.m))]]
+
+
+def _sensible(unit: Library, splits: Float, work: Products) -> Bool:
+    """Which products the library would compute with which tile and split, shape [tiles, splits, products].
+
+    Batched ones only with the tiles for them, split ones only to fill the GPU.
+    """
+    tile_m, tile_n = np.asarray(unit.tile_m)[:, None, None], np.asarray(unit.tile_n)[:, None, None]
+    split, alone = splits[:, None], work.batch <= 1
+    tiles = np.ceil(work.m / tile_m) * np.ceil(work.n / tile_n)
+    room = tiles * split <= 2 * unit.sms * unit.resident(tile_m * tile_n)
+    long = work.k / split * work.size * (tile_m + tile_n) >= 2 * 4 * tile_m * tile_n
+    listed = np.array([not unit.batched_tiles or tile in unit.batched_tiles for tile in zip(unit.tile_m, unit.tile_n, strict=True)])
+    fits: Bool = np.where(split == 1, alone | listed[:, None, None], alone & room & long)
     return fits
 
 

@@ -17,9 +17,9 @@ short of the peak where fewer warps are resident than hide the arithmetic latenc
 a trace and GPU; an operand that another device wrote last is cold and comes from DRAM.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from arch.catalog import Entry
 from arch.device import Bool, Device, Float, Prices, Refusals, Work
 from arch.energy import kernel_terms
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
-from arch.library_calls import calls
+from arch.library_calls import Distinct, calls, distinct
 from arch.occupancy import Shape, blocks_per_sm, limits, shape
 from arch.traffic import Traffic, traffic
 from arch.uncertainty import Trust
@@ -80,6 +80,48 @@ class _Prepared:
     resident: Float
     reads: Bool
     owner: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Kinds:
+    """What depends on the trace alone; shapes [kernels] where nothing else is said."""
+
+    product: Bool
+    tiled: Bool
+    tensor_cores: NDArray[np.int64]
+    """1 for what may run on tensor cores, 0 for what may not."""
+    pair: NDArray[np.int64]
+    pairs: list[tuple[str, str]]
+    """Distinct dtypes and precisions, and which of them each kernel has."""
+    wide: Bool
+    reads: Bool
+    """Shape [accesses]."""
+    rows: NDArray[np.int64]
+    """The tiled kernels, shape [calls]."""
+    calls: gemm.Products
+    lu: NDArray[np.int64]
+    solve: NDArray[np.int64]
+    """The kernels that factorise and those that solve, shape [such kernels]."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Geometry:
+    """What depends on the trace and the numbers of ``_GEOMETRY`` alone; shapes [kernels]."""
+
+    moved: Traffic
+    share: Float
+    """Blocks of the busiest SM over its fair share."""
+    hidden: Float
+    turns: Float
+    rounds: Float
+
+
+_GEOMETRY = (
+    *("warp_threads", "max_warps_per_sm", "max_blocks_per_sm", "registers_per_sm", "register_unit", "warp_unit", "shared_per_sm"),
+    *("shared_unit_bytes", "shared_reserved_bytes", "sm_count", "sector_bytes", "strided_step", "l2", "default_block_threads"),
+    *("default_bytes_per_thread", "outstanding_bytes_per_thread", "fp32_lanes_per_sm", "arithmetic_latency_cycles"),
+)
+"""Numbers on which the shape of grids and their traffic depend: GPUs that share them share both."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,18 +181,22 @@ class GPU(Device):
     def trust(self, work: Work) -> Trust:
         """Return how far each price can be off: the calibration's residuals, or the stated prior of what was not measured."""
         known = facts(work)
-        return trust.of_kernels(self.entry, known, _units(self.entry, known).tensor, self.price(work).duration_s)
+        tensor = _units(self.entry, work, _kinds(work)).tensor
+        return trust.of_kernels(self.entry, known, tensor, self.price(work).duration_s)
 
     def refuse(self, work: Work) -> Refusals:
         """Refuse only kernels of a dtype for which the GPU has no peak."""
-        return once(work, (self.entry, "refuse"), lambda: _refuse(self, work))
+        return once(work, (self.entry, "refuse"), lambda: _refuse(self.entry, work))
 
 
-def _refuse(gpu: GPU, work: Work) -> Refusals:
-    known = facts(work)
-    peaks, matrix = gpu.entry.group("vector_flops"), gpu.entry.group("matrix_flops")
-    missing = sorted({d for d in set(known.dtype.values) if pipe_of(d) not in peaks and d not in matrix})
-    code = np.zeros(len(work), dtype=np.int8)
+def _refuse(entry: Entry, work: Work) -> Refusals:
+    peaks, matrix = entry.group("vector_flops"), entry.group("matrix_flops")
+    missing = sorted({d for d in set(facts(work).dtype.values) if pipe_of(d) not in peaks and d not in matrix})
+    return once(work, ("gpu refusals", *missing), lambda: _refusals(facts(work), missing, len(work)))
+
+
+def _refusals(known: Facts, missing: list[str], kernels: int) -> Refusals:
+    code = np.zeros(kernels, dtype=np.int8)
     for number, dtype in enumerate(missing[:126], start=1):
         code[known.dtype.is_(dtype)] = number
     return Refusals(code, ("", *(f"dtype {d}" for d in missing[:126])))
@@ -197,16 +243,12 @@ def _together(entry: Entry, ready: _Prepared, dram_s: Float) -> Float:
 
 def _prepare(gpu: GPU, work: Work) -> _Prepared:
     known, entry = facts(work), gpu.entry
-    product = known.family.isin(NEED_MATRIX) | (known.flops_matrix > 0)
-    tiled = product & known.library & np.isnan(known.grid) & (known.k > 0)
-    threads, blocks = _launch(entry, known)
-    grid = _grid(entry, known, threads, blocks)
-    moved = traffic(known, entry["sector_bytes"], entry["strided_step"], entry["l2"], entry["sm_count"], threads * blocks)
-    units = _units(entry, known)
-    matrix, l2_bytes, extra, again = _products(entry, known, units, grid, product, tiled, moved)
-    terms = {"compute_matrix_s": matrix} | _vector_terms(entry, known, grid, product)
-    terms["solver_s"] = _solvers(entry, known)
-    terms["l1_s"] = np.where(tiled, 0.0, _on_busiest(entry, grid, moved.l1_bytes, _l1_rate(entry)))
+    kinds, geometry = _kinds(work), _geometry(entry, work, known)
+    units, moved = _units(entry, work, kinds), geometry.moved
+    matrix, l2_bytes, extra, again = _products(entry, known, units, geometry, kinds)
+    terms = {"compute_matrix_s": matrix} | _vector_terms(entry, known, geometry, kinds.wide)
+    terms["solver_s"] = _solvers(entry, known, kinds)
+    terms["l1_s"] = np.where(kinds.tiled, 0.0, moved.l1_bytes * geometry.share / _l1_rate(entry))
     on_sm = np.maximum.reduce(list(terms.values()))
     terms["l2_s"] = l2_bytes / (entry["l2_bandwidth"] * entry["l2_efficiency"])
     terms["floor_s"] = known.launches * entry["kernel_floor"] + extra
@@ -214,15 +256,15 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
     unknown = known.unknown & np.isnan(measured)
     assumed_bytes = _assumed_bytes(gpu, work, known.measured)
     assumed = unknown & ~np.isnan(assumed_bytes)
-    energy = _energy(entry, known, units, product, l2_bytes)
+    energy = _energy(entry, known, units, kinds.product, l2_bytes)
     return _Prepared(
         floor=terms["floor_s"],
         on_sm=on_sm,
-        turns=blocks / (entry["sm_count"] * grid.resident),
-        tiled=tiled,
+        turns=geometry.turns,
+        tiled=kinds.tiled,
         l2_bytes=l2_bytes,
-        reads=~known.writes,
-        rounds=np.where(tiled, known.launches * entry["gemm_stages"], _rounds(entry, grid, moved, threads * blocks)),
+        reads=kinds.reads,
+        rounds=np.where(kinds.tiled, known.launches * entry["gemm_stages"], geometry.rounds),
         energy=energy,
         joules=np.sum(list(energy.values()), axis=0),
         measured=measured,
@@ -237,15 +279,61 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
     )
 
 
+def _kinds(work: Work) -> _Kinds:
+    return once(work, "gpu kinds", lambda: _make_kinds(facts(work)))
+
+
+def _make_kinds(known: Facts) -> _Kinds:
+    product = known.family.isin(NEED_MATRIX) | (known.flops_matrix > 0)
+    tiled = product & known.library & np.isnan(known.grid) & (known.k > 0)
+    pair, pairs = known.dtype.pairs(known.precision)
+    rows = np.flatnonzero(tiled)
+    size = known.dtype.number(itemsize)[rows]
+    return _Kinds(
+        product=product,
+        tiled=tiled,
+        tensor_cores=((known.library | known.triton) & ~known.family.isin(SOLVERS)).astype(np.int64),
+        pair=pair,
+        pairs=pairs,
+        wide=known.dtype.is_("f64", "c128"),
+        reads=~known.writes,
+        rows=rows,
+        calls=gemm.Products(np.maximum(known.batch[rows], 1.0), known.m[rows], known.n[rows], known.k[rows], size),
+        lu=np.flatnonzero(known.family.is_("lu")),
+        solve=np.flatnonzero(known.family.is_("triangular_solve")),
+    )
+
+
+def _geometry(entry: Entry, work: Work, known: Facts) -> _Geometry:
+    numbers = {name: entry[name] for name in _GEOMETRY}
+    return once(work, ("gpu geometry", *numbers.values()), lambda: _make_geometry(numbers, known))
+
+
+def _make_geometry(numbers: Mapping[str, float], known: Facts) -> _Geometry:
+    threads, blocks = _launch(numbers, known)
+    sms, grid = numbers["sm_count"], _grid(numbers, known, threads, blocks)
+    moved = traffic(known, numbers["sector_bytes"], numbers["strided_step"], numbers["l2"], sms, threads * blocks)
+    return _Geometry(
+        moved=moved,
+        share=grid.busiest * sms / grid.blocks,
+        hidden=_hidden(numbers, grid),
+        turns=blocks / (sms * grid.resident),
+        rounds=_rounds(numbers, grid, moved, threads * blocks),
+    )
+
+
 def _scale(gpu: GPU, work: Work, measured: Float) -> Float:
     """Measured over predicted on the GPU that the trace was measured on; 1 where that is this one, not known, or no price is."""
-    none = np.ones(len(work))
     source = _measured_on(work.target) if gpu.use_measured and work.target != gpu.id and not np.isnan(measured).all() else None
     if source is None:
-        return none
+        return np.ones(len(work))
+    return once(work, ("measured over predicted", source.entry), lambda: _measured_over_predicted(source, work, measured))
+
+
+def _measured_over_predicted(source: GPU, work: Work, measured: Float) -> Float:
     ready = _prepare(source, work)
     ratio = measured / _combine(source, ready, 1.0 - ready.resident).duration_s
-    return np.where(ready.unknown | np.isnan(ratio), none, ratio)
+    return np.where(ready.unknown | np.isnan(ratio), 1.0, ratio)
 
 
 def _assumed_bytes(gpu: GPU, work: Work, measured: Float) -> Float:
@@ -272,7 +360,7 @@ def _measured_on(target: str) -> GPU | None:
     return replace(GPU.of(entry), use_measured=False) if entry is not None and entry.kind == "gpu" else None
 
 
-def _launch(entry: Entry, known: Facts) -> tuple[Float, Float]:
+def _launch(entry: Mapping[str, float], known: Facts) -> tuple[Float, Float]:
     """Threads of a block and blocks of the grid; where not known, enough default blocks for what the kernel writes."""
     threads = np.where(np.isnan(known.threads), entry["default_block_threads"], known.threads)
     written = total(known.owner, np.where(known.writes, known.unique, 0.0), len(threads))
@@ -281,7 +369,7 @@ def _launch(entry: Entry, known: Facts) -> tuple[Float, Float]:
     return threads, np.where(np.isnan(known.grid), np.maximum(needed, 1.0), known.grid)
 
 
-def _grid(entry: Entry, known: Facts, threads: Float, blocks: Float) -> Shape:
+def _grid(entry: Mapping[str, float], known: Facts, threads: Float, blocks: Float) -> Shape:
     resident = blocks_per_sm(limits(entry), threads, known.registers, known.shared)
     return shape(blocks, resident, threads, entry["sm_count"], entry["warp_threads"])
 
@@ -290,30 +378,24 @@ def _l1_rate(entry: Entry) -> float:
     return entry["l1_bytes_per_clock"] * entry["sm_count"] * entry["clock"]
 
 
-def _on_busiest(entry: Entry, grid: Shape, amount: Float, per_s: Float | float) -> Float:
-    """Seconds for ``amount`` of work at ``per_s`` on the whole GPU, as the busiest SM needs for its blocks."""
-    busiest: Float = amount * (grid.busiest * entry["sm_count"] / grid.blocks) / per_s
-    return busiest
-
-
-def _hidden(entry: Entry, grid: Shape) -> Float:
+def _hidden(entry: Mapping[str, float], grid: Shape) -> Float:
     """Share of the vector peak that the resident warps can fill: enough of them hide the arithmetic latency."""
     needed = entry["fp32_lanes_per_sm"] * entry["arithmetic_latency_cycles"] / entry["warp_threads"]
     filled: Float = np.minimum(grid.warps / needed, 1.0)
     return filled
 
 
-def _vector_terms(entry: Entry, known: Facts, grid: Shape, product: Bool) -> dict[str, Float]:
-    hidden = _hidden(entry, grid)
+def _vector_terms(entry: Entry, known: Facts, geometry: _Geometry, wide: Bool) -> dict[str, Float]:
+    """Seconds of the busiest SM."""
+    hidden, share = geometry.hidden, geometry.share
     lanes = known.dtype.number(_peak(entry.group("vector_flops"))) / 2  # one operation, not a multiply-add
-    wide = known.dtype.is_("f64", "c128")
     special = entry["sfu_lanes_per_sm"] * entry["sm_count"] * entry["clock"]
     special_rate = np.where(wide, 2 * lanes / entry["f64_transcendental_flops"], special)
     issue = entry["schedulers_per_sm"] * entry["warp_threads"] * entry["sm_count"] * entry["clock"]
     return {
-        "compute_vector_s": _on_busiest(entry, grid, known.flops_vector, lanes * hidden),
-        "transcendental_s": _on_busiest(entry, grid, known.flops_transcendental, special_rate),
-        "issue_s": _on_busiest(entry, grid, known.instructions, issue * np.minimum(hidden, 1.0)),
+        "compute_vector_s": known.flops_vector * share / (lanes * hidden),
+        "transcendental_s": known.flops_transcendental * share / special_rate,
+        "issue_s": known.instructions * share / (issue * hidden),
     }
 
 
@@ -342,52 +424,48 @@ def matrix_unit(entry: Entry, dtype: str, precision: str, tensor_cores: bool) ->
 class _Units:
     """Which unit serves the product of each kernel; shape [kernels]."""
 
-    name: NDArray[Any]
-    """The dtype whose peak holds."""
     peak: Float
     tensor: Bool
     energy: Float
     """Joules a FLOP, NaN if unknown."""
+    calls: list[Distinct]
+    """The library calls of unknown grid by unit."""
 
 
-def _units(entry: Entry, known: Facts) -> _Units:
+def _units(entry: Entry, work: Work, kinds: _Kinds) -> _Units:
     """``matrix_unit`` of every kernel, worked out once for each distinct combination."""
-    row, pairs = known.dtype.pairs(known.precision)
-    tensor_cores = (known.library | known.triton) & ~known.family.isin(SOLVERS)
-    table = [[matrix_unit(entry, *pair, allowed) for pair in pairs] for allowed in (False, True)]
+    table = [[matrix_unit(entry, *pair, allowed) for pair in kinds.pairs] for allowed in (False, True)]
+    names = tuple(tuple(name for name, _, _ in line) for line in table)
     groups = entry.group("vector_energy_per_flop"), entry.group("matrix_energy_per_flop")
-    which = (tensor_cores.astype(np.int64), row)
+    which = (kinds.tensor_cores, kinds.pair)
+    called = (kinds.tensor_cores[kinds.rows], kinds.pair[kinds.rows])
     return _Units(
-        np.array([[name for name, _, _ in line] for line in table], dtype=np.str_)[which],
         np.array([[peak for _, peak, _ in line] for line in table])[which],
         np.array([[tensor for _, _, tensor in line] for line in table], dtype=np.bool_)[which],
         np.array([[groups[tensor].get(name, np.nan) for name, _, tensor in line] for line in table])[which],
+        once(work, ("gpu calls", names), lambda: distinct(np.array(names, dtype=np.str_)[called], kinds.calls)),
     )
 
 
-def _products(
-    entry: Entry, known: Facts, units: _Units, grid: Shape, product: Bool, tiled: Bool, moved: Traffic
-) -> tuple[Float, Float, Float, Float]:
+def _products(entry: Entry, known: Facts, units: _Units, geometry: _Geometry, kinds: _Kinds) -> tuple[Float, Float, Float, Float]:
     """Seconds of the matrix term, bytes through L2, seconds that nothing overlaps, and bytes that DRAM serves again.
 
     Library calls of unknown grid are tiled by ``arch.gemm``; blocks of known grids fall onto SMs in whole turns.
     """
     reached = units.peak * np.where(units.tensor, entry["gemm_efficiency_matrix"], entry["gemm_efficiency_vector"])
-    fill = np.where(units.tensor, 1.0, _hidden(entry, grid))
-    matrix = np.where(product, _on_busiest(entry, grid, known.flops_matrix, reached * fill), 0.0)
-    l2_bytes, extra, again = moved.l2_bytes.copy(), np.zeros(len(tiled)), np.zeros(len(tiled))
-    rows = np.flatnonzero(tiled)
+    fill = np.where(units.tensor, 1.0, geometry.hidden)
+    matrix = np.where(kinds.product, known.flops_matrix * geometry.share / (reached * fill), 0.0)
+    l2_bytes, extra, again = geometry.moved.l2_bytes.copy(), np.zeros(len(matrix)), np.zeros(len(matrix))
+    rows = kinds.rows
     if len(rows):
-        size = known.dtype.number(itemsize)[rows]
-        work = gemm.Products(np.maximum(known.batch[rows], 1.0), known.m[rows], known.n[rows], known.k[rows], size)
-        found = calls(entry, units.name[rows], work)
+        found = calls(entry, units.calls, len(rows))
         matrix[rows] = np.maximum(found.compute_s, known.flops_matrix[rows] / units.peak[rows])
         l2_bytes[rows] = np.maximum(l2_bytes[rows], found.l2_bytes)
         extra[rows], again[rows] = found.extra_s, found.again_bytes
     return matrix, l2_bytes, extra, again
 
 
-def _solvers(entry: Entry, known: Facts) -> Float:
+def _solvers(entry: Entry, known: Facts, kinds: _Kinds) -> Float:
     latency = solvers.Latencies(
         arithmetic=entry["arithmetic_latency_cycles"],
         shared=entry["shared_latency_cycles"],
@@ -397,14 +475,13 @@ def _solvers(entry: Entry, known: Facts) -> Float:
         clock_hz=entry["clock"],
         slots=entry["sm_count"] * entry["max_blocks_per_sm"],
     )
-    batch, m = np.maximum(known.batch, 1.0), np.maximum(known.m, 0.0)
-    lu = known.family.is_("lu")
-    solve = known.family.is_("triangular_solve")
-    seconds = np.where(lu, solvers.lu_s(latency, batch, m), 0.0)
-    return np.where(solve, solvers.triangular_s(latency, batch, m, known.n), seconds)
+    seconds, batch, m = np.zeros(len(known.m)), np.maximum(known.batch, 1.0), np.maximum(known.m, 0.0)
+    seconds[kinds.lu] = solvers.lu_s(latency, batch[kinds.lu], m[kinds.lu])
+    seconds[kinds.solve] = solvers.triangular_s(latency, batch[kinds.solve], m[kinds.solve], known.n[kinds.solve])
+    return seconds
 
 
-def _rounds(entry: Entry, grid: Shape, moved: Traffic, threads: Float) -> Float:
+def _rounds(entry: Mapping[str, float], grid: Shape, moved: Traffic, threads: Float) -> Float:
     """How many load latencies a kernel waits for: at least one if it loads at all."""
     loads = np.ceil(moved.read_bytes / threads / entry["outstanding_bytes_per_thread"])
     waits: Float = grid.waves * loads

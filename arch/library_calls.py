@@ -27,15 +27,35 @@ class Calls:
     """What DRAM serves again because it did not stay in L2 between waves of tiles."""
 
 
-def calls(entry: Entry, unit: NDArray[Any], work: gemm.Products) -> Calls:
-    """Return the terms of products; ``unit`` names the dtype of the peak that serves each. Shape [calls]."""
-    known = [np.zeros(len(unit)) for _ in range(4)]
+@dataclass(frozen=True, eq=False)
+class Distinct:
+    """The distinct products that one unit serves, and which of them each call is."""
+
+    unit: str
+    """The dtype of the peak."""
+    work: gemm.Products
+    rows: Int
+    """The calls of this unit, shape [its calls]."""
+    inverse: Int
+    """The product of each of them, shape [its calls]."""
+
+
+def distinct(unit: NDArray[Any], work: gemm.Products) -> list[Distinct]:
+    """Return the distinct products of calls by unit; ``unit`` names the dtype of the peak that serves each, shape [calls]."""
+    found = []
     for name in np.unique(unit):
         rows = np.flatnonzero(unit == name)
         first, inverse = _distinct(work[rows])
-        terms = _terms(entry, str(name), work[rows[first]])
-        for values, term in zip(known, terms, strict=True):
-            values[rows] = term[inverse]
+        found.append(Distinct(str(name), work[rows[first]], rows, inverse))
+    return found
+
+
+def calls(entry: Entry, parts: list[Distinct], count: int) -> Calls:
+    """Return the terms of ``count`` products; shape [calls]."""
+    known = [np.zeros(count) for _ in range(4)]
+    for part in parts:
+        for values, term in zip(known, _terms(entry, part.unit, part.work), strict=True):
+            values[part.rows] = term[part.inverse]
     return Calls(*known)
 
 

@@ -1,5 +1,6 @@
 """How many blocks an SM holds, and how many turns a grid takes: NVIDIA's occupancy rules (cuda_occupancy.h)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,8 @@ class Limits:
     shared_reserved: float
 
 
-def limits(entry: Entry) -> Limits:
-    """Return the limits of a GPU of the catalogue."""
+def limits(entry: Entry | Mapping[str, float]) -> Limits:
+    """Return the limits of a GPU of the catalogue, or of its numbers."""
     return Limits(
         warp_threads=entry["warp_threads"],
         max_warps=entry["max_warps_per_sm"],

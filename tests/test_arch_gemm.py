@@ -231,3 +231,29 @@ def test_the_model_of_products_is_what_the_gpu_prices_library_calls_with() -> No
     cold = gemm.kernel_s(entry, "f32", np.ones(1), *shape, hot(0.0))[0]
     assert seconds == pytest.approx(cold, rel=0.05)
     assert arch.machine("a100").gpu.id == "a100-sxm-40gb"
+
+
+def test_products_planned_together_get_what_each_gets_alone() -> None:
+    """More than are planned at once, one of them batched; a joined plan keeps the order."""
+    random = np.random.default_rng(0)
+    unit = library(find("a5000"), "tf32")
+    count = gemm._CHUNK + 3
+    sizes = [np.floor(2 ** random.uniform(0, 12, count)) for _ in range(3)]
+    work = Products(np.where(random.random(count) < 0.3, 16.0, 1.0), *sizes, np.full(count, 4.0))
+    together = gemm.plan(unit, work, hot(0.5, count))
+    for row in (0, 1, 7, gemm._CHUNK - 1, gemm._CHUNK, count - 1):
+        alone = gemm.plan(unit, work[slice(row, row + 1)], hot(0.5))
+        assert [getattr(together, name)[row] for name in gemm._ARRAYS] == [getattr(alone, name)[0] for name in gemm._ARRAYS]
+
+
+@given(SIZES, SIZES, SIZES)
+def test_of_single_products_no_whole_tile_is_faster_than_the_plan(m: int, n: int, k: int) -> None:
+    unit = library(find("a100-sxm-80gb"), "bf16")
+    fastest = planned(unit, 1, m, n, k, share=0.0).total_s[0]
+    assert fastest <= min(_fixed(unit, 1, m, n, k, tile, 1.0)[0] for tile in zip(unit.tile_m, unit.tile_n, strict=True))
+
+
+def test_a_batched_product_without_a_tile_of_its_own_takes_the_first_tile_whole() -> None:
+    unit = replace(PLAIN, tile_m=(64.0, 128.0), tile_n=(64.0, 128.0), splits=(1.0, 2.0), batched_tiles=((32.0, 32.0),))
+    assert planned(unit, 16, 128, 128, 32).executed_flops[0] == 16 * 2 * 128 * 128 * 32
+    assert planned(replace(unit, tile_m=(256.0, 64.0)), 16, 128, 128, 32).executed_flops[0] == 16 * 2 * 256 * 128 * 32

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 import arch
 from arch import solvers
+from arch.cost import cost_table
 from arch.device import Prices, Work
 from arch.gpu import GPU, matrix_unit
 from arch.occupancy import Limits, blocks_per_sm, shape
 from arch.traffic import resident_share
 from tests.toys import Toy
 from traces.errors import MachineError
+from traces.recordings import load_recorded
 
 MIB = 2**20
 FLOOR = 1.2e-6
@@ -352,3 +354,13 @@ def test_the_a100_gains_from_its_l2_what_bandwidth_alone_does_not_explain() -> N
         toy.kernel(f"k{i}", [f"t{i % 5}"], [f"t{(i + 1) % 5}"], grid_x=2048)
     a5000, a100 = (price(toy, name).duration_s[10:].sum() for name in ("a5000", "a100"))
     assert a5000 / a100 > 1555 * 0.84 / (768 * 0.88)
+
+
+@pytest.mark.parametrize("name", ["clock_hz", "sm_count", "l2_bytes"])
+def test_what_machines_share_of_a_trace_does_not_change_their_prices(name: str) -> None:
+    """A GPU that differs in one number costs after another one what it costs alone."""
+    base = arch.machine("a5000")
+    other = base.with_(**{name: base.parameters[name].value * 2})
+    first, second = load_recorded("ferminet-ch4-a5000"), load_recorded("ferminet-ch4-a5000")
+    cost_table(first, base)
+    assert cost_table(first, other).duration_s.tolist() == cost_table(second, other).duration_s.tolist()
