@@ -70,9 +70,10 @@ def _subset(table: Table, rows: Int, changed: dict[str, Any]) -> Table:
 class Prices:
     """What one execution of each kernel entry costs, without launch and host time; arrays of shape [kernels].
 
-    ``energy_j`` is dynamic and NaN where unknown; ``terms`` explain the duration, in seconds. A kernel that the device
-    refuses costs infinitely much. ``l2_bytes`` is what passes a cache before memory and ``dram_read_bytes`` what it reads from
-    there, where the device knows: 1 - read / passed is the hit rate that a profiler shows.
+    ``energy_j`` is dynamic and NaN where unknown; ``terms`` explain the duration, in seconds, and ``energy_terms`` add up to the
+    energy, in joules, where the device knows them apart. A kernel that the device refuses costs infinitely much. ``l2_bytes`` is what
+    passes a cache before memory and ``dram_read_bytes`` what it reads from there, where the device knows: 1 - read / passed is the
+    hit rate that a profiler shows.
     """
 
     duration_s: Float

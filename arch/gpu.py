@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from arch import gemm, solvers, streaming, trust
 from arch.catalog import Entry
 from arch.device import Bool, Device, Float, Prices, Refusals, Work
-from arch.energy import kernel_terms
+from arch.energy import kernel_terms, of_the_cap
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.library_calls import Distinct, calls, distinct
 from arch.occupancy import Shape, blocks_per_sm, limits, shape
@@ -228,10 +228,11 @@ def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
     duration = np.where(ready.assumed, dram_s, duration)
     per_byte = entry.get("dram_energy_per_byte")
     of_dram = dram * (np.nan if per_byte is None else per_byte)
-    energy, joules = ready.joules + of_dram, {**ready.energy, "dram_j": of_dram}
     terms = {**ready.terms, "dram_s": dram_s, "latency_s": latency_s}
     read = total(ready.owner, np.where(ready.reads, from_dram, 0.0), kernels) + ready.extra_dram / 2
-    return Prices(duration, dram, energy, terms, ready.l2_bytes, np.minimum(read, dram), joules)
+    saved = of_the_cap(entry, gpu.static_watts, ready.joules + of_dram, duration)
+    joules = {**ready.energy, "dram_j": of_dram, "cap_j": saved}
+    return Prices(duration, dram, ready.joules + of_dram + saved, terms, ready.l2_bytes, np.minimum(read, dram), joules)
 
 
 def _together(entry: Entry, ready: _Prepared, dram_s: Float) -> Float:

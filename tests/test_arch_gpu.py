@@ -262,7 +262,7 @@ def test_a_dtype_that_the_gpu_lacks_is_refused_with_its_name() -> None:
 
 def test_energy_is_flops_and_bytes_times_their_constants() -> None:
     prices = price(elementwise(4 * MIB))
-    flops, moved = MIB * 2 * 6.1e-12, 12 * MIB * (182e-12 + 31.7e-12)  # an operation costs what a multiply-add costs
+    flops, moved = 2 * MIB * 6.1e-12, 12 * MIB * (182e-12 + 31.7e-12)
     assert prices.energy_j[0] == pytest.approx(flops + moved)
 
 
@@ -271,7 +271,7 @@ def test_a_dense_product_stays_below_the_power_cap() -> None:
         device = gpu(name)
         prices = price(product(16384, 16384, 8192, "default", dtype="bf16"), name)
         watts = prices.energy_j[0] / prices.duration_s[0] + (device.static_watts or 0)
-        assert 0.5 * device.entry["board_power"] < watts <= 1.05 * device.entry["board_power"], name
+        assert 0.5 * device.entry["board_power"] < watts <= device.entry["board_power"] * (1 + 1e-9), name
 
 
 LATENCIES = solvers.Latencies(4, 29, 23, 40, 32, 1.695e9, 1024)

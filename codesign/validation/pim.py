@@ -105,13 +105,13 @@ def duplex_speedup(part: dict[str, Any], case: dict[str, Any]) -> float:
     A roofline of one layer on one of the devices: attention and projections split over all, experts spread over them with even
     routing. Communication is left out.
     """
-    flops, moved = _decode(part["models"][case["model"]], case, part["devices"])
+    flops, moved = decode(part["models"][case["model"]], case, part["devices"])
     gpu = np.maximum(flops / part["gpu_flops"], moved / part["gpu_bandwidth"])
-    near = np.maximum(flops / _pim_flops(part, case["pim"]), moved / (part["multiple"][case["pim"]] * part["gpu_bandwidth"]))
+    near = np.maximum(flops / pim_flops(part, case["pim"]), moved / (part["multiple"][case["pim"]] * part["gpu_bandwidth"]))
     return float(gpu.sum() / np.minimum(gpu, near).sum())
 
 
-def _pim_flops(part: dict[str, Any], pim: str) -> float:
+def pim_flops(part: dict[str, Any], pim: str) -> float:
     """Logic-die units have a peak of their own, units in the banks an operation a byte."""
     from arch.registered import find
 
@@ -121,7 +121,7 @@ def _pim_flops(part: dict[str, Any], pim: str) -> float:
     return float(part["multiple"][pim] * part["gpu_bandwidth"])
 
 
-def _decode(model: dict[str, Any], case: dict[str, Any], devices: int) -> tuple[Float, Float]:
+def decode(model: dict[str, Any], case: dict[str, Any], devices: int) -> tuple[Float, Float]:
     """FLOP and bytes of projections, attention and experts (or the one feed-forward) of a layer, on one device."""
     batch, context, hidden = case["batch"], case["input"] + case["output"] / 2, model["hidden"]
     keys = hidden / model["queries_a_key"]

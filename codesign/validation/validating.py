@@ -18,6 +18,7 @@ PARTS = {
     "attention": "FlashAttention's published rates",
     "gemv": "Matrix-vector products on an A100",
     "pim": "Published systems with processing in memory: Pimba, AttAcc, CENT, Duplex",
+    "energy": "Published energies of CENT, AttAcc and Duplex",
 }
 """Modules of this package, each with a function ``rows``, and what they compare."""
 
