@@ -29,6 +29,16 @@ _TOP = {
     "residuals",
     "left_out",
 }
+_TYPES: dict[str, tuple[type, str]] = {
+    "sources": (dict, "a table of texts"),
+    "numbers": (dict, "a table of numbers"),
+    "opcodes": (dict, "a table"),
+    "aliases": (list, "a list of texts"),
+    "hypothetical": (bool, "true or false"),
+    "abstract": (bool, "true or false"),
+    "base": (str, "text"),
+    "kind": (str, "text"),
+}
 _FIELDS = {"value", "unit", "source", "source_kind", "note"}
 
 
@@ -257,10 +267,12 @@ def _toml(path: Path) -> dict[str, Any]:
         raise MachineError(f"{path} must be TOML: {error}") from error
 
 
-def _read(path: Path) -> Entry:
+def _read(path: Path, derived: tuple[Path, ...] = ()) -> Entry:
+    """Read a file and its bases; ``derived`` are the files that led here."""
     raw = _toml(path)
-    base = _base(raw, path)
+    _check_types(raw, path)
     kind = _kind(raw, path)
+    base = _base(raw, kind, path, (*derived, path.resolve()))
     _check_top(raw, kind, path)
     sources = raw.get("sources", {})
     numbers = dict(base.numbers) if base else {}
@@ -281,14 +293,25 @@ def _read(path: Path) -> Entry:
     )
 
 
-def _base(raw: dict[str, Any], path: Path) -> Entry | None:
+def _check_types(raw: dict[str, Any], path: Path) -> None:
+    for key, (kind, name) in _TYPES.items():
+        if key in raw and not isinstance(raw[key], kind):
+            raise MachineError(f"{path}: {key} must be {name}, but got {raw[key]!r}")
+    _texts(raw.get("aliases", []), "aliases", path)
+
+
+def _base(raw: dict[str, Any], kind: str, path: Path, derived: tuple[Path, ...]) -> Entry | None:
     if "base" not in raw:
         return None
     name = raw["base"]
     for folder in (path.parent, _folder()):
-        if (folder / f"{name}.toml").is_file():
-            return _read(folder / f"{name}.toml")
-    raise MachineError(f"{path}: there is no base {name!r}; {nearest(str(name), (p.stem for p in _files()))}")
+        found = folder / f"{name}.toml"
+        if found.is_file() and found.resolve() not in derived:
+            base = _read(found, derived)
+            if base.kind != kind:
+                raise MachineError(f"{path}: base must be of the kind {kind!r}, but {name!r} is of the kind {base.kind!r}")
+            return base
+    raise MachineError(f"{path}: there is no other file for the base {name!r}; {nearest(name, (p.stem for p in _files()))}")
 
 
 def _kind(raw: dict[str, Any], path: Path) -> str:
@@ -326,6 +349,8 @@ def _flat(numbers: Any, kind: str, path: Path) -> Iterator[tuple[str, Any]]:
         if name not in keys:
             raise MachineError(f"{path}: unknown number {name!r}; {nearest(name, keys)}")
         if keys[name].group:
+            if not isinstance(table, dict):
+                raise MachineError(f"{path}: {name} must be a table of numbers by name, such as {name}.f32, but got {table!r}")
             for dtype, inner in table.items():
                 yield f"{name}.{dtype}", inner
         else:
@@ -344,6 +369,9 @@ def _quantity(table: Any, name: str, kind: str, sources: dict[str, str], path: P
     for key in table:
         if key not in _FIELDS:
             raise MachineError(f"{where}: unknown field {key!r}; {nearest(key, _FIELDS)}")
+    for key in _FIELDS - {"value"}:
+        if not isinstance(table.get(key, ""), str):
+            raise MachineError(f"{where}: {key} must be text, but got {table[key]!r}")
     source = _source(table, sources, where)
     scale = units.factor(table["unit"], key_of(kind, name).dimension, where)
     value = _value(table["value"], key_of(kind, name), where)
@@ -383,7 +411,7 @@ def _opcodes(raw: Any, sources: dict[str, str], path: Path) -> Opcodes:
         raise MachineError(f"{where}: unknown key {key!r}; known are source, source_kind, note, free and a table a dtype")
     source = _source({"source": raw.get("source", ""), "source_kind": raw.get("source_kind", "")}, sources, where)
     commands = {dtype: {op: units.parse(n, "1", f"{where}.{dtype}.{op}") for op, n in table.items()} for dtype, table in tables.items()}
-    return Opcodes(commands, frozenset(raw.get("free", ())), source, raw["source_kind"], raw.get("note", ""))
+    return Opcodes(commands, frozenset(_texts(raw.get("free", []), "opcodes.free", path)), source, raw["source_kind"], raw.get("note", ""))
 
 
 def _check_complete(entry: Entry, where: str) -> None:

@@ -214,6 +214,19 @@ def test_a_file_of_a_users_own_is_read(tmp_path: Path) -> None:
         ('source_kind = "measured" }\nlat', 'source_kind = "guess" }\nlat', "source_kind must be one of"),
         ("latency = {", "duplex_bandwidth = {", "must be in one of"),
         ("[numbers]", "[numbers", "must be TOML"),
+        ('[sources]\nmine = "', 'sources = "', "sources must be a table"),
+        ('unit = "GB/s"', 'unit = ["GB/s"]', "bandwidth: unit must be text"),
+        ('unit = "GB/s"', "unit = 3", "bandwidth: unit must be text"),
+        ('source = "mine", source_kind = "measured" }\nlat', 'source = ["mine"], source_kind = "measured" }\nlat', "source must be text"),
+        ("value = 10,", "value = [10],", "must be a number"),
+        ('kind = "link"', 'kind = ["link"]', "kind must be text"),
+        ('kind = "link"', 'kind = "link"\naliases = "cable"', "aliases must be a list"),
+        ('kind = "link"', 'kind = "link"\naliases = [3]', "aliases must be a list"),
+        ('kind = "link"', 'kind = "link"\nhypothetical = "no"', "hypothetical must be true or false"),
+        ('kind = "link"', 'kind = "link"\nopcodes = 3', "opcodes must be a table"),
+        ('kind = "link"', 'kind = "link"\nbase = "user"', "no other file for the base 'user'"),
+        ('kind = "link"', 'kind = "link"\nbase = "pcie9"', "no other file for the base 'pcie9'; did you mean 'pcie"),
+        ('kind = "link"', 'kind = "link"\nbase = "a5000"', "base must be of the kind 'link', but 'a5000' is of the kind 'gpu'"),
     ],
 )
 def test_a_faulty_file_is_refused_with_file_and_key(tmp_path: Path, old: str, new: str, says: str) -> None:
@@ -227,6 +240,28 @@ def test_a_file_without_a_required_number_is_refused(tmp_path: Path) -> None:
     text = "\n".join(line for line in USER_LINK.splitlines() if not line.startswith("latency"))
     with pytest.raises(MachineError, match="must have the number 'latency'"):
         arch.load_entry(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("[numbers]\nunit_clock = 3", "unit_clock must be a table"),
+        ("numbers = 3", "numbers must be a table"),
+        ('[opcodes]\nsource = "mine"\nsource_kind = "assumption"\nfree = 3', "opcodes.free must be a list of texts"),
+        ('[opcodes]\nsource = "mine"\nsource_kind = "assumption"\nfre = []', "opcodes: unknown key 'fre'"),
+        ('[opcodes]\nsource = "mine"\nsource_kind = "assumption"\n[opcodes.f32]\nadd = -1', "opcodes.f32.add must be .*not negative"),
+    ],
+)
+def test_faulty_tables_of_pim_are_refused_with_file_and_key(tmp_path: Path, table: str, says: str) -> None:
+    head = 'id = "mine"\nkind = "pim"\nbase = "aim"\n'
+    tables = f'{table}\n[sources]\nmine = "a guess"\n'
+    with pytest.raises(MachineError, match=f"user.toml.*{says}"):
+        arch.load_entry(write(tmp_path, head + tables))
+
+
+def test_a_group_that_is_one_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=r"user\.toml: vector_flops must be a table of numbers by name"):
+        arch.load_entry(write(tmp_path, 'id = "mine"\nkind = "gpu"\nbase = "a5000"\n[numbers]\nvector_flops = 3\n'))
 
 
 def test_a_file_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
