@@ -45,7 +45,8 @@ class Comparison:
         return self.ours - self.published
 
 
-MOLECULE, GPU = "CH4", "a5000"
+MOLECULE, GPU, SAMPLER = "CH4", "a5000", "langevin"
+"""deepqmc's default sampler: the configuration of `codesign validate`."""
 LABELS = {"default": "PauliNet", "ferminet": "FermiNet", "psiformer": "Psiformer", "orbformer": "Orbformer"}
 
 
@@ -119,7 +120,7 @@ def kernel_time(workload: str, molecule: str) -> tuple[str, str]:
 
 def recorded(workload: str) -> cd.Timeline:
     """Return the replay of a recorded workload on the survey's molecule and GPU."""
-    name = f"{workload}-{MOLECULE.lower()}-{GPU}.trace"
+    name = f"{workload}-{MOLECULE.lower()}-{GPU}-{SAMPLER}.trace"
     return cd.replay(cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / name), cd.machine(GPU))
 
 

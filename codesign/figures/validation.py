@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from codesign.validation.validating import Validation
 
 MET, MISSED = "#0072B2", "#D55E00"
+TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 SPREAD = 0.3
 """Dots of a lane are spread over this much of it, so that they can be told apart."""
 
@@ -32,6 +33,8 @@ def draw(found: "Validation") -> "Figure":
         axes.scatter([value for _, value in rows], places, c=colours, s=14, zorder=3)
     axes.axvline(1.0, color=INK, linewidth=0.8)
     axes.set_xscale("log")
+    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    axes.minorticks_off()
     axes.set_yticks(range(len(lanes)), [part.replace("_", " ") for part in lanes])
     axes.invert_yaxis()
     axes.set_xlabel("ours over the published number (blue: within its tolerance, orange: not, grey: no bar)")

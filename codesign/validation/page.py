@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,8 +71,8 @@ def main() -> None:
 
     page = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/validation.md")
     found = validate()
-    account = page.with_name("validation_account.md")
-    write(page, markdown(found, account.read_text(encoding="utf-8") if account.exists() else ""))
+    account = resources.files("codesign.validation").joinpath("account.md").read_text(encoding="utf-8")
+    write(page, markdown(found, account))
     (page.parent / FIGURE).parent.mkdir(parents=True, exist_ok=True)
     save(figure(found), page.parent / FIGURE)
 
