@@ -1,6 +1,6 @@
 """Rows for what the survey of neural-network Monte Carlo published (its figures 4 and 5, its text)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codesign.validation.published import published
@@ -136,9 +136,14 @@ def _speedups(survey: dict[str, Any]) -> Iterator[Row]:
         )
 
 
-def _gains(survey: dict[str, Any], gpu: str) -> dict[tuple[str, str], float]:
+def _gains(survey: dict[str, Any], gpu: str, variants: Mapping[str, str] | None = None) -> dict[tuple[str, str], float]:
     """Return A5000's kernel time over the GPU's by (ansatz, molecule); empty unless every cell is known."""
-    cells = {(a, m): _ratio(survey_step(a, m), survey_step(a, m, gpu)) for a in survey["ansatze"] for m in survey["molecules"]}
+    recorded = variants or {}
+    cells = {
+        (a, m): _ratio(survey_step(a, m, variant=recorded.get(a)), survey_step(a, m, gpu, variant=recorded.get(a)))
+        for a in survey["ansatze"]
+        for m in survey["molecules"]
+    }
     known = {cell: value for cell, value in cells.items() if value is not None}
     return known if len(known) == len(cells) else {}
 
@@ -173,6 +178,21 @@ def _alternatives(survey: dict[str, Any]) -> Iterator[Row]:
             yield Row(f"{head}/time", f"{name}: kernel time on A5000, s", shown(band), time_s, None, other["configuration"], "")
             if molecule == survey["molecule"]:
                 yield Row(f"{head}/sampling", f"{name}: share of sampling", sampling, share, None, other["configuration"], "")
+    yield from _alternative_speedups(survey)
+
+
+def _alternative_speedups(survey: dict[str, Any]) -> Iterator[Row]:
+    """The gains of other GPUs with the traces that are recorded for all of them, without a bar."""
+    other = {alternative["ansatz"]: alternative["recorded"] for alternative in survey["alternatives"]}
+    configuration = "deepqmc's rows with Gaussian proposals, of which traces for all three GPUs are recorded"
+    for gpu, ends in survey["speedup"]["gpus"].items():
+        known = _gains(survey, gpu, other)
+        for end, pick in (("smallest", min), ("largest", max)):
+            cell = pick(known, key=known.__getitem__) if known else None
+            quantity = f"{gpu} over A5000, alternative: {end} of 16 cells"
+            note = "" if cell is None else f"{survey['labels'][cell[0]]}, {cell[1]}"
+            row_id = f"survey/alternative/speedup/{gpu}/{end}"
+            yield Row(row_id, quantity, ends[end], None if cell is None else known[cell], None, configuration, "", note)
 
 
 def _training(survey: dict[str, Any]) -> Iterator[Row]:
