@@ -168,8 +168,9 @@ def test_a_transfer_back_takes_the_time_of_its_own_direction() -> None:
     for devices in (mapping_there, mapping_back):
         mapping = Mapping(np.array(devices, np.int32), "by hand")
         times.append(replay(toy.build(), replace(machine, links=(slow_back,)), mapping).transfer_s)
-    assert times[0] == pytest.approx(1e-6 + size / 24.8e9, rel=1e-6)
-    assert times[1] == pytest.approx(1e-6 + size / 5e9, rel=1e-6)
+    waits = 1e-6 + sum(memory.latency_s for memory in machine.memories)  # of the link and of both ends
+    assert times[0] == pytest.approx(waits + size / 24.8e9, rel=1e-6)
+    assert times[1] == pytest.approx(waits + size / 5e9, rel=1e-6)
 
 
 def cpu() -> CPU:

@@ -110,7 +110,8 @@ def test_eight_pieces_take_the_time_that_every_position_takes(workload, affine, 
     pieces, every = (registry.get("workloads", workload).capture(h200.target, segments=n, **settings) for n in (8, 64))
     assert len(pieces.kernels) < len(every.kernels) / 3
     assert (pieces.manifest["steps"].popitem()[1]["affine_defect"] < 1e-3) == affine
-    assert replay(pieces, h200).time_s == pytest.approx(replay(every, h200).time_s, rel=0.01)
+    # sizes that are not affine in the position are off by what L2 keeps between positions, which only a loop shows
+    assert replay(pieces, h200).time_s == pytest.approx(replay(every, h200).time_s, rel=0.01 if affine else 0.015)
 
 
 def test_a_program_that_is_not_affine_in_the_position_is_found_out():

@@ -75,14 +75,17 @@ class LeakWatch:
         return self.function(*args, **kwargs)
 
     def _kept(self) -> bool:
-        """Say whether an array of the tracing is alive. JAX's caches may keep the tracing itself, but no arrays of it."""
+        """Say whether an array of the tracing is alive. JAX's caches may keep the tracing itself, but no arrays of it.
+
+        The type is asked, not the object: some objects of other libraries warn or fail when they are looked at.
+        """
         import jax
 
         alive = [trace for ref in self._traces if (trace := ref()) is not None]
         if not alive:
             return False
         gc.collect()
-        return any(isinstance(held, jax.core.Tracer) and _belongs(held, alive) for held in gc.get_objects())
+        return any(issubclass(type(held), jax.core.Tracer) and _belongs(held, alive) for held in gc.get_objects())
 
     def warn(self, name: str) -> None:
         """Warn (CaptureWarning) if something still holds an array of the tracing."""
