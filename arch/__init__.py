@@ -3,7 +3,7 @@
 from arch.build import load_device, machine
 from arch.catalog import Entry, Quantity, load_entry
 from arch.cost import CostTable, cost_table
-from arch.device import Device, Prices, Refusals, Work
+from arch.device import Device
 from arch.gpu import GPU
 from arch.host import Host
 from arch.link import HandOver, Link
@@ -13,6 +13,7 @@ from arch.parameter import Parameter
 from arch.pim import PIM
 from arch.reconfigurable import Reconfigurable
 from arch.registered import names
+from arch.work import Prices, Refusals, Work
 
 __all__ = [
     "GPU",

@@ -14,8 +14,8 @@ import numpy as np
 
 from arch import power
 from arch.catalog import Entry
-from arch.device import Float
 from arch.facts import itemsize
+from arch.work import Float
 
 _SHARED_BYTES_A_CLOCK = 128
 """Shared memory of an SM: 32 banks of 4 bytes (CUDA C++ Programming Guide, all capabilities since 5.0)."""

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arch.device import Bool, Float, Int
 from arch.facts import Facts, total
 from arch.runs import Runs
 from arch.text import Text
+from arch.work import Bool, Float, Int
 
 if TYPE_CHECKING:
     from traces.trace import Trace

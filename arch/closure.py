@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from arch.catalog import Entry
-from arch.device import Work
 from arch.gpu import GPU
+from arch.work import Work
 from traces.table import Table
 from traces.trace import Trace
 

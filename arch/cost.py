@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from arch.device import Float, Work
 from arch.machine import Machine
 from arch.tpu import check_target
+from arch.work import Float, Work
 from traces.errors import MachineError
 
 if TYPE_CHECKING:

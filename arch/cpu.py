@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from arch.catalog import Entry
-from arch.device import Bool, Device, Float, Prices, Refusals, Work
+from arch.device import Device
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.gpu import pipe_of
 from arch.memory import Memory
 from arch.traffic import Traffic, traffic
+from arch.work import Bool, Float, Prices, Refusals, Work
 from traces.errors import MachineError
 
 

@@ -17,8 +17,8 @@ issued. Refresh and background of a GPU's own memory are part of it.
 import numpy as np
 
 from arch.catalog import Entry
-from arch.device import Bool, Float
 from arch.facts import Facts
+from arch.work import Bool, Float
 
 
 def kernel_terms(entry: Entry, known: Facts, per_op: Float, per_matrix_flop: Float, product: Bool, l2_bytes: Float) -> dict[str, Float]:

@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from arch.device import Bool, Float, Int, Work
 from arch.text import Text
+from arch.work import Bool, Float, Int, Work
 from traces.table import Table
 
 T = TypeVar("T")

@@ -13,9 +13,9 @@ import numpy as np
 
 from arch import power
 from arch.catalog import Entry
-from arch.device import Bool, Float, Int
 from arch.facts import itemsize
 from arch.gemm_library import Library, library
+from arch.work import Bool, Float, Int
 
 _CHUNK = 2048
 """Products that are planned at once: with all their candidates they fit into a cache."""

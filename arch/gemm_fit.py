@@ -11,9 +11,9 @@ import numpy as np
 
 from arch import measuring
 from arch.catalog import Entry
-from arch.device import Float
 from arch.facts import itemsize
 from arch.gemm import Products, kernel_s
+from arch.work import Float
 
 if TYPE_CHECKING:
     import pandas as pd

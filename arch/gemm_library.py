@@ -6,8 +6,8 @@ import numpy as np
 
 from arch import power
 from arch.catalog import Entry
-from arch.device import Float
 from arch.facts import itemsize
+from arch.work import Float
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 
 from arch import gemm, solvers, streaming, trust
 from arch.catalog import Entry
-from arch.device import Bool, Device, Float, Prices, Refusals, Work
+from arch.device import Device
 from arch.energy import kernel_terms, of_the_cap
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.library_calls import Distinct, calls, distinct
 from arch.occupancy import Shape, blocks_per_sm, limits, shape
 from arch.traffic import Traffic, traffic
 from arch.uncertainty import Trust
+from arch.work import Bool, Float, Prices, Refusals, Work
 from traces.errors import MachineError
 
 if TYPE_CHECKING:

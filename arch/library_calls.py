@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from arch import gemm
 from arch.catalog import Entry
-from arch.device import Float, Int
 from arch.gemm_library import library
+from arch.work import Float, Int
 
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5, 0x85EBCA77C2B2AE63], dtype=np.uint64)
 

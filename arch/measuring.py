@@ -10,9 +10,9 @@
 import numpy as np
 
 from arch.catalog import Entry
-from arch.device import Float
 from arch.gemm import Hot, Products, resident
 from arch.gemm_library import library
+from arch.work import Float
 
 _COPIES = 5
 

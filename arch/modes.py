@@ -7,7 +7,7 @@ sweeps that change one run at a time until none improves. So the result is optim
 import numpy as np
 from numpy.typing import NDArray
 
-from arch.device import Float, Int
+from arch.work import Float, Int
 
 _SWEEPS = 20
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arch.catalog import Entry
-from arch.device import Float, Int
+from arch.work import Float, Int
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 
 from arch import gemm, measuring, streaming, trust
 from arch.catalog import Entry
-from arch.device import Float
 from arch.facts import itemsize
+from arch.work import Float
 
 SHAPES = {"gemm": ("batch", "m", "n", "k"), "elementwise": ("rows", "cols"), "softmax": ("rows", "cols"), "layernorm": ("rows", "cols")}
 """The sizes of each op: a product is a batch of (m x k) @ (k x n), softmax and layernorm reduce over cols."""

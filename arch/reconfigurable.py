@@ -25,11 +25,12 @@ import numpy as np
 from arch import arrays, modes
 from arch.catalog import Entry
 from arch.chains import Chains, chains_of, sums
-from arch.device import Bool, Device, Float, Int, Prices, Refusals, Work
+from arch.device import Device
 from arch.facts import SOLVERS, Facts, facts, itemsize, once, total
 from arch.gpu import pipe_of
 from arch.runs import Lives, lives_of, runs_of
 from arch.traffic import resident_share
+from arch.work import Bool, Float, Int, Prices, Refusals, Work
 from traces.errors import MachineError, nearest
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arch.device import Bool, Float, Int
 from arch.text import Text
+from arch.work import Bool, Float, Int
 
 if TYPE_CHECKING:
     from traces.trace import Trace

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.device import Float
+from arch.work import Float
 
 _BATCHED_ROWS = 128
 """jaxlib (gpu/solver_kernels_ffi.cc) batches factorisations of at most this many rows a matrix of the batch; others run one by one."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from arch.catalog import Entry
-from arch.device import Float
 from arch.occupancy import blocks_per_sm, limits
+from arch.work import Float
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arch.catalog import Entry
-from arch.device import Bool, Device, Float, Prices, Work
+from arch.device import Device
 from arch.facts import once, total
+from arch.work import Bool, Float, Prices, Work
 from traces.errors import MachineError
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.device import Float
 from arch.facts import Facts, total
+from arch.work import Float
 
 _WARP = 32.0
 """Neighbouring threads whose loads are one request."""

@@ -4,9 +4,9 @@ import numpy as np
 
 from arch import catalog
 from arch.catalog import Entry
-from arch.device import Bool, Float
 from arch.facts import Facts
 from arch.uncertainty import Trust, prior, rule, unvalidated
+from arch.work import Bool, Float
 
 _CLASSES = {"gemm": ("gemm_vector", "gemm_matrix"), "elementwise": ("elementwise",), "softmax": ("softmax",), "layernorm": ("layernorm",)}
 _FAMILIES = {"elementwise": ("elementwise",), "reduce": ("softmax", "layernorm")}

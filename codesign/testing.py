@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from arch.device import Device, Work
+from arch.device import Device
+from arch.work import Work
 from traces.table import Table
 from traces.trace import Trace
 

@@ -8,12 +8,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from arch.cost import CostTable
-from arch.device import Device, Prices, Refusals, Work
+from arch.device import Device
 from arch.host import Host
 from arch.link import HandOver, Link
 from arch.machine import Machine
 from arch.memory import Memory
 from arch.parameter import Parameter
+from arch.work import Prices, Refusals, Work
 from tests.toys import Toy
 from traces import Trace
 

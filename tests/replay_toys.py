@@ -9,11 +9,12 @@ import networkx as nx
 import numpy as np
 from hypothesis import strategies as st
 
-from arch.device import Device, Prices, Refusals, Work
+from arch.device import Device
 from arch.host import Host
 from arch.link import HandOver, Link
 from arch.machine import Machine
 from arch.memory import Memory
+from arch.work import Prices, Refusals, Work
 from schedulers.scheduler import Mapping
 from traces import Trace
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import arch
-from arch.device import Device, Float, Prices, Refusals, Work
+from arch.device import Device
+from arch.work import Float, Prices, Refusals, Work
 from codesign.testing import DeviceConformance, example_trace
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import arch
-from arch.device import Device, Prices, Work
+from arch.device import Device
+from arch.work import Prices, Work
 from codesign.testing import example_trace
 from tests.toys import Toy
 from traces.errors import MachineError

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import arch
 import codesign as cd
 from arch.closure import Closure, closure, table
-from arch.device import Work
 from arch.energy import of_the_cap
 from arch.gpu import GPU
 from arch.registered import find, names
+from arch.work import Work
 from codesign.validation.energy import attacc_saving, cent_joules, duplex_saving
 from codesign.validation.published import published
 from tests.test_arch_gpu import product

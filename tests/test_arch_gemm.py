@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 import arch
 from arch import gemm, measuring, power
 from arch.catalog import Entry
-from arch.device import Float
 from arch.gemm import Hot, Products
 from arch.gemm_library import Library, library
 from arch.registered import find
+from arch.work import Float
 
 PLAIN = replace(
     library(find("a100-sxm-80gb"), "bf16"),

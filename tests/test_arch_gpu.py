@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 import arch
 from arch import solvers
 from arch.cost import cost_table
-from arch.device import Prices, Work
 from arch.gpu import GPU, matrix_unit
 from arch.occupancy import Limits, blocks_per_sm, shape
 from arch.traffic import resident_share
+from arch.work import Prices, Work
 from tests.toys import Toy
 from traces.errors import MachineError
 from traces.recordings import load_recorded

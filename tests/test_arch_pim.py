@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import arch
 from arch.catalog import Opcodes, builtin
-from arch.device import Work
 from arch.opcodes import demand
 from arch.pim import PIM
+from arch.work import Work
 from tests.toys import Toy
 from traces.errors import MachineError
 from traces.table import Table

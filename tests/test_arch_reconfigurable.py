@@ -15,10 +15,11 @@ import codesign as cd
 from arch import arrays, catalog, modes
 from arch.area import Area, at_node, equal_area_scale
 from arch.chains import chains_of
-from arch.device import Device, Work
+from arch.device import Device
 from arch.facts import facts
 from arch.reconfigurable import Reconfigurable, with_mode
 from arch.runs import lives_of, runs_of
+from arch.work import Work
 from codesign.testing import DeviceConformance
 from tests.toys import Toy
 from traces.errors import MachineError

@@ -5,8 +5,8 @@ import pytest
 
 import codesign as cd
 from arch.catalog import builtin
-from arch.device import Prices, Work
 from arch.tpu import TPU
+from arch.work import Prices, Work
 from tests.toys import Toy
 from traces import Trace
 from traces.errors import MachineError

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import arch
-from arch.device import Work
 from arch.facts import facts
 from arch.traffic import traffic
+from arch.work import Work
 from tests.toys import Toy
 
 MIB = 2**20

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import codesign as cd
-from arch.device import Device, Prices, Work
+from arch.device import Device
+from arch.error_bars import by_group, of_difference, total
 from arch.memory import Memory
-from arch.uncertainty import Trust, by_group, of_difference, prior, total
+from arch.uncertainty import Trust, prior
+from arch.work import Prices, Work
 from traces.recordings import load_recorded
 
 groups = st.dictionaries(st.sampled_from(["gpu/gemm", "gpu/reduce", "pim/gemm"]), st.floats(0, 10))

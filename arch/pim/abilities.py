@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from arch.catalog import Entry, Opcodes
-from arch.device import Bool, Float, Int, Refusals, Work
 from arch.facts import Facts, facts, once
 from arch.opcodes import Demand, demand
 from arch.text import Text
+from arch.work import Bool, Float, Int, Refusals, Work
 
 _SCALAR_BYTES = 8
 """An operand of one element travels with the command."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.device import Float
 from arch.pim.refresh import refreshes
+from arch.work import Float
 from traces.errors import MachineError
 
 Timing = Mapping[str, float]

@@ -7,10 +7,11 @@ from functools import cached_property
 import numpy as np
 
 from arch.catalog import Entry, Opcodes
-from arch.device import Device, Prices, Refusals, Work
+from arch.device import Device
 from arch.facts import itemsize, once
 from arch.pim.abilities import abilities
 from arch.pim.timing import dram, paced
+from arch.work import Prices, Refusals, Work
 from traces.errors import MachineError, nearest
 
 STYLES = ("registers", "global-buffer", "attention", "state-update", "streaming")

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.device import Float, Work
 from arch.facts import Facts, facts, once, total
 from arch.pim import global_buffer, registers
 from arch.pim.abilities import Abilities
 from arch.pim.device import PIM
 from arch.pim.parts import Parts
 from arch.pim.products import register_shape
+from arch.work import Float, Work
 
 _BANKS_AT_ONCE = 3
 """Banks of a bank group that an elementwise command uses: two sources and a destination."""

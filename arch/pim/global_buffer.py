@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.device import Float
+from arch.work import Float
 
 Timing = Mapping[str, float]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arch.device import Bool, Float
+from arch.work import Bool, Float
 
 CAUSES = ("column_s", "turn_s", "operation_s", "program_s", "readout_s")
 """Column accesses; rows and bus turning; operations beyond one a column; what a kernel costs at all; results to the host."""

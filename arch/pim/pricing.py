@@ -8,7 +8,6 @@ which pass through the host once more; the machine's hand-over charges for what 
 
 import numpy as np
 
-from arch.device import Bool, Float, Prices, Work
 from arch.facts import Facts, facts, once, total
 from arch.pim.abilities import Abilities, abilities
 from arch.pim.device import PIM
@@ -16,6 +15,7 @@ from arch.pim.elementwise import elementwise
 from arch.pim.parts import Parts
 from arch.pim.products import product
 from arch.pim.refresh import refreshes
+from arch.work import Bool, Float, Prices, Work
 
 
 def price(pim: PIM, work: Work) -> Prices:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.device import Float
 from arch.facts import Facts
 from arch.pim import attention, global_buffer, registers, state_update
 from arch.pim.device import PIM
 from arch.pim.parts import Parts
+from arch.work import Float
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from arch.device import Float
+from arch.work import Float
 
 
 def refreshes(busy: Float, first: float, interval: float, lost: Float | float) -> Float:

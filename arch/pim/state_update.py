@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.device import Float
+from arch.work import Float
 from traces.errors import MachineError
 
 Timing = Mapping[str, float]

@@ -13,8 +13,8 @@ import numpy as np
 
 from arch import operators
 from arch.catalog import Entry
-from arch.device import Float
 from arch.operators import Operators
+from arch.work import Float
 from codesign.predicting import floors
 from codesign.predicting.gpu_kernels import groups
 from codesign.predicting.registry import Options

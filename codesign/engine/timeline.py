@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arch.uncertainty import by_group, total
+from arch.error_bars import by_group, total
 from codesign.engine.entries import Entries, Spans, entries_of
 from codesign.engine.program import HAND_OVER, KERNEL, PS, TRANSFER, Floats, Program, Run
 from codesign.engine.usage import Usage
@@ -236,7 +236,7 @@ def ineligible(trace: "Trace", machine: "Machine", costs: "CostTable") -> dict[s
 
 def assumed(trace: "Trace", machine: "Machine", program: Program, elapsed: Floats) -> dict[str, dict[str, float]]:
     """Return by assumption how many kernels rest on it where they run, and their share of the kernel time."""
-    from arch.device import Work
+    from arch.work import Work
 
     mine = program["kind"] == KERNEL
     total, made = float(elapsed[mine].sum()) or 1.0, {}

@@ -32,7 +32,7 @@ OBJECTIVES = {
 
 def roofline_points(trace: "Trace", machine: "Machine") -> Points:
     """Return every kernel of a trace as the machine's first device prices it; FLOP are counted from the HLO."""
-    from arch.device import Work
+    from arch.work import Work
 
     prices = machine.devices[0].price(Work.of(trace))
     columns = ("flops_matrix", "flops_vector", "flops_transcendental")
@@ -64,7 +64,7 @@ def _roof(device: "Device") -> Roof | None:
 
 def shares(trace: "Trace", machine: "Machine") -> dict[tuple[str, str], float]:
     """Return the fractions of the kernel time by (phase, family), all kernels on the machine's first device."""
-    from arch.device import Work
+    from arch.work import Work
 
     prices = machine.devices[0].price(Work.of(trace))
     return _grouped(trace.kernels["phase"], trace.kernels["family"], prices.duration_s * trace.executions)

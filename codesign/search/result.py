@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from arch.uncertainty import Groups, by_group, of_difference
+from arch.error_bars import Groups, by_group, of_difference
 from codesign.search.bounds import Bound, lower_bound
 from codesign.search.designs import CANNOT_RUN, MACHINE, Design, Designer
 from schedulers.serial_model import SEMANTICS

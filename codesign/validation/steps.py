@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from codesign.validation.published import published
 
 if TYPE_CHECKING:
-    from arch.device import Prices
+    from arch.work import Prices
     from traces.trace import Trace
 
 BAND = ("elementwise", "slice_concat")
@@ -48,7 +48,7 @@ class Step:
 def step(name: str) -> Step | None:
     """Return the recorded trace of that name on its own target; None if none is recorded."""
     from arch.build import machine
-    from arch.device import Work
+    from arch.work import Work
     from traces.recordings import load_recorded, recorded_traces
 
     if name not in recorded_traces():
