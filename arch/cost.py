@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arch.machine import Machine
-from arch.tpu import check_target
 from arch.work import Float, Work
 from traces.errors import MachineError
 
@@ -45,7 +44,7 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
     MachineError
         If the work of a kernel is unknown, or ``device_of_kernel`` has the wrong shape or names no device.
     """
-    check_target(trace, machine)
+    _check_target(trace, machine)
     writer = None if device_of_kernel is None else _writing_device(trace, machine, device_of_kernel)
     rows = []
     for number, device in enumerate(machine.devices):
@@ -82,3 +81,13 @@ def _writing_device(trace: "Trace", machine: Machine, device_of_kernel: NDArray[
         )
     writer = trace.last_writer
     return np.where(writer >= 0, devices[writer] if len(devices) else -1, -1)
+
+
+def _check_target(trace: "Trace", machine: Machine) -> None:
+    """Raise MachineError if the trace was compiled for a TPU and the machine has another device."""
+    others = [device.id for device in machine.devices if device.kind != "tpu"]
+    if others and not np.isnan(trace.kernels["compiler_cycles"]).all():
+        raise MachineError(
+            f"a TPU's trace must replay on that TPU only, since its instructions are no kernels of another device, but "
+            f"{trace.program!r} is for {trace.target} and {machine.id!r} has {', '.join(others)}: capture the program for that device"
+        )

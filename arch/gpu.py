@@ -37,7 +37,7 @@ from arch.work import Bool, Float, Prices, Refusals, Work
 from traces.errors import MachineError
 
 if TYPE_CHECKING:
-    from arch.machine import Machine
+    pass
 
 ASSUMPTIONS = ("memory-bound",)
 
@@ -344,14 +344,6 @@ def _assumed_bytes(gpu: GPU, work: Work, measured: Float) -> Float:
     if source is None:
         return np.full(len(work), np.nan)
     return measured * streaming.dram_rate(source.entry, source.dram_bandwidth)
-
-
-def assuming(machine: "Machine", assume: str) -> "Machine":
-    """Return the machine with GPUs that price what they do not know by an assumption. Raises MachineError if there is no such one."""
-    if assume not in ASSUMPTIONS:
-        raise MachineError(f"what can be assumed is {', '.join(ASSUMPTIONS)}, but got {assume!r}")
-    devices = tuple(replace(device, assume=assume) if isinstance(device, GPU) else device for device in machine.devices)
-    return replace(machine, devices=devices)
 
 
 def _measured_on(target: str) -> GPU | None:

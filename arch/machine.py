@@ -1,14 +1,14 @@
 """The machine: devices, memories and links as one graph, with the host that issues launches."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from arch import show, units
 from arch.catalog import Entry
 from arch.device import Device
-from arch.gpu import GPU
+from arch.gpu import ASSUMPTIONS, GPU
 from arch.host import Host
 from arch.link import HandOver, Link
 from arch.memory import Memory
@@ -96,6 +96,13 @@ class Machine:
         for name, value in values.items():  # the range of one may follow from another
             made.parameters[name].check(name, value)
         return made
+
+    def assuming(self, assume: str) -> "Machine":
+        """Return the machine with GPUs that price what they do not know by an assumption. Raises MachineError if there is no such one."""
+        if assume not in ASSUMPTIONS:
+            raise MachineError(f"what can be assumed is {', '.join(ASSUMPTIONS)}, but got {assume!r}")
+        devices = tuple(replace(device, assume=assume) if isinstance(device, GPU) else device for device in self.devices)
+        return replace(self, devices=devices)
 
     def device(self, name: str) -> Device:
         """Return a device by its id. Raises MachineError with the nearest."""

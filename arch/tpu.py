@@ -18,8 +18,7 @@ from arch.work import Bool, Float, Prices, Work
 from traces.errors import MachineError
 
 if TYPE_CHECKING:
-    from arch.machine import Machine
-    from traces.trace import Trace
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +72,3 @@ def _hbm_bytes(work: Work) -> Float:
     outside = work.tensors["bytes"][work.accesses["tensor"]] > 0
     touched = np.where(outside, work.accesses["bytes_unique"], 0.0)
     return total(work.accesses["kernel"].astype(np.int64), touched, len(work))
-
-
-def check_target(trace: "Trace", machine: "Machine") -> None:
-    """Raise MachineError if the trace was compiled for a TPU and the machine has another device."""
-    others = [device.id for device in machine.devices if device.kind != "tpu"]
-    if others and not np.isnan(trace.kernels["compiler_cycles"]).all():
-        raise MachineError(
-            f"a TPU's trace must replay on that TPU only, since its instructions are no kernels of another device, but "
-            f"{trace.program!r} is for {trace.target} and {machine.id!r} has {', '.join(others)}: capture the program for that device"
-        )

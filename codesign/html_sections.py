@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from codesign import rows
 from codesign.figures import default_kind, plot
-from codesign.html_report import figure_html, table_html
+from codesign.html_parts import figure_html, table_html
 from codesign.units import show
 
 if TYPE_CHECKING:

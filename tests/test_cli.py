@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from codesign import files
 from codesign.cli.app import app
 from codesign.cli.document import plain, text
+from codesign.reading import read
 from traces.errors import CodesignError, TraceError
 
 ENVELOPE = ["kind", "schema_version", "codesign_version", "command", "seed"]
@@ -186,7 +187,7 @@ def test_a_foreign_file_is_an_error_that_says_what_it_is(tmp_path: Path, content
     path = tmp_path / "file"
     path.write_bytes(content)
     with pytest.raises(TraceError, match=found):
-        files.read(path)
+        read(path)
 
 
 def test_an_output_that_has_no_place_is_refused_before_the_work(tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch:
 def test_an_input_that_is_missing_or_a_folder_is_refused(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "no", "must exist"), (tmp_path, "is a folder")):
         with pytest.raises(CodesignError, match=reason):
-            files.read(path)
+            read(path)
 
 
 TRACE = "ferminet-lih-a5000"
@@ -253,7 +254,7 @@ def test_a_result_survives_its_file_and_names_its_seed(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "any.name").read_text()) == found
     again = document(*arguments)
     assert {**again, "command": []} == {**found, "command": []}
-    assert files.read(tmp_path / "any.name").to_dict()["best"] == found["best"]
+    assert read(tmp_path / "any.name").to_dict()["best"] == found["best"]
 
 
 def test_files_are_told_apart_by_what_they_hold(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import codesign as cd
-from codesign.html_report import LARGE_BYTES, figure_html, table_html
+from codesign.html_parts import LARGE_BYTES, figure_html, table_html
 from traces.recordings import load_recorded
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

@@ -9,7 +9,7 @@ import pytest
 import codesign as cd
 from codesign.errors import CodesignError
 from codesign.validation import PARTS
-from codesign.validation.page import markdown, part_of, sections
+from codesign.validation.page import markdown, sections
 from codesign.validation.published import published
 from codesign.validation.row import Row, Tolerance, tolerance_of
 from codesign.validation.validating import Validation
@@ -68,8 +68,8 @@ def everything() -> Validation:
 
 def test_rows_have_ids_of_their_own_and_belong_to_the_part_that_made_them(everything: Validation) -> None:
     assert len({r.id for r in everything.rows}) == len(everything.rows)
-    assert {part_of(r) for r in everything.rows} == set(PARTS)
-    assert list(dict.fromkeys(part_of(r) for r in everything.rows)) == list(PARTS)
+    assert {r.part for r in everything.rows} == set(PARTS)
+    assert list(dict.fromkeys(r.part for r in everything.rows)) == list(PARTS)
 
 
 def test_no_bar_that_was_met_is_missed_now(everything: Validation) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 from arch.facts import Facts, facts, once, total
 from arch.pim import global_buffer, registers
 from arch.pim.abilities import Abilities
-from arch.pim.device import PIM
 from arch.pim.parts import Parts
 from arch.pim.products import register_shape
+from arch.pim.units import Units
 from arch.work import Float, Work
 
 _BANKS_AT_ONCE = 3
@@ -32,7 +32,7 @@ class _Operands:
         return cls(largest, count, known.flops_vector * able.per_vector + known.flops_transcendental * able.per_transcendental)
 
 
-def elementwise(pim: PIM, work: Work, able: Abilities) -> Parts:
+def elementwise(pim: Units, work: Work, able: Abilities) -> Parts:
     """Return the parts of elementwise kernels, shape [kernels]; what other kernels get means nothing."""
     entry, known = pim.entry, facts(work)
     given = once(work, (entry, "pim elementwise"), lambda: _Operands.of(known, able))
@@ -55,7 +55,7 @@ def elementwise(pim: PIM, work: Work, able: Abilities) -> Parts:
     return _registers(pim, np.ceil(given.largest / width), reads, writes, commands, moved)
 
 
-def _registers(pim: PIM, most: Float, reads: Float, writes: Float, commands: Float, moved: Float) -> Parts:
+def _registers(pim: Units, most: Float, reads: Float, writes: Float, commands: Float, moved: Float) -> Parts:
     """Runs of as many columns as a unit has registers, of every operand in turn; small operands have fewer."""
     shape, clock = register_shape(pim), pim.clock_s
     runs = np.ceil(most / shape.run)
@@ -69,7 +69,7 @@ def _registers(pim: PIM, most: Float, reads: Float, writes: Float, commands: Flo
     )
 
 
-def _groups(pim: PIM, operands: Float, most: Float, accesses: Float, commands: Float, moved: Float) -> Parts:
+def _groups(pim: Units, operands: Float, most: Float, accesses: Float, commands: Float, moved: Float) -> Parts:
     """A command reads two banks of a group and writes a third; more operands than banks take turns in the rows of one."""
     t, clock = pim.timing, pim.clock_s
     together = np.maximum(most, np.ceil(accesses / _BANKS_AT_ONCE))

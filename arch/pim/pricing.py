@@ -10,15 +10,15 @@ import numpy as np
 
 from arch.facts import Facts, facts, once, total
 from arch.pim.abilities import Abilities, abilities
-from arch.pim.device import PIM
 from arch.pim.elementwise import elementwise
 from arch.pim.parts import Parts
 from arch.pim.products import product
 from arch.pim.refresh import refreshes
+from arch.pim.units import Units
 from arch.work import Bool, Float, Prices, Work
 
 
-def price(pim: PIM, work: Work) -> Prices:
+def price(pim: Units, work: Work) -> Prices:
     """Return the cost of every kernel; refused ones cost infinitely much."""
     known, able = facts(work), abilities(pim.entry, work)
     gemm, moved = once(work, "pim operands", lambda: _operands(known))
@@ -28,7 +28,7 @@ def price(pim: PIM, work: Work) -> Prices:
     return _prices(pim, known, able, parts)
 
 
-def _prices(pim: PIM, known: Facts, able: Abilities, parts: Parts) -> Prices:
+def _prices(pim: Units, known: Facts, able: Abilities, parts: Parts) -> Prices:
     refused = able.refusals.code != 0
     never = np.where(refused, np.inf, 0.0)
     duration = sum(parts.terms.values(), np.zeros(len(refused)))
@@ -52,7 +52,7 @@ def _operands(known: Facts) -> tuple[Bool, Float]:
     return gemm, total(known.owner, np.where(wrong, 2 * known.unique, 0.0), len(known.launches))
 
 
-def _layout(pim: PIM, moved: Float) -> Float:
+def _layout(pim: Units, moved: Float) -> Float:
     """Transposed operands of elementwise kernels are read and written once more, through the host, before and after PIM."""
     entry = pim.entry
     seconds = moved / (pim.stacks * entry["stack_bandwidth"]) + np.where(moved > 0, 2 * entry["mode_switch"], 0.0)
@@ -68,7 +68,7 @@ _LOST = {
 """What a refresh takes: the rows close, are refreshed, and the row in use opens again."""
 
 
-def _refresh(pim: PIM, seconds: Float) -> Float:
+def _refresh(pim: Units, seconds: Float) -> Float:
     """Whole refreshes that fall into a kernel; the first is due after half an interval, on average over when it starts."""
     if not pim.refresh or pim.style == "streaming":
         return np.zeros_like(seconds)
@@ -78,7 +78,7 @@ def _refresh(pim: PIM, seconds: Float) -> Float:
     return refreshes(seconds, interval / 2, interval, lost) * lost
 
 
-def _energy(pim: PIM, known: Facts, moved: Float) -> Float:
+def _energy(pim: Units, known: Facts, moved: Float) -> Float:
     """Dynamic joules: rows and columns of the bytes that the units move, and their arithmetic."""
     entry = pim.entry
     row, column, flop = (entry.get(key) for key in ("row_energy_per_byte", "column_energy_per_byte", "energy_per_flop"))

@@ -6,8 +6,8 @@ import numpy as np
 
 from arch.facts import Facts
 from arch.pim import attention, global_buffer, registers, state_update
-from arch.pim.device import PIM
 from arch.pim.parts import Parts
+from arch.pim.units import Units
 from arch.work import Float
 
 
@@ -26,7 +26,7 @@ class _Products:
     batch: Float
 
     @classmethod
-    def of(cls, pim: PIM, known: Facts) -> "_Products":
+    def of(cls, pim: Units, known: Facts) -> "_Products":
         batch, m, n, k = (np.maximum(values, 1.0) for values in (known.batch, known.m, known.n, known.k))
         channels = np.maximum(np.floor(pim.channels / batch), 1.0)
         return cls(np.maximum(m, n), k, np.minimum(m, n), channels, np.ceil(batch / pim.channels), batch)
@@ -37,7 +37,7 @@ class _Products:
         return self.vectors * self.turns
 
 
-def product(pim: PIM, known: Facts) -> Parts:
+def product(pim: Units, known: Facts) -> Parts:
     """Return the parts of matrix products, shape [kernels]; what other kernels get means nothing."""
     made = {
         "registers": _registers,
@@ -49,7 +49,7 @@ def product(pim: PIM, known: Facts) -> Parts:
     return made[pim.style](pim, _Products.of(pim, known))
 
 
-def _registers(pim: PIM, p: _Products) -> Parts:
+def _registers(pim: Units, p: _Products) -> Parts:
     """Tiles of registers; accumulators of all units are read by the host, each with a partial sum a lane."""
     shape, t, clock = register_shape(pim), pim.timing, pim.clock_s
     outputs = np.ceil(p.rows / (pim.units_per_channel * pim.entry["outputs_per_unit"] * p.channels))
@@ -66,20 +66,20 @@ def _registers(pim: PIM, p: _Products) -> Parts:
     )
 
 
-def register_shape(pim: PIM) -> registers.Shape:
+def register_shape(pim: Units) -> registers.Shape:
     """Return the runs of a device's register files and the columns of its rows."""
     entry = pim.entry
     return registers.Shape(int(entry["registers_per_unit"]), int(entry["page_bytes"] / entry["access_bytes"]))
 
 
-def buffer_shape(pim: PIM) -> global_buffer.Shape:
+def buffer_shape(pim: Units) -> global_buffer.Shape:
     """Return the banks and rows of a device behind a global buffer, and the elements of an access."""
     entry = pim.entry
     banks, page = round(pim.units_per_channel), round(entry["page_bytes"] * pim.banks_per_unit / entry["access_bytes"])
     return global_buffer.Shape(banks, max(round(banks * entry["elementwise_share"]), 1), page, entry["access_bytes"] / pim.element_bytes)
 
 
-def _global_buffer(pim: PIM, p: _Products) -> Parts:
+def _global_buffer(pim: Units, p: _Products) -> Parts:
     """Tiles of as many outputs as there are units; sums leave through the registers as part of the closed form."""
     shape, t, clock = buffer_shape(pim), pim.timing, pim.clock_s
     registers_ = int(pim.entry["outputs_per_unit"])
@@ -93,7 +93,7 @@ def _global_buffer(pim: PIM, p: _Products) -> Parts:
     )
 
 
-def _attention(pim: PIM, p: _Products) -> Parts:
+def _attention(pim: Units, p: _Products) -> Parts:
     """Rows of the matrix spread over the units, parts of a row over the banks of a group."""
     level = pim.entry.text["level"]
     spent = attention.product(pim.timing, level, p.rows, p.inner, pim.element_bytes, p.channels)
@@ -106,7 +106,7 @@ def _attention(pim: PIM, p: _Products) -> Parts:
     )
 
 
-def _state_update(pim: PIM, p: _Products) -> Parts:
+def _state_update(pim: Units, p: _Products) -> Parts:
     """Rounds of Pimba's score: a head is a product of the batch, keys are the rows of the matrix."""
     found = state_update.rounds(
         "SCORE", "Pimba", p.batch, p.inner, p.rows, pim.element_bytes, np.full(len(p.rows), pim.channels), whole=True
@@ -121,7 +121,7 @@ def _state_update(pim: PIM, p: _Products) -> Parts:
     )
 
 
-def _streaming(pim: PIM, p: _Products) -> Parts:
+def _streaming(pim: Units, p: _Products) -> Parts:
     """Bound by bandwidth or by operations: the matrix is read once for all vectors that the units' buffers hold."""
     element = pim.element_bytes
     rows = np.ceil(p.rows / pim.units) * pim.units  # units that have no row of their own wait

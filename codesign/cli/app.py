@@ -7,11 +7,11 @@ import typer
 from typer.core import TyperGroup
 
 from codesign.cli import calibrate, capture, catalog, explain, explore, plot, predict, profiles, record, replay, validate
+from codesign.cli.options import COMMAND
 from codesign.cli.terminal import note
 from traces.errors import CodesignError
 
 USER_ERROR = 2
-COMMAND = "codesign.command"
 
 
 class Commands(TyperGroup):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from codesign import files
 from codesign.cli.options import parse_settings
+from codesign.reading import read
 from traces.errors import CodesignError, nearest
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def load_trace(path: Path) -> "Trace":
 
 def read_any(path: Path) -> "Trace | Timeline | Result":
     """Return what the file holds, or the recorded trace of that name if there is no such file."""
-    return files.read(path) if path.exists() else load_trace(path)
+    return read(path) if path.exists() else load_trace(path)
 
 
 def build_machine(name: str, settings: list[str] | None) -> "Machine":

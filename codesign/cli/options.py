@@ -13,6 +13,9 @@ from traces.errors import CodesignError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+COMMAND = "codesign.command"
+"""Under this key a command finds the arguments as they were given."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to standard output.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the JSON document to FILE as well (any name).")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of whatever is drawn.")]
@@ -47,8 +50,6 @@ def deliver(
     seed: int | None = None,
 ) -> None:
     """Write the command's document to ``output`` if given, and to standard output as JSON or as what ``show`` returns."""
-    from codesign.cli.app import COMMAND
-
     made = document.envelope(kind, ctx.meta[COMMAND], seed, payload)
     if output:
         files.write(output, document.text(made))

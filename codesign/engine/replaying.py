@@ -62,12 +62,11 @@ def replay(
         If a memory cannot hold what the mapping puts there.
     """
     from arch.cost import cost_table
-    from arch.gpu import assuming
 
     if engine not in ENGINES:
         raise CodesignError(f"there is no engine {engine!r}: {nearest(engine, ENGINES)}")
     if assume is not None:
-        machine = assuming(machine, assume)
+        machine = machine.assuming(assume)
     warm = cost_table(trace, machine)
     mapping = map_kernels(trace, machine, scheduler)
     costs = warm if len(set(mapping.device.tolist())) < 2 else cost_table(trace, machine, mapping.device.astype(np.int32))

@@ -1,10 +1,10 @@
 """The figures: ``plot`` picks the one that shows a machine, a trace, a timeline or a result, and returns a matplotlib Figure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codesign.figures.request import Request
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:
@@ -16,18 +16,6 @@ if TYPE_CHECKING:
     from traces.trace import Trace
 
 FORMATS = ("png", "svg", "pdf")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to draw, and how."""
-
-    subject: Any
-    machine: "Machine | str | None"
-    title: str | None
-    window: tuple[float, float] | None
-    published: Sequence[tuple[str, Mapping[tuple[str, str], float]]]
-    labels: tuple[str, ...] = ()
 
 
 def plot(
@@ -65,9 +53,9 @@ def plot(
     CodesignError
         If there is no such figure of such a subject, or the file cannot be written.
     """
-    from codesign import files
+    from codesign.reading import read
 
-    given: Any = files.read(subject) if isinstance(subject, (str, Path)) else subject
+    given: Any = read(subject) if isinstance(subject, (str, Path)) else subject
     labels = tuple(given) if isinstance(given, Mapping) else ()
     given = list(given.values()) if isinstance(given, Mapping) else given
     draw = _figures_of(given)

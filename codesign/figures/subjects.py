@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from arch.machine import Machine
-    from codesign.figures import Request
+    from codesign.figures.request import Request
 
 Draw = Callable[["Request"], "Figure"]
 

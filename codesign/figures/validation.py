@@ -21,10 +21,9 @@ SPREAD = 0.3
 @styled
 def draw(found: "Validation") -> "Figure":
     """Return the figure; rows whose published number is a range are compared with its nearest end."""
-    from codesign.validation.page import part_of
     from codesign.validation.validating import PARTS
 
-    lanes = {part: [(row, value) for row in found.rows if part_of(row) == part and (value := ratio(row)) is not None] for part in PARTS}
+    lanes = {part: [(row, value) for row in found.rows if row.part == part and (value := ratio(row)) is not None] for part in PARTS}
     lanes = {part: rows for part, rows in lanes.items() if rows}
     figure, (axes,) = canvas(1.2 + 0.7 * max(len(lanes), 1))
     for lane, rows in enumerate(lanes.values()):

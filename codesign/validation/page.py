@@ -4,14 +4,10 @@ import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from codesign.files import write
 from codesign.validation.row import Row
 from codesign.validation.validating import PARTS, Validation, cell, validate, verdict
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FIGURE = "figures/validation.png"
 HEAD = """# What the model knows of its own accuracy
@@ -25,18 +21,9 @@ and counts as not met; rows without a bar are shown for comparison.
 def sections(found: Validation) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
     """Yield the title and the rows (quantity, published, ours, accepted, met, note) of each part that has any."""
     for part, title in PARTS.items():
-        rows = [_cells(row) for row in found.rows if part_of(row) == part]
+        rows = [_cells(row) for row in found.rows if row.part == part]
         if rows:
             yield title, rows
-
-
-def part_of(row: Row) -> str:
-    """Return the part that a row belongs to."""
-    head, _, rest = row.id.partition("/")
-    if head == "survey":
-        kind = rest.partition("/")[0]
-        return {"memory": "memory", "memory-margin": "memory", "counter": "counters"}.get(kind, "survey")
-    return head.replace("-", "_")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -48,7 +35,7 @@ def markdown(found: Validation, account: str = "") -> str:
     lines = [HEAD, f"![Ours over the published number, by part]({FIGURE})", "", account, "## Bars met", ""]
     lines += ["| part | met | judged |", "| --- | --- | --- |"]
     for part, title in PARTS.items():
-        judged = [row for row in found.judged if part_of(row) == part]
+        judged = [row for row in found.judged if row.part == part]
         if judged:
             lines.append(f"| {title} | {sum(bool(row.met) for row in judged)} | {len(judged)} |")
     lines.append(f"| all | {found.met} | {len(found.judged)} |")
@@ -58,23 +45,17 @@ def markdown(found: Validation, account: str = "") -> str:
     return "\n".join(line for line in lines if line is not None) + "\n"
 
 
-def figure(found: Validation) -> "Figure":
-    """Return ours over the published number of every row that has both, one line a part, with the accepted interval's verdict."""
-    from codesign.figures.validation import draw
-
-    return draw(found)
-
-
 def main() -> None:
     """Write the page and its figure beside it."""
     from codesign.figures import save
+    from codesign.figures.validation import draw
 
     page = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/validation.md")
     found = validate()
     account = resources.files("codesign.validation").joinpath("account.md").read_text(encoding="utf-8")
     write(page, markdown(found, account))
     (page.parent / FIGURE).parent.mkdir(parents=True, exist_ok=True)
-    save(figure(found), page.parent / FIGURE)
+    save(draw(found), page.parent / FIGURE)
 
 
 if __name__ == "__main__":

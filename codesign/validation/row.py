@@ -64,6 +64,15 @@ class Row:
     note: str = ""
 
     @property
+    def part(self) -> str:
+        """The part of the page that the row belongs to."""
+        head, _, rest = self.id.partition("/")
+        if head == "survey":
+            kind = rest.partition("/")[0]
+            return {"memory": "memory", "memory-margin": "memory", "counter": "counters"}.get(kind, "survey")
+        return head.replace("-", "_")
+
+    @property
     def met(self) -> bool | None:
         """Whether ours is accepted; None for a row without a tolerance."""
         if self.tolerance is None:
