@@ -24,7 +24,7 @@ def in_a_process(*preparations, **environment):
         command, env={k: v for k, v in given.items() if v is not None}, cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout) | {"stderr": done.stderr}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,10 @@ def test_a_plain_notebook_captures_the_same_trace(here, notebook):
 def test_the_users_configuration_and_environment_stay_as_they_were(notebook):
     assert notebook["config_unchanged"]
     assert notebook["environment_unchanged"]
+
+
+def test_a_machine_without_a_gpu_is_no_error_on_the_screen(notebook):
+    assert "Traceback" not in notebook["stderr"]
 
 
 def test_an_error_of_the_worker_process_is_told_as_if_it_were_here(notebook):

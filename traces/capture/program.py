@@ -6,6 +6,7 @@ environment stay as they are.
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -81,8 +82,23 @@ def export_program(
         import flatbuffers  # type: ignore[import-untyped, unused-ignore]  # noqa: F401
     except ImportError as error:
         raise MissingExtra("xla-gpu", "capturing a GPU program") from error
-    with numerics(precision, wide):
+    with numerics(precision, wide), _no_gpu_is_no_error():
         return _exported(function, _shapes(args), _shapes(dict(kwargs)), platform), wide
+
+
+@contextmanager
+def _no_gpu_is_no_error() -> Iterator[None]:
+    """Keep JAX from printing a traceback when it first looks for a GPU and finds none: a capture needs none."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Jax plugin configuration error")
+
+    bridge = logging.getLogger("jax._src.xla_bridge")
+    bridge.addFilter(is_news)
+    try:
+        yield
+    finally:
+        bridge.removeFilter(is_news)
 
 
 def _wide(args: Sequence[Any], kwargs: Mapping[str, Any], x64: bool | None) -> bool:
