@@ -8,8 +8,6 @@ from arch.gpu import GPU, with_bandwidth
 from arch.memory import Memory
 from arch.parameter import Parameter
 
-_PEAKS = ("vector_flops", "matrix_flops")
-
 
 def add_gpu(draft: Assembly, part: Part) -> GPU:
     """Add a GPU alone with its memory."""
@@ -40,31 +38,48 @@ def memory_of(gpu: GPU, capacity: float, bandwidth: float) -> Memory:
 def changed(draft: Assembly, entry: Entry) -> Entry:
     """Declare a GPU's parameters and return its entry with their values: what follows from them by proportion follows.
 
-    SMs carry their share of both peaks; the clock carries the peaks, L2's bandwidth and L2's latency in cycles; stacks carry
+    SMs carry their share of all peaks; the clock carries the peaks, L2's bandwidth and L2's latency in cycles; stacks carry
     capacity and bandwidth. Static power, power cap and energy a FLOP stay; the area is unknown where the die changes.
     """
-    stacks = _stacks_name(entry)
-    sms = draft.parameter("sm_count", _whole(entry["sm_count"], 4, "streaming multiprocessors"))
+    die = {
+        "sm_count": draft.parameter("sm_count", _whole(entry["sm_count"], 4, "streaming multiprocessors")),
+        "l2": draft.parameter("l2_bytes", _around(entry["l2"], "B", "capacity of L2", 16)),
+        "l2_bandwidth": draft.parameter("l2_bandwidth_bytes_per_s", _around(entry["l2_bandwidth"], "B/s", "of L2, at the clock as sold")),
+    }
+    sms = die["sm_count"] / entry["sm_count"]
+    for unit in ("matrix", "vector"):
+        scale = draft.parameter(f"{unit}_scale", _around(1.0, "1", f"peak of an SM's {unit} units, over the chip's as sold"))
+        die |= _times(entry, f"{unit}_flops", scale * sms)
+    die = {key: value for key, value in die.items() if value != entry[key]}
+    new = _at_clock(draft, entry.changed(die) if die else entry) | _of_stacks(draft, entry)
+    if die:
+        return entry.changed(die | new).without("die_area", "price")
+    return entry.changed(new).without("price") if new else entry
+
+
+def _at_clock(draft: Assembly, entry: Entry) -> dict[str, float]:
+    """Declare the clock; return what changes with it."""
     clock = draft.parameter("clock_hz", _around(entry["clock"], "Hz", "boost clock"))
-    l2 = draft.parameter("l2_bytes", _around(entry["l2"], "B", "capacity of L2", 16))
-    count = draft.parameter(stacks, _whole(entry["memory_stacks"], 4, "stacks or packages of its memory"))
-    new: dict[str, float] = {}
-    if sms != entry["sm_count"]:
-        new["sm_count"] = sms
-    if clock != entry["clock"]:
-        new |= {"clock": clock, "l2_bandwidth": entry["l2_bandwidth"] * clock / entry["clock"]}
-        new["l2_latency"] = entry["l2_latency"] * entry["clock"] / clock
-        new |= {"base_clock": entry["base_clock"] * clock / entry["clock"]} if "base_clock" in entry.numbers else {}
-    peak = sms / entry["sm_count"] * clock / entry["clock"]
-    if peak != 1.0:
-        new |= {key: entry[key] * peak for key in entry.numbers if key.split(".")[0] in _PEAKS}
-    if l2 != entry["l2"]:
-        new["l2"] = l2
-    if count != entry["memory_stacks"]:
-        of_stack = {key: entry[key] / entry["memory_stacks"] for key in ("memory", "memory_bandwidth")}
-        new |= {"memory_stacks": count, **{key: value * count for key, value in of_stack.items()}}
-    die = sms != entry["sm_count"] or l2 != entry["l2"]
-    return entry.changed(new).without("die_area", "price") if die else entry.changed(new).without("price") if new else entry
+    faster = clock / entry["clock"]
+    if faster == 1.0:
+        return {}
+    carried = [_times(entry, group, faster) for group in ("base_clock", "l2_bandwidth", "matrix_flops", "vector_flops")]
+    return {key: value for group in carried for key, value in group.items()} | {"clock": clock, "l2_latency": entry["l2_latency"] / faster}
+
+
+def _of_stacks(draft: Assembly, entry: Entry) -> dict[str, float]:
+    """Declare the stacks or packages of the memory; return what changes with them."""
+    count = draft.parameter(_stacks_name(entry), _whole(entry["memory_stacks"], 4, "stacks or packages of its memory"))
+    one = entry["memory_bandwidth"] / entry["memory_stacks"]
+    bandwidth = draft.parameter("stack_bandwidth_bytes_per_s", _around(one, "B/s", "of a stack or package of its memory"))
+    if count == entry["memory_stacks"] and bandwidth == one:
+        return {}
+    return {"memory_stacks": count, "memory": entry["memory"] / entry["memory_stacks"] * count, "memory_bandwidth": bandwidth * count}
+
+
+def _times(entry: Entry, group: str, factor: float) -> dict[str, float]:
+    """Return the numbers of a group (or one number) times a factor."""
+    return {key: entry[key] * factor for key in entry.numbers if key.split(".")[0] == group}
 
 
 def _stacks_name(entry: Entry) -> str:

@@ -263,6 +263,10 @@ def test_a_link_with_a_direction_of_no_bandwidth_is_refused(name: str) -> None:
         ("a5000", {"sm_count": 32}, lambda m: (m.gpu.entry["vector_flops.f32"], m.gpu.entry["matrix_flops.tf32"]), 0.5),
         ("a5000", {"clock_hz": "3.39 GHz"}, lambda m: (m.gpu.entry["vector_flops.f32"], m.gpu.entry["l2_bandwidth"]), 2),
         ("a5000", {"l2_bytes": "48 MiB"}, lambda m: (m.gpu.entry["l2"],), 8),
+        ("a100", {"stack_bandwidth_bytes_per_s": "622 GB/s"}, lambda m: (m.memories[0].bandwidth, m.gpu.dram_bandwidth), 2),
+        ("a5000", {"l2_bandwidth_bytes_per_s": "6.94 TB/s"}, lambda m: (m.gpu.entry["l2_bandwidth"],), 2),
+        ("a5000", {"matrix_scale": 2}, lambda m: (m.gpu.entry["matrix_flops.tf32"], m.gpu.entry["matrix_flops.f16"]), 2),
+        ("a5000", {"vector_scale": 2}, lambda m: (m.gpu.entry["vector_flops.f32"],), 2),
     ],
 )
 def test_a_gpu_can_be_changed_and_what_follows_follows(name: str, overrides: dict[str, float], what: object, factor: float) -> None:
@@ -276,6 +280,20 @@ def test_a_gpu_can_be_changed_and_what_follows_follows(name: str, overrides: dic
 def test_a_changed_die_has_no_known_area_but_more_stacks_leave_it() -> None:
     assert arch.machine("a5000", sm_count=32).area_mm2 is None
     assert arch.machine("a5000", memory_packages=24).area_mm2 == 628.4
+    assert arch.machine("a5000", stack_bandwidth_bytes_per_s="128 GB/s").area_mm2 == 628.4
+    assert arch.machine("a5000", matrix_scale=2).area_mm2 is None
+
+
+def test_parameters_of_a_gpu_combine() -> None:
+    """Twice the SMs at half the clock with units twice as wide: twice the peak; L2 at twice its bandwidth runs at half the clock."""
+    plain = arch.machine("a5000").gpu.entry
+    gpu = arch.machine("a5000", sm_count=128, clock_hz="847.5 MHz", vector_scale=2, l2_bandwidth_bytes_per_s="6.94 TB/s").gpu.entry
+    assert gpu["vector_flops.f32"] == pytest.approx(2 * plain["vector_flops.f32"])
+    assert gpu["l2_bandwidth"] == pytest.approx(plain["l2_bandwidth"])
+    assert gpu["base_clock"] == pytest.approx(plain["base_clock"] / 2)
+    memory = arch.machine("a5000", memory_packages=6, stack_bandwidth_bytes_per_s="128 GB/s").memories[0]
+    assert memory.bandwidth == pytest.approx(768e9)
+    assert memory.capacity_bytes == 12 * 2**30
 
 
 def test_more_stacks_make_room_for_more_pim_in_one_call() -> None:
@@ -294,7 +312,7 @@ def test_the_same_change_gives_the_same_device() -> None:
 def test_a_larger_gpu_is_never_slower() -> None:
     work = arch.Work.of(example_trace(dtype="f32"))
     before = arch.machine("a5000").gpu.price(work).duration_s
-    for change in ({"memory_packages": 24}, {"clock_hz": 2e9}, {"l2_bytes": 48 * MIB}):
+    for change in ({"memory_packages": 24}, {"clock_hz": 2e9}, {"l2_bytes": 48 * MIB}, {"matrix_scale": 2}, {"vector_scale": 2}):
         assert np.all(arch.machine("a5000", **change).gpu.price(work).duration_s <= before * (1 + 1e-12)), change  # type: ignore[arg-type]
 
 
