@@ -27,6 +27,12 @@ class CostTable:
     refusal: NDArray[np.int8]
     reasons: tuple[tuple[str, ...], ...]
 
+    @property
+    def first_accepting(self) -> NDArray[np.int32]:
+        """The index of the first device that accepts each kernel, shape [kernels]; 0 where none does."""
+        first: NDArray[np.int32] = np.argmax(self.refusal == 0, axis=0).astype(np.int32)
+        return first
+
 
 def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.int32] | None = None) -> CostTable:
     """Price every kernel of a trace on every device.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schedulers.per_trace import once_a_trace
-from schedulers.scheduler import Mapping, Scheduler, check_fallback
+from schedulers.scheduler import Mapping, Scheduler, first_accepting
 from schedulers.serial_model import HandOverTerms, hand_over_terms
 from traces.errors import MappingError
 
@@ -49,7 +49,7 @@ class CutPoints(Scheduler):
             raise MappingError(f"`0 <= bytes_weight <= 1` must hold, but got bytes_weight={self.bytes_weight}")
 
     def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
-        """Return the mapping; raise MappingError if devices[0] refuses a kernel."""
+        """Return the mapping; raise MappingError if every device refuses a kernel."""
         return partition(trace, machine, costs, self.bytes_weight).mapping
 
 
@@ -57,12 +57,12 @@ def partition(trace: Trace, machine: Machine, costs: CostTable, bytes_weight: fl
     """Return the mapping of least ``serial_cost`` and that cost; ``costs`` are warm prices (``cost_table(trace, machine)``).
 
     With a ``bytes_weight`` below 1 both are those of a model in which only that share of the live bytes moves. Takes time linear in
-    kernel rows, independent of trip counts. Raises MappingError if devices[0] refuses a kernel.
+    kernel rows, independent of trip counts. Raises MappingError if every device refuses a kernel.
     """
     from schedulers.least_cost import least_cost
     from schedulers.live_cuts import live_cuts
 
-    check_fallback(trace, machine, costs)
+    first_accepting(trace, machine, costs)
     run_s = np.where(costs.refusal == 0, costs.duration_s * trace.executions, np.inf)
     events, depth = program_events(trace)
     terms = hand_over_terms(machine).weighted(bytes_weight)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from schedulers.scheduler import Mapping, Scheduler, check_fallback
+from schedulers.scheduler import Mapping, Scheduler, first_accepting
 from traces.errors import MappingError
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def intensity(trace: Trace) -> npt.NDArray[np.float64]:
 class IntensityThreshold(Scheduler):
     """A kernel below ``threshold`` (FLOP per unique byte) goes to the first device after devices[0] that accepts it.
 
-    All others, and those whose work is unknown, stay on devices[0]. The rule sees neither hand-overs nor durations; the default of
-    one FLOP a byte lies between streaming arithmetic (below one) and blocked matrix products (tens).
+    All others, and those whose work is unknown, stay on devices[0], or the first that accepts them. The rule sees neither hand-overs
+    nor durations; the default of one FLOP a byte lies between streaming arithmetic (below one) and blocked matrix products (tens).
     """
 
     name: ClassVar[str] = "intensity-threshold"
@@ -46,16 +46,14 @@ class IntensityThreshold(Scheduler):
             raise MappingError(f"`threshold >= 0` (FLOP per byte) must hold, but got threshold={self.threshold}")
 
     def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
-        """Return the mapping; raise MappingError if devices[0] refuses a kernel."""
-        check_fallback(trace, machine, costs)
-        low = intensity(trace) < self.threshold
-        device = np.where(low, first_other(costs), 0)
+        """Return the mapping; raise MappingError if every device refuses a kernel."""
+        stays = first_accepting(trace, machine, costs)
+        device = np.where(intensity(trace) < self.threshold, first_other(costs, stays), stays)
         return Mapping(device, self.name, f"below {self.threshold:g} FLOP/B away from {machine.devices[0].id}")
 
 
-def first_other(costs: CostTable) -> npt.NDArray[np.intp]:
-    """Return for each kernel the first device after devices[0] that accepts it, 0 if none does."""
+def first_other(costs: CostTable, otherwise: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Return for each kernel the first device after devices[0] that accepts it, ``otherwise`` where none does."""
     accepts = costs.refusal == 0
     accepts[0] = False
-    first: npt.NDArray[np.intp] = np.argmax(accepts, axis=0)
-    return first
+    return np.where(accepts.any(axis=0), np.argmax(accepts, axis=0), otherwise).astype(np.int32)

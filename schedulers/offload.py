@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from schedulers.scheduler import Mapping, Scheduler, check_fallback
+from schedulers.scheduler import Mapping, Scheduler, first_accepting
 from schedulers.tensors import Offload
 from traces.errors import MappingError
 
@@ -53,8 +53,7 @@ class OffloadTensors(Scheduler):
             raise MappingError(f"`dram >= 0`, `ssd >= 0` and `dram + ssd <= 1` must hold, but got {self.dram} and {self.ssd}")
 
     def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
-        """Return the mapping; raise MappingError if the machine lacks such a memory, or devices[0] refuses a kernel."""
-        check_fallback(trace, machine, costs)
+        """Return the mapping; raise MappingError if the machine lacks such a memory, or every device refuses a kernel."""
         shares = {_memory(machine, role): share for role, share in (("dram", self.dram), ("ssd", self.ssd)) if share > 0}
         home = np.full(len(trace.tensors), -1, np.int32)
         kinds = [kind.strip() for kind in self.kinds.split(",")]
@@ -72,7 +71,7 @@ class OffloadTensors(Scheduler):
         return Mapping(self._devices(trace, machine, costs), self.name, where, copies)
 
     def _devices(self, trace: Trace, machine: Machine, costs: CostTable) -> npt.NDArray[np.int32]:
-        device = np.zeros(len(trace.kernels), np.int32)
+        device = first_accepting(trace, machine, costs)
         if self.host_phase:
             dram = machine.memories[_memory(machine, "dram")].id
             hosts = [number for number, d in enumerate(machine.devices) if d.memory == dram]

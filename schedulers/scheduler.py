@@ -82,7 +82,8 @@ class Mapping:
         refused = np.flatnonzero(codes)
         if refused.size:
             row = int(refused[0])
-            raise MappingError(refusal_message(trace, machine, costs, int(self.device[row]), row, more=refused.size - 1))
+            message = refusal_message(trace, machine, costs, int(self.device[row]), row, more=refused.size - 1)
+            raise MappingError(f"{message}; map it to a device that takes it ('cut-points' does), on a machine that has one ('...+cpu')")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a compact form for JSON: runs of equal devices as [device, length] pairs in launch order."""
@@ -136,12 +137,14 @@ def refusal_message(trace: Trace, machine: Machine, costs: CostTable, device: in
     return f"device {machine.devices[device].id!r} cannot run kernel {row} ({kernel!r}): {reason}{others}"
 
 
-def check_fallback(trace: Trace, machine: Machine, costs: CostTable) -> None:
-    """Raise MappingError unless the machine's first device accepts every kernel, which the policies here rely on."""
-    refused = np.flatnonzero(costs.refusal[0])
-    if refused.size:
-        message = refusal_message(trace, machine, costs, 0, int(refused[0]), more=refused.size - 1)
-        raise MappingError(f"the first device of a machine must accept every kernel, but {message}")
+def first_accepting(trace: Trace, machine: Machine, costs: CostTable) -> npt.NDArray[np.int32]:
+    """Return for each kernel the index of the first device that accepts it; raise MappingError naming a kernel that none does."""
+    by_all = np.flatnonzero((costs.refusal != 0).all(axis=0))
+    if by_all.size:
+        row, devices = int(by_all[0]), range(len(machine.devices))
+        reasons = "; ".join(refusal_message(trace, machine, costs, device, row, more=by_all.size - 1) for device in devices)
+        raise MappingError(f"some device of a machine must accept every kernel, but {reasons}; add one that does (a GPU takes all)")
+    return costs.first_accepting
 
 
 def create(kind: type[Scheduler], **parameters: Any) -> Scheduler:

@@ -149,9 +149,14 @@ def test_the_time_to_partition_does_not_depend_on_trip_counts() -> None:
     assert found.serial_s == pytest.approx(10**12 * (11 + 2 * 4) * US, rel=1e-9)
 
 
-def test_a_first_device_that_refuses_a_kernel_is_an_error_with_its_reason() -> None:
-    with pytest.raises(MappingError, match=r"first device .* must accept every kernel, but .*'gpu'.*kernel 1.*'second'.*it is a toy"):
-        CutPoints().schedule(chain(), toy_machine(), toy_costs([[1, 1], [1, 1]], [[0, 1], [0, 0]]))
+def test_a_kernel_that_every_device_refuses_is_an_error_with_the_reasons() -> None:
+    with pytest.raises(MappingError, match=r"some device .* must accept every kernel, but .*'gpu'.*kernel 1.*'second'.*it is a toy"):
+        CutPoints().schedule(chain(), toy_machine(), toy_costs([[1, 1], [1, 1]], [[0, 1], [0, 1]]))
+
+
+def test_a_kernel_that_the_first_device_refuses_goes_elsewhere() -> None:
+    mapping = CutPoints().schedule(chain(), toy_machine(), toy_costs([[1, 1], [100, 100]], [[0, 1], [0, 0]]))
+    assert mapping.device[1] == 1
 
 
 def test_devices_without_a_path_between_them_are_an_error() -> None:

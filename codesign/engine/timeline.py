@@ -53,7 +53,8 @@ class Timeline:
         'relative': standard deviation of ``kernel_time_s`` over it; 'unvalidated_share': of the kernel time, behind which no
         measurement stands; 'by_group': seconds of standard deviation by 'device/family'.
     ineligible
-        Of each device but the first, the share of kernel time on the first device that it refuses, by reason.
+        Of each device but the first, the share of kernel time that it refuses, by reason
+        (times are those of the first device that accepts a kernel).
     entries
         Every operation that was run; None if the replay did not record.
     """
@@ -224,8 +225,8 @@ def uncertainty(trace: "Trace", machine: "Machine", program: Program, elapsed: F
 
 
 def ineligible(trace: "Trace", machine: "Machine", costs: "CostTable") -> dict[str, dict[str, float]]:
-    """Return by device and reason the share of kernel time on the first device that other devices refuse."""
-    weight = costs.duration_s[0] * trace.executions
+    """Return by device and reason the share of kernel time, each kernel on the first device that accepts it, that others refuse."""
+    weight = costs.duration_s[costs.first_accepting, np.arange(len(trace.kernels))] * trace.executions
     total = float(weight.sum()) or 1.0
     result = {}
     for number, device in enumerate(machine.devices[1:], 1):

@@ -50,15 +50,16 @@ class Groups:
         return found
 
     def fastest(self, machine: Machine, costs: CostTable, executions: npt.NDArray[np.int64]) -> dict[str, str]:
-        """Return for each group the device on which it takes least time, kernels that it refuses left on the first device."""
-        alone = np.where(costs.refusal == 0, costs.duration_s, costs.duration_s[0]) * executions
+        """Return for each group the device on which it takes least time, kernels that it refuses left on the first that takes them."""
+        elsewhere = costs.duration_s[costs.first_accepting, np.arange(len(executions))]
+        alone = np.where(costs.refusal == 0, costs.duration_s, elsewhere) * executions
         total = np.stack([np.bincount(self.of_kernel, row, len(self.names)) for row in alone])
         return {name: machine.devices[d].id for name, d in zip(self.names, total.argmin(axis=0), strict=True)}
 
     def mapping(self, machine: Machine, costs: CostTable, device_of_group: Dictionary[str, str]) -> Mapping:
-        """Return the mapping that sends each group to its device; groups not named and refused kernels stay on the first device."""
+        """Return the mapping that sends each group to its device, else to the first; refused kernels go to the first that takes them."""
         index = {device.id: i for i, device in enumerate(machine.devices)}
         of_group = np.array([index[device_of_group.get(name, machine.devices[0].id)] for name in self.names], dtype=np.int32)
         device = of_group[self.of_kernel]
         accepted = costs.refusal[device, np.arange(len(device))] == 0
-        return Mapping(np.where(accepted, device, 0), "groups", "a device for each group of kernels")
+        return Mapping(np.where(accepted, device, costs.first_accepting), "groups", "a device for each group of kernels")
