@@ -4,6 +4,7 @@ from arch.build import load_device, machine
 from arch.catalog import Entry, Quantity, load_entry
 from arch.cost import CostTable, cost_table
 from arch.device import Device
+from arch.extension import Extension
 from arch.gpu import GPU
 from arch.host import Host
 from arch.link import HandOver, Link
@@ -21,6 +22,7 @@ __all__ = [
     "CostTable",
     "Device",
     "Entry",
+    "Extension",
     "HandOver",
     "Host",
     "Link",

@@ -7,13 +7,15 @@ The first part is the device where the program starts. Parts follow after '+', i
 - DRAM hangs on the first device's memory by its host link, or by the link after '@';
 - an SSD or CXL memory hangs on the DRAM; 'ssd@direct' on the first device's memory;
 - a CPU works in the DRAM; where none is named it brings its own;
-- a reconfigurable accelerator has memory of its own, behind the first device's host link or the link after '@'.
+- a reconfigurable accelerator has memory of its own, behind the first device's host link or the link after '@';
+- a layout engine, near-L2 units and fused chains are built into the GPU, each once: 'a5000+layout-engine+near-l2+fused-chains'.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from arch.assembly import Assembly, Part
+from arch.build_extension import add_chains, add_units
 from arch.build_gpu import add_gpu, gpu_of
 from arch.build_host import add_cpu, add_host, add_memory
 from arch.build_pim import add_attached_pim, add_gpu_with_pim, pim_alone
@@ -21,6 +23,7 @@ from arch.build_reconfigurable import add_reconfigurable
 from arch.build_tpu import add_tpu
 from arch.catalog import Entry
 from arch.device import Device
+from arch.keys import EXTENSIONS
 from arch.machine import Machine
 from arch.reconfigurable import Reconfigurable
 from arch.registered import find, names
@@ -28,7 +31,7 @@ from traces.errors import MachineError, nearest
 
 ORGANISATIONS = ("in_memory", "attached")
 _FIRST = ("gpu", "cpu", "reconfigurable", "tpu")
-_LATER = ("pim", "cpu", "memory", "reconfigurable")
+_LATER = ("pim", "cpu", "memory", "reconfigurable", *EXTENSIONS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +122,7 @@ def _check(recipe: _Recipe, name: str, first: str) -> None:
         )
     if recipe.first.kind == "tpu" and len(recipe.parts) > 1:
         raise MachineError(f"a TPU's trace replays on that TPU only, so a machine has nothing beside it, but got {name!r}; write {first}")
+    _check_extensions(recipe, name)
     for pim in pims:
         family = recipe.first.text.get("memory_family")
         if not pim.joined and pim.entry.text["memory_family"] != family:
@@ -128,10 +132,25 @@ def _check(recipe: _Recipe, name: str, first: str) -> None:
             )
 
 
+def _check_extensions(recipe: _Recipe, name: str) -> None:
+    built_in = [part for kind in EXTENSIONS for part in recipe.of_kind(kind)]
+    for part in built_in:
+        if recipe.first.kind != "gpu":
+            raise MachineError(f"{part.entry.id!r} must be built into a GPU, but {name!r} begins with a {recipe.first.kind}")
+        if part.joined:
+            raise MachineError(f"{part.entry.id!r} is built into the GPU and takes no link, but got {name!r}; leave '@{part.joined}' out")
+        if len(recipe.of_kind(part.entry.kind)) > 1:
+            raise MachineError(f"a GPU has each extension once, but {name!r} has two of kind {part.entry.kind!r}")
+
+
 def assemble(recipe: _Recipe) -> Machine:
     """Return the machine of a recipe."""
     draft = Assembly(recipe.parts, recipe.values)
     _add_first(draft, recipe)
+    for part in recipe.of_kind("chains"):
+        add_chains(draft, part)
+    for part in (*recipe.of_kind("layout"), *recipe.of_kind("elementwise")):
+        add_units(draft, part)
     for part in recipe.of_kind("pim"):
         if part.joined:
             add_attached_pim(draft, part, _link_of(recipe, part))

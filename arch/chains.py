@@ -43,13 +43,17 @@ class Chains:
         return counts
 
 
-def chains_of(trace: "Trace", known: Facts, runs: Runs, mine: Bool, row_bytes: float, most: int = 1 << 30) -> Chains:
+def chains_of(
+    trace: "Trace", known: Facts, runs: Runs, mine: Bool, row_bytes: float, most: int = 1 << 30, first: Bool | None = None
+) -> Chains:
     """Return the chains that the kernels ``mine`` [kernels] form; rows of reductions must fit into ``row_bytes``.
 
-    ``most`` limits the kernels of a chain.
+    ``most`` limits the kernels of a chain; those that are ``first`` [kernels] of something else join none.
     """
     kernels = len(known.launches)
     joins = _joins(trace, known, runs, mine, row_bytes)
+    if first is not None:
+        joins &= ~first
     if most < kernels:
         joins &= _position(joins) % most != 0
     chain = np.cumsum(~joins).astype(np.int64)

@@ -26,6 +26,8 @@ class CostTable:
     energy_j: Float
     refusal: NDArray[np.int8]
     reasons: tuple[tuple[str, ...], ...]
+    joined: NDArray[np.bool_] | None = None
+    """Kernels that a device starts itself behind the one before, without a launch; None: none."""
 
     @property
     def first_accepting(self) -> NDArray[np.int32]:
@@ -52,9 +54,9 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
     """
     _check_target(trace, machine)
     writer = None if device_of_kernel is None else _writing_device(trace, machine, device_of_kernel)
-    rows = []
+    rows, caches = [], _caches(machine)
     for number, device in enumerate(machine.devices):
-        cold = None if writer is None else (writer >= 0) & (writer != number)
+        cold = None if writer is None else (writer >= 0) & (caches[writer] != caches[number])
         work, refusals = Work.of(trace, cold), device.refuse(Work.of(trace))
         mine = refusals.code == 0 if device_of_kernel is None else np.asarray(device_of_kernel) == number
         rows.append((device.arrange(trace, work, mine & (refusals.code == 0)), refusals))
@@ -67,7 +69,20 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
         energy_j=np.stack([prices.energy_j for prices, _ in rows]),
         refusal=refusal,
         reasons=tuple(refusals.reasons for _, refusals in rows),
+        joined=_joined([prices.joined for prices, _ in rows], len(trace.kernels)),
     )
+
+
+def _caches(machine: Machine) -> NDArray[np.int64]:
+    """Number the caches: devices of the same number see what the others wrote last as warm as what they wrote themselves; shape [D]."""
+    names = [device.cache or f"{number}" for number, device in enumerate(machine.devices)]
+    return np.array([names.index(name) for name in names], dtype=np.int64)
+
+
+def _joined(rows: list[NDArray[np.bool_] | None], kernels: int) -> NDArray[np.bool_] | None:
+    if all(row is None for row in rows):
+        return None
+    return np.stack([np.zeros(kernels, dtype=np.bool_) if row is None else row for row in rows])
 
 
 def least_s(trace: "Trace", machine: Machine) -> Float:

@@ -27,6 +27,9 @@ class Device(ABC):
         What ``price`` assumes where it does not know, as the user asked; '' for nothing.
     hypothetical
         True for hardware that nobody sells: figures mark it.
+    cache
+        The name of a cache that it shares with devices of the same name: what these wrote last is as warm as what it wrote itself.
+        '' for a cache of its own.
     static_watts, area_mm2, price_usd
         Power, silicon and money that it adds to the machine; None if unknown.
     not_modelled
@@ -36,6 +39,7 @@ class Device(ABC):
     id: str
     kind: str
     memory: str
+    cache: str = ""
     hypothetical: bool = False
     assume: str = ""
     static_watts: float | None = None
@@ -68,6 +72,10 @@ class Device(ABC):
     def least(self, work: Work) -> Float:
         """Return seconds that no arrangement goes below, shape [kernels]; override it together with ``arrange``."""
         return self.price(work).duration_s
+
+    def launch_free(self, trace: "Trace", work: Work) -> Bool:
+        """Return which kernels some arrangement may start without a launch, shape [kernels]; override it together with ``arrange``."""
+        return np.zeros(len(work), dtype=np.bool_)
 
     def trust(self, work: Work) -> Trust:
         """Return how far each price can be off; by default nothing was measured, and the stated prior of such devices holds."""

@@ -19,7 +19,6 @@ a trace and GPU; an operand that another device wrote last is cold and comes fro
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +35,6 @@ from arch.uncertainty import Trust
 from arch.work import Bool, Float, Prices, Refusals, Work
 from traces.errors import MachineError
 
-if TYPE_CHECKING:
-    pass
-
 ASSUMPTIONS = ("memory-bound",)
 
 _LIKE = {"f64": "f64", "c128": "f64", "f32": "f32", "c64": "f32", "": "f32", "f16": "f16", "bf16": "bf16"}
@@ -51,7 +47,7 @@ def pipe_of(dtype: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class _Prepared:
+class Prepared:
     """All that does not depend on which operands are cold; shapes [kernels], and [accesses] for the last four."""
 
     floor: Float
@@ -70,6 +66,8 @@ class _Prepared:
     """Their sum."""
     measured: Float
     """Seconds where the kernel was measured on this device, else NaN."""
+    passing: Float
+    """L2 bytes of each access, shape [accesses]."""
     scale: Float
     """Measured over predicted on the GPU that the kernel was measured on, 1 where there is none such or its work is unknown."""
     terms: dict[str, Float]
@@ -163,21 +161,27 @@ class GPU(Device):
             not_modelled=entry.not_modelled,
         )
 
+    @property
+    def cache(self) -> str:  # type: ignore[override]
+        """Its L2, which what is built into the GPU shares."""
+        return f"{self.id}-l2"
+
     def price(self, work: Work) -> Prices:
         """Return the cost of every kernel. Raises MachineError naming a kernel whose work is unknown."""
-        ready = self._ready(work)
+        ready = self.ready(work)
         if np.any(ready.unknown):
             raise _unknown_work(self, work, ready.unknown)
         if work.cold.any():
             return _combine(self, ready, np.where(work.cold, 1.0, 1.0 - ready.resident))
         return once(work, self, lambda: _combine(self, ready, 1.0 - ready.resident))
 
-    def _ready(self, work: Work) -> _Prepared:
+    def ready(self, work: Work) -> Prepared:
+        """Return all of the prices that does not depend on which operands are cold."""
         return once(work, (self.entry, self.use_measured, self.assume), lambda: _prepare(self, work))
 
     def assumed(self, work: Work) -> Bool:
         """Return which kernels are taken to be bound by memory."""
-        return self._ready(work).assumed
+        return self.ready(work).assumed
 
     def trust(self, work: Work) -> Trust:
         """Return how far each price can be off: the calibration's residuals, or the stated prior of what was not measured."""
@@ -217,14 +221,14 @@ def _unknown_work(gpu: GPU, work: Work, unknown: Bool) -> MachineError:
     )
 
 
-def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
+def _combine(gpu: GPU, ready: Prepared, missed: Float) -> Prices:
     """Put the DRAM terms to the rest; ``missed`` is the share of each operand that DRAM serves."""
     entry, kernels = gpu.entry, len(ready.floor)
     from_dram = ready.cold_bytes * missed
     dram = np.where(ready.assumed, 0.0, total(ready.owner, from_dram, kernels)) + ready.extra_dram
     dram_s = dram / streaming.dram_rate(entry, gpu.dram_bandwidth)
     latency_s = ready.rounds * np.where(dram > 0, max(entry["dram_latency"], entry["l2_latency"]), entry["l2_latency"])
-    duration = ready.floor + np.maximum(_together(entry, ready, dram_s), latency_s)
+    duration = ready.floor + np.maximum(together(entry, ready, dram_s, ready.terms["l2_s"]), latency_s)
     duration = np.where(np.isnan(ready.measured), duration * ready.scale, ready.measured)
     duration = np.where(ready.assumed, dram_s, duration)
     per_byte = entry.get("dram_energy_per_byte")
@@ -236,14 +240,14 @@ def _combine(gpu: GPU, ready: _Prepared, missed: Float) -> Prices:
     return Prices(duration, dram, ready.joules + of_dram + saved, terms, ready.l2_bytes, np.minimum(read, dram), joules)
 
 
-def _together(entry: Entry, ready: _Prepared, dram_s: Float) -> Float:
+def together(entry: Entry, ready: Prepared, dram_s: Float, l2_s: Float) -> Float:
     """Return what memory and the SMs take together: of compiled kernels, by turns; of library products, as their model says."""
-    compiled = streaming.overlapped(entry, np.maximum(dram_s, ready.terms["l2_s"]), ready.on_sm, ready.turns)
-    product = gemm.together(entry["gemm_sharpness"], np.maximum(ready.on_sm, ready.terms["l2_s"]), dram_s)
+    compiled = streaming.overlapped(entry, np.maximum(dram_s, l2_s), ready.on_sm, ready.turns)
+    product = gemm.together(entry["gemm_sharpness"], np.maximum(ready.on_sm, l2_s), dram_s)
     return np.where(ready.tiled, product, compiled)
 
 
-def _prepare(gpu: GPU, work: Work) -> _Prepared:
+def _prepare(gpu: GPU, work: Work) -> Prepared:
     known, entry = facts(work), gpu.entry
     kinds, geometry = _kinds(work), _geometry(entry, work, known)
     units, moved = _units(entry, work, kinds), geometry.moved
@@ -259,13 +263,14 @@ def _prepare(gpu: GPU, work: Work) -> _Prepared:
     assumed_bytes = _assumed_bytes(gpu, work, known.measured)
     assumed = unknown & ~np.isnan(assumed_bytes)
     energy = _energy(entry, known, units, kinds.product, l2_bytes)
-    return _Prepared(
+    return Prepared(
         floor=terms["floor_s"],
         on_sm=on_sm,
         turns=geometry.turns,
         tiled=kinds.tiled,
         l2_bytes=l2_bytes,
         reads=kinds.reads,
+        passing=moved.passing,
         rounds=np.where(kinds.tiled, known.launches * entry["gemm_stages"], geometry.rounds),
         energy=energy,
         joules=np.sum(list(energy.values()), axis=0),

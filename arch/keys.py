@@ -212,6 +212,40 @@ RECONFIGURABLE: dict[str, Key] = {
     "price": Key("USD", "what it costs", required=False),
 }
 
+_BESIDE_L2: dict[str, Key] = {
+    "slice_bytes_per_clock": Key("B", "bytes a clock of the GPU's L2 for each of which there is a unit by default: the width of a slice"),
+    "request_bytes": Key("B", "granule of requests to L2 and DRAM"),
+    "start": Key("s", "from the launch on the device to the first request: fetch of a descriptor"),
+    "l2_energy_share": Key(_COUNT, "energy of a byte of L2 seen from beside a slice over that seen from an SM"),
+    "unit_area": Key("mm2", "silicon of a unit, in the file's node", required=False),
+    "static_power_per_unit": Key("W", "power of a unit that does not depend on what runs", required=False),
+}
+
+LAYOUT: dict[str, Key] = {
+    **_BESIDE_L2,
+    "bytes_per_clock": Key("B", "bytes that a unit reads and writes together in a clock of the GPU"),
+    "buffer": Key("B", "tile memory of a unit: half of it fills while the other half empties"),
+    "energy_per_byte": Key("J/B", "through a unit: tile memory, addresses", required=False),
+}
+
+ELEMENTWISE: dict[str, Key] = {
+    **_BESIDE_L2,
+    "lanes_per_unit": Key(_COUNT, "FP32 results of a unit in a clock of the GPU"),
+    "aligned_share": Key(
+        _COUNT, "share of what is read that lies in the slice that computes on it: the rest crosses the crossbar", positive=False
+    ),
+    "energy_per_flop": Key("J/FLOP", "of a unit, by dtype", required=False, group=True),
+}
+
+CHAINS: dict[str, Key] = {
+    "buffer": Key("B", "memory of an SM for tiles that kernels of a chain hand on"),
+    "tile": Key("B", "tile of a result, and longest row of a reduction, that a block hands on"),
+    "stage_fill": Key("s", "until the next kernel of a chain has its first tile"),
+    "buffer_energy_per_byte": Key("J/B", "tile memory, written and read", required=False),
+    "unit_area": Key("mm2", "silicon of the sequencer, an SM, in the file's node", required=False),
+    "static_power_per_unit": Key("W", "power of the sequencer that does not depend on what runs, an SM", required=False),
+}
+
 TPU: dict[str, Key] = {
     "clock": Key("Hz", "of the tensor cores: what the compiler's cycles are counted in"),
     "memory": Key("B", "capacity of HBM"),
@@ -267,6 +301,9 @@ KINDS: dict[str, dict[str, Key]] = {
     "dram": DRAM,
     "cpu": CPU,
     "reconfigurable": RECONFIGURABLE,
+    "layout": LAYOUT,
+    "elementwise": ELEMENTWISE,
+    "chains": CHAINS,
     "tpu": TPU,
     "memory": MEMORY,
     "host": HOST,
@@ -278,12 +315,17 @@ TEXTS: dict[str, frozenset[str]] = {
     "dram": frozenset({"simulator", "preset", "idle"}),
     "cpu": frozenset({"dram"}),
     "reconfigurable": frozenset({"memory_family", "host_link", "host"}),
+    "layout": frozenset(),
+    "elementwise": frozenset(),
+    "chains": frozenset(),
     "tpu": frozenset({"memory_family", "topology"}),
     "memory": frozenset({"memory_family", "role", "joined_by"}),
     "host": frozenset(),
     "link": frozenset(),
 }
 """Keys beside the numbers that are text."""
+EXTENSIONS = ("layout", "elementwise", "chains")
+"""Kinds of what is built into a GPU."""
 OPTIONAL_TEXTS = frozenset({"node"})
 """Such keys that any kind may have."""
 SOURCE_KINDS = ("datasheet", "paper", "measured", "fitted", "assumption")

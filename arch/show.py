@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from arch.extension import Extension
+from arch.fused import ChainedGPU
 from arch.pim import PIM
 from traces import html as tables
 
@@ -30,6 +32,10 @@ def device_dict(device: "Device") -> dict[str, Any]:
             "peak_flops": device.peak_flops,
             "organisation": "in_memory" if device.shared else "attached",
         }
+    if isinstance(device, Extension):
+        shown |= {"units": device.units, "port_bandwidth_bytes_per_s": device.port_bandwidth, "built_into": device.gpu.id}
+    if isinstance(device, ChainedGPU) and device.chains is not None:
+        shown["extensions"] = [device.chains.id]
     return shown
 
 

@@ -38,6 +38,8 @@ class Traffic:
     l2_bytes: Float
     read_bytes: Float
     """Asked for by loads; of broadcast operands what L1 does not serve."""
+    passing: Float
+    """L2 bytes of each access, shape [accesses]."""
 
 
 def traffic(facts: Facts, sector: float, step: float, l2_bytes: float, sms: float, threads: Float) -> Traffic:
@@ -55,6 +57,7 @@ def traffic(facts: Facts, sector: float, step: float, l2_bytes: float, sms: floa
         l1_bytes=total(facts.owner, l1, kernels) + extra + facts.spill * threads,
         l2_bytes=total(facts.owner, l2, kernels) + extra + facts.spill * threads,
         read_bytes=total(facts.owner, np.where(facts.writes, 0.0, np.minimum(l2, facts.requested)), kernels) + extra / 2,
+        passing=l2,
     )
 
 

@@ -82,6 +82,8 @@ class Prices:
     dram_read_bytes: Float | None = None
     energy_terms: dict[str, Float] = field(default_factory=dict)
     """Joules by what they are spent on, adding up to ``energy_j``, where the device knows."""
+    joined: Bool | None = None
+    """Which kernels the device starts itself when the kernel before has ended, without a launch [kernels]; None: none."""
 
 
 @dataclass(frozen=True, eq=False)

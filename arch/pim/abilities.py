@@ -35,7 +35,7 @@ def _make(table: Opcodes, work: Work) -> Abilities:
     known, kernels = facts(work), work.kernels
     asked, which = _demands(table, work)
     product = known.family.is_("gemm")
-    reasons = _Reasons(len(kernels))
+    reasons = Reasons(len(kernels))
     reasons.add(known.unknown, "work unknown")
     calls = known.library & ~product
     _refuse_calls(reasons, calls, Text.of(kernels, "library"), known.family)
@@ -55,7 +55,7 @@ def _demands(table: Opcodes, work: Work) -> tuple[list[Demand], Int]:
     return [demand(opcodes, table, dtype) for opcodes, dtype in pairs], which
 
 
-class _Reasons:
+class Reasons:
     """Collects why kernels are refused; the first reason counts."""
 
     def __init__(self, kernels: int) -> None:
@@ -76,7 +76,7 @@ class _Reasons:
         return Refusals(self.code, tuple(self.reasons))
 
 
-def _refuse_calls(reasons: _Reasons, calls: Bool, library: Text, family: Text) -> None:
+def _refuse_calls(reasons: Reasons, calls: Bool, library: Text, family: Text) -> None:
     """Calls of closed routines, by the routine's name, or the family where that is not known."""
     for name in sorted({library.values[c] for c in set(library.code[calls].tolist())} - {""}):
         reasons.add(calls & library.is_(name), f"library call {name}")
@@ -84,7 +84,7 @@ def _refuse_calls(reasons: _Reasons, calls: Bool, library: Text, family: Text) -
         reasons.add(calls & family.is_(name), f"library call {name}")
 
 
-def _refuse_operands(reasons: _Reasons, table: Opcodes, known: Facts) -> None:
+def _refuse_operands(reasons: Reasons, table: Opcodes, known: Facts) -> None:
     """Operands of another type, and ones of which nobody knows before where they lie; transposed ones are laid out anew."""
     kernels = len(reasons.code)
     masks = any("select" in commands for commands in table.commands.values())
@@ -101,7 +101,7 @@ def _any(known: Facts, chosen: Bool, kernels: int) -> Bool:
     return np.bincount(known.owner, weights=chosen, minlength=kernels) > 0
 
 
-def _refuse_opcodes(reasons: _Reasons, table: Opcodes, work: Work, asked: list[Demand], which: Int) -> None:
+def _refuse_opcodes(reasons: Reasons, table: Opcodes, work: Work, asked: list[Demand], which: Int) -> None:
     known, opcodes = facts(work), Text.of(work.kernels, "opcodes")
     dots = {dtype for dtype, commands in table.commands.items() if "dot" in commands}
     product = known.family.is_("gemm")

@@ -40,8 +40,9 @@ TOUCH = np.dtype([("copy", "i4"), ("how", "i4")])
 """What an operation touches: the copy of an allocation in a memory, numbered allocation * memories + memory."""
 HEAD = np.dtype([("ops", "i8"), ("changes", "i8"), ("loops", "i8")])
 """At the head of a loop: how much had been written."""
-COST = np.dtype([("device", "i8"), ("seconds", "f8"), ("bytes", "f8"), ("joules", "f8"), ("lane", "i8")])
-"""What the mapping makes of a kernel: its device, what one launch costs, and which of interleaved streams it is of."""
+COST = np.dtype([("device", "i8"), ("seconds", "f8"), ("bytes", "f8"), ("joules", "f8"), ("lane", "i8"), ("joins", "i8")])
+"""What the mapping makes of a kernel: its device, what one launch costs, which of interleaved streams it is of, and whether its device
+starts it without a launch behind the kernel before."""
 
 
 class Draft(NamedTuple):

@@ -98,6 +98,7 @@ def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
     cost["seconds"] = costs.duration_s[device, rows] / launches
     cost["bytes"] = np.nan_to_num(costs.dram_bytes[device, rows]) / launches
     cost["joules"] = costs.energy_j[device, rows] / launches
+    cost["joins"] = 0 if costs.joined is None else costs.joined[device, rows]
     return cost
 
 

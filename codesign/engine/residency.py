@@ -223,7 +223,7 @@ def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, off: O
     row, size, device = layout.kernel[kernel], draft.size, cost[kernel].device
     size[LANE] = cost[kernel].lane
     size[ISSUING], size[ON] = 1, queue_of(device, places, draft)
-    joins = row.joins == 1 and cost[kernel - 1].device == device
+    joins = (row.joins == 1 or cost[kernel].joins == 1) and cost[kernel - 1].device == device
     if joins:
         size[ISSUING] = 0
     if not all_there(
@@ -275,6 +275,8 @@ def write_launch(
     row, price, state = layout.kernel[kernel], cost[kernel], world.state
     device = places.device[price.device]
     gap, flags = (places.gap, LAUNCHED) if member else (0, LAUNCHED | LEAVES)
+    if price.joins == 1:
+        gap = 0
     i = write_operation(queue_of(price.device, places, draft), price.seconds, gap, flags, KERNEL, kernel, -1, price.joules, draft)
     use(device.memory, price.bytes if device.shares else 0.0, device.claim, draft)
     if places.lanes > 1 and device.hand_over >= 0:  # the memory's mode may have been changed on another stream

@@ -72,7 +72,11 @@ def _parts(trace: Trace, corners: list[Machine], least: Float) -> dict[str, floa
     latency, interval = (min(getattr(m.host, name) for m in corners) for name in ("launch_latency_s", "launch_interval_s"))
     each = least.min(axis=0)
     one_memory = len({device.memory for device in corners[0].devices}) == 1
-    found = (critical_path(trace, each, one_memory=one_memory), load(least * trace.executions), issue(trace, each, interval))
+    found = (
+        critical_path(trace, each, one_memory=one_memory),
+        load(least * trace.executions),
+        issue(trace, each, interval, launch_free(trace, corners)),
+    )
     return {name: latency + seconds for name, seconds in zip(METHODS, found, strict=True)}
 
 
@@ -193,9 +197,22 @@ def _device_weights(work: Float) -> Float:
     return np.asarray(weights / weights.sum())
 
 
-def issue(trace: Trace, duration: Float, interval_s: float) -> float:
-    """Return when the last launch can have ended at the earliest, the host issuing one entry or command buffer an interval."""
+def launch_free(trace: Trace, machines: list[Machine]) -> npt.NDArray[np.bool_]:
+    """Return which kernels a device of one of the machines may start without a launch, bool[K]."""
+    from arch.work import Work
+
+    work = Work.of(trace)
+    free: npt.NDArray[np.bool_] = np.any([d.launch_free(trace, work) for machine in machines for d in machine.devices], axis=0)
+    return free
+
+
+def issue(trace: Trace, duration: Float, interval_s: float, free: npt.NDArray[np.bool_] | None = None) -> float:
+    """Return when the last launch can have ended at the earliest, the host issuing one entry or command buffer an interval.
+
+    ``free`` kernels, bool[K], may need no launch of their own.
+    """
     buffer = trace.kernels["command_buffer"]
     follows = (buffer >= 0) & (np.concatenate([[-1], buffer[:-1]]) == buffer)
+    follows = follows if free is None else follows | free
     issues = int(trace.executions[~follows].sum())
     return max(issues - 1, 0) * interval_s + float(duration[-1]) / int(trace.kernels["launches"][-1])
