@@ -20,7 +20,7 @@ from arch.device import Device
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.gpu import pipe_of
 from arch.memory import Memory
-from arch.traffic import Traffic, traffic
+from arch.traffic import Caches, Traffic, traffic
 from arch.work import Bool, Float, Prices, Refusals, Work
 from traces.errors import MachineError
 
@@ -85,7 +85,10 @@ def _price(cpu: CPU, work: Work) -> Prices:
 
 
 def _moved(work: Work, known: Facts, line: float, cache: float, cores: float) -> Traffic:
-    return once(work, ("cpu traffic", line, cache, cores), lambda: traffic(known, line, np.inf, cache, cores, np.ones(len(work))))
+    caches, ones = Caches(line, np.inf, cache, cores), np.ones(len(work))
+    return once(
+        work, ("cpu traffic", line, cache, cores), lambda: traffic(known, caches, np.inf * ones, ones)
+    )  # no blocks that share lines
 
 
 def _compute_terms(cpu: CPU, known: Facts) -> dict[str, Float]:

@@ -30,7 +30,7 @@ from arch.energy import kernel_terms, of_the_cap
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.library_calls import Distinct, calls, distinct
 from arch.occupancy import Shape, blocks_per_sm, limits, shape
-from arch.traffic import Traffic, traffic
+from arch.traffic import Caches, Traffic, traffic
 from arch.uncertainty import Trust
 from arch.work import Bool, Float, Prices, Refusals, Work
 from traces.errors import MachineError
@@ -118,6 +118,7 @@ class _Geometry:
 _GEOMETRY = (
     *("warp_threads", "max_warps_per_sm", "max_blocks_per_sm", "registers_per_sm", "register_unit", "warp_unit", "shared_per_sm"),
     *("shared_unit_bytes", "shared_reserved_bytes", "sm_count", "sector_bytes", "strided_step", "l2", "default_block_threads"),
+    *("l2_stream_full", "l2_stream_none"),
     *("default_bytes_per_thread", "outstanding_bytes_per_thread", "fp32_lanes_per_sm", "arithmetic_latency_cycles"),
 )
 """Numbers on which the shape of grids and their traffic depend: GPUs that share them share both."""
@@ -319,7 +320,7 @@ def _geometry(entry: Entry, work: Work, known: Facts) -> _Geometry:
 def _make_geometry(numbers: Mapping[str, float], known: Facts) -> _Geometry:
     threads, blocks = _launch(numbers, known)
     sms, grid = numbers["sm_count"], _grid(numbers, known, threads, blocks)
-    moved = traffic(known, numbers["sector_bytes"], numbers["strided_step"], numbers["l2"], sms, threads * blocks)
+    moved = traffic(known, _caches(numbers), blocks, threads * blocks)
     return _Geometry(
         moved=moved,
         share=grid.busiest * sms / grid.blocks,
@@ -327,6 +328,11 @@ def _make_geometry(numbers: Mapping[str, float], known: Facts) -> _Geometry:
         turns=blocks / (sms * grid.resident),
         rounds=_rounds(numbers, grid, moved, threads * blocks),
     )
+
+
+def _caches(numbers: Mapping[str, float]) -> Caches:
+    names = ("sector_bytes", "strided_step", "l2", "sm_count", "l2_stream_full", "l2_stream_none")
+    return Caches(*(numbers[name] for name in names))
 
 
 def _scale(gpu: GPU, work: Work, measured: Float) -> Float:

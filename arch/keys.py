@@ -59,6 +59,8 @@ GPU: dict[str, Key] = {
     "divide_latency_cycles": Key(_COUNT, "of an FP32 division"),
     "sector_bytes": Key("B", "granule of DRAM and L2 transfers"),
     "strided_step": Key(_COUNT, "elements that neighbouring threads step over at most where an access is strided"),
+    "l2_stream_full": Key(_COUNT, "bytes passed over L2's capacity up to which all of a stream is still in L2"),
+    "l2_stream_none": Key(_COUNT, "bytes passed over L2's capacity from which on nothing of it is"),
     "l1_bytes_per_clock": Key("B", "what an SM's L1 delivers a clock"),
     "outstanding_bytes_per_thread": Key("B", "loads a thread has in flight"),
     "default_block_threads": Key(_COUNT, "block of a kernel whose launch is not known"),

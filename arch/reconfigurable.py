@@ -29,7 +29,7 @@ from arch.device import Device
 from arch.facts import SOLVERS, Facts, facts, itemsize, once, total
 from arch.gpu import pipe_of
 from arch.runs import Lives, lives_of, runs_of
-from arch.traffic import resident_share
+from arch.traffic import buffered_share
 from arch.work import Bool, Float, Int, Prices, Refusals, Work
 from traces.errors import MachineError, nearest
 
@@ -210,7 +210,7 @@ def _in_mode(device: Reconfigurable, mode: Mode, work: Work, cold: Bool) -> _InM
             f"{work.kernels['family'][kernel]}) lacks its bytes, FLOP or size"
         )
     terms = _compute(device, mode, known)
-    missed = np.where(cold, 1.0, 1.0 - resident_share(known.unique, known.reuse, mode.buffer_bytes))
+    missed = np.where(cold, 1.0, 1.0 - buffered_share(known.unique, known.reuse, mode.buffer_bytes))
     granule = np.maximum(device.entry["access_bytes"] / known.itemsize, 1.0)
     sparse = known.stride.is_("strided", "gather")
     moved = np.where(sparse, np.minimum(known.unique * granule, known.tensor_bytes), known.unique) * missed
@@ -307,7 +307,7 @@ def _arrangement(device: Reconfigurable, trace: "Trace", work: Work, mine: Bool)
 def _spill_s(device: Reconfigurable, known: Facts, lives: Lives) -> Float:
     """Seconds to write what is alive in the buffers at the border before each kernel, at most the buffers; shape [kernels + 1]."""
     buffer = max(mode.buffer_bytes for mode in device.modes)
-    held = resident_share(known.unique, known.reuse, buffer) * known.unique
+    held = buffered_share(known.unique, known.reuse, buffer) * known.unique
     alive = np.minimum(lives.alive(held[lives.access], len(known.launches)), buffer)
     return alive / device.memory_bandwidth
 
