@@ -27,7 +27,7 @@ from arch.gpu import GPU, pipe_of
 from arch.opcodes import demand
 from arch.pim.abilities import Reasons, abilities
 from arch.text import Text
-from arch.traffic import resident_share
+from arch.traffic import Caches, still_held
 from arch.work import Bool, Float, Prices, Refusals, Work
 
 LAYOUT, ELEMENTWISE = "layout", "elementwise"
@@ -150,7 +150,7 @@ def _price(device: Extension, work: Work) -> Prices:
     known, gpu, entry = facts(work), device.gpu, device.entry
     refused, kernels = device.refuse(work).code != 0, len(work)
     moved = _moved(device, known)
-    missed = np.where(work.cold, 1.0, 1.0 - resident_share(known.unique, known.reuse, gpu.entry["l2"]))
+    missed = np.where(work.cold, 1.0, 1.0 - still_held(known, Caches.of_gpu(gpu.entry)))
     rest = np.where(known.has_accesses, 0.0, known.bytes_unique)
     dram = total(known.owner, moved * missed, kernels) + rest
     bytes_ = total(known.owner, moved, kernels) + rest

@@ -320,7 +320,7 @@ def _geometry(entry: Entry, work: Work, known: Facts) -> _Geometry:
 def _make_geometry(numbers: Mapping[str, float], known: Facts) -> _Geometry:
     threads, blocks = _launch(numbers, known)
     sms, grid = numbers["sm_count"], _grid(numbers, known, threads, blocks)
-    moved = traffic(known, _caches(numbers), blocks, threads * blocks)
+    moved = traffic(known, Caches.of_gpu(numbers), blocks, threads * blocks)
     return _Geometry(
         moved=moved,
         share=grid.busiest * sms / grid.blocks,
@@ -328,11 +328,6 @@ def _make_geometry(numbers: Mapping[str, float], known: Facts) -> _Geometry:
         turns=blocks / (sms * grid.resident),
         rounds=_rounds(numbers, grid, moved, threads * blocks),
     )
-
-
-def _caches(numbers: Mapping[str, float]) -> Caches:
-    names = ("sector_bytes", "strided_step", "l2", "sm_count", "l2_stream_full", "l2_stream_none")
-    return Caches(*(numbers[name] for name in names))
 
 
 def _scale(gpu: GPU, work: Work, measured: Float) -> Float:

@@ -20,10 +20,12 @@ larger than L2 finds nothing of itself there.
 (CUDA C++ Best Practices Guide, 'Coalesced Access to Global Memory'; gpu-l2-cache of te42kyfo/gpu-benches for what L2 holds.)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from arch.catalog import Entry
 from arch.facts import Facts, total
 from arch.work import Float, Int
 
@@ -43,6 +45,12 @@ class Caches:
     """SMs, each with an L1 of its own."""
     full: float = 1.0
     none: float = 1.0
+
+    @classmethod
+    def of_gpu(cls, numbers: Entry | Mapping[str, float]) -> "Caches":
+        """Return the caches of a GPU of the catalogue."""
+        names = ("sector_bytes", "strided_step", "l2", "sm_count", "l2_stream_full", "l2_stream_none")
+        return cls(*(numbers[name] for name in names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +77,7 @@ def traffic(facts: Facts, caches: Caches, blocks: Float, threads: Float) -> Traf
     spilled = facts.spill * threads
     return Traffic(
         cold_bytes=dram,
-        resident=resident(caches, facts.reuse + _from_here(facts.owner, facts.unique)),
+        resident=still_held(facts, caches),
         extra_dram=extra,
         l1_bytes=total(facts.owner, l1, kernels) + extra + spilled,
         l2_bytes=total(facts.owner, l2, kernels) + extra + spilled,
@@ -86,6 +94,11 @@ def resident(caches: Caches, passed: Float) -> Float:
     beyond = passed / caches.l2_bytes - caches.full
     width = caches.none - caches.full
     return np.clip(1.0 - beyond / width, 0.0, 1.0) if width > 0 else np.where(beyond > 0, 0.0, 1.0)
+
+
+def still_held(facts: Facts, caches: Caches) -> Float:
+    """Return the share of each operand that L2 still holds of its last use; shape [accesses]."""
+    return resident(caches, facts.reuse + _from_here(facts.owner, facts.unique))
 
 
 def _from_here(owner: Int, size: Float) -> Float:
