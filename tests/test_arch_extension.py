@@ -100,7 +100,7 @@ def test_what_lies_in_l2_is_moved_at_the_speed_of_l2() -> None:
     prices = extension("layout-engine").price(Work.of(toy.build()))
     entry = extension("layout-engine").gpu.entry
     assert prices.dram_bytes.tolist() == [2 * MIB, 0]
-    l2 = 2 * MIB / (entry["l2_bandwidth"] * 0.61)
+    l2 = 2 * MIB / (entry["l2_bandwidth"] * entry["l2_efficiency"])
     assert prices.duration_s[1] == pytest.approx(0.5e-6 + 126e-9 + l2, rel=1e-12)
 
 
