@@ -189,7 +189,7 @@ def test_what_lies_in_another_slice_crosses_the_crossbar() -> None:
     for aligned in (0.0, 0.5, 1.0):
         changed = replace(device, entry=device.entry.changed({"aligned_share": aligned}))
         crossing = changed.price(one_kernel()).terms["crossbar_s"][0]
-        assert crossing == pytest.approx((1 - aligned) * 64 * MIB / (device.gpu.entry["l2_bandwidth"] * 0.61))
+        assert crossing == pytest.approx((1 - aligned) * 64 * MIB / (device.gpu.entry["l2_bandwidth"] * device.gpu.entry["l2_efficiency"]))
 
 
 def test_energy_adds_up_by_term_and_bytes_cost_less_beside_the_slice() -> None:
