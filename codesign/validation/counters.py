@@ -1,13 +1,15 @@
-"""Rows for the survey's profiler counters, as far as the model has what they count."""
+"""Rows for the survey's profiler counters, under the profiler's conditions: base clock, cold caches."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from codesign.validation.profiler import Profile, profile
 from codesign.validation.published import published
-from codesign.validation.row import Row, Value, tolerance_of
-from codesign.validation.steps import Step, survey_step
+from codesign.validation.row import Row, tolerance_of
+from codesign.validation.steps import survey_name
 from codesign.validation.survey import row_of
 
 NAMES = {
@@ -22,24 +24,24 @@ NAMES = {
 
 
 def rows() -> Iterator[Row]:
-    """Yield a row for every counter that the survey states; None where the model has no such count."""
+    """Yield a row for every counter that the survey states; None where no trace is recorded."""
     survey = published()["survey"]
     table = survey["counters"]
     for counter, name in NAMES.items():
         for ansatz, value in table[counter].items():
-            found = survey_step(ansatz, survey["molecule"])
+            found = _profile(survey, ansatz)
             yield row_of(
                 survey,
                 f"counter/{counter}/{ansatz}",
                 f"{survey['labels'][ansatz]}: {name}, mean over kernel time",
                 ansatz,
-                None if found is None else _count(counter, found),
+                None if found is None else found.mean(COUNTERS[counter](found)),
                 published=value,
                 tolerance=tolerance_of(table["tolerance"], {"value": value}),
                 source=table["where"],
             )
     for ansatz, number in table["low_intensity"].items():
-        found = survey_step(ansatz, survey["molecule"])
+        found = _profile(survey, ansatz)
         yield row_of(
             survey,
             f"counter/intensity/{ansatz}",
@@ -52,11 +54,15 @@ def rows() -> Iterator[Row]:
         )
 
 
+def _profile(survey: dict[str, Any], ansatz: str) -> Profile | None:
+    return profile(survey_name(ansatz, survey["molecule"]))
+
+
 def _range(number: Mapping[str, float]) -> str:
     return f"{number['low']:g} to {number['high']:g} FLOP/byte"
 
 
-def _within_intensity(found: Step, low: float, high: float) -> float:
+def _within_intensity(found: Profile, low: float, high: float) -> float:
     """Share of the time outside GEMM in kernels of that many FLOP a DRAM byte; kernels that move no byte are above any."""
     kernels = found.trace.kernels
     other = kernels["family"] != "gemm"
@@ -66,30 +72,12 @@ def _within_intensity(found: Step, low: float, high: float) -> float:
     return float(found.seconds[chosen].sum() / found.seconds[other].sum())
 
 
-def _hit_rate(found: Step) -> Value:
-    """Bytes that L2 served over bytes it was asked for, kernels weighted by their time; None where the device does not know."""
-    passed, read = found.prices.l2_bytes, found.prices.dram_read_bytes
-    if passed is None or read is None:
-        return None
-    hits = 1 - np.divide(read, passed, out=np.ones_like(passed), where=passed > 0)
-    return float((np.clip(hits, 0.0, 1.0) * found.seconds).sum() / found.kernel_time_s)
-
-
-def _count(counter: str, found: Step) -> Value:
-    """Return a counter as the model has it: a term's seconds over the kernel's, weighted by time; None if it has no such term."""
-    if counter == "l2_hit":
-        return _hit_rate(found)
-    terms: dict[str, Any] = found.prices.terms
-    makers = {
-        "instruction_throughput": ("issue_s",),
-        "sm_memory_throughput": ("l2_s", "dram_s"),
-        "compute_and_memory": ("compute_matrix_s", "compute_vector_s", "issue_s", "l2_s", "dram_s"),
-        "sm_throughput": ("compute_matrix_s", "compute_vector_s", "issue_s"),
-    }
-    names = [name for name in makers.get(counter, ()) if name in terms]
-    if not names:
-        return None
-    busiest = np.maximum.reduce([np.asarray(terms[name], dtype=np.float64) for name in names])
-    duration = found.prices.duration_s
-    ratio = np.divide(busiest, duration, out=np.zeros_like(duration), where=duration > 0)
-    return float((np.minimum(ratio, 1.0) * found.seconds).sum() / found.kernel_time_s)
+COUNTERS: Mapping[str, Callable[[Profile], NDArray[np.float64]]] = {
+    "l2_hit": lambda found: found.hits,
+    "instruction_throughput": lambda found: found.instructions,
+    "sm_memory_throughput": lambda found: found.sm_memory,
+    "fma_activity": lambda found: found.fma,
+    "compute_and_memory": lambda found: found.memory,
+    "sm_throughput": lambda found: np.maximum(found.instructions, found.sm_memory),
+    "tensor_cores": lambda found: found.tensor,
+}

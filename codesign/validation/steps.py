@@ -59,6 +59,11 @@ def step(name: str) -> Step | None:
 
 def survey_step(ansatz: str, molecule: str, gpu: str | None = None, variant: str | None = None) -> Step | None:
     """Return the recorded step of the survey's configuration, or of a ``variant``: how the trace's name ends."""
+    return step(survey_name(ansatz, molecule, gpu, variant))
+
+
+def survey_name(ansatz: str, molecule: str, gpu: str | None = None, variant: str | None = None) -> str:
+    """Return the name of the trace that `survey_step` prices."""
     survey = published()["survey"]
     ending = survey["recorded"].get(ansatz, "") if variant is None else variant
-    return step(f"{ansatz}-{molecule}-{gpu or survey['gpu']}{ending}".lower())
+    return f"{ansatz}-{molecule}-{gpu or survey['gpu']}{ending}".lower()

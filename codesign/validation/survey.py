@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from codesign.validation.profiler import profile
 from codesign.validation.published import published
 from codesign.validation.row import Row, Tolerance, Value, shown, tolerance_of
-from codesign.validation.steps import BAND, Step, survey_step
+from codesign.validation.steps import BAND, Step, survey_name, survey_step
 
 
 def rows() -> Iterator[Row]:
@@ -179,6 +180,22 @@ def _alternatives(survey: dict[str, Any]) -> Iterator[Row]:
             if molecule == survey["molecule"]:
                 yield Row(f"{head}/sampling", f"{name}: share of sampling", sampling, share, None, other["configuration"], "")
     yield from _alternative_speedups(survey)
+    yield from _profiled(survey)
+
+
+def _profiled(survey: dict[str, Any]) -> Iterator[Row]:
+    """Kernel times if they came from Nsight Compute, which the survey names beside Nsight Systems, without a bar."""
+    configuration = survey["profiled"]["configuration"]
+    first, last = survey["molecules"][0], survey["molecules"][-1]
+    for ansatz in survey["ansatze"]:
+        label, times = survey["labels"][ansatz], {m: profile(survey_name(ansatz, m)) for m in survey["molecules"]}
+        for molecule, found in times.items():
+            quantity = f"{label}, {molecule}, under Nsight Compute: kernel time on A5000, s"
+            band, ours = shown(survey["kernel_time"][molecule]), None if found is None else found.kernel_time_s
+            yield Row(f"survey/alternative/profiled/{ansatz}/{molecule}", quantity, band, ours, None, configuration, "")
+        quantity = f"{label}, under Nsight Compute: kernel time of {last} over {first}, A5000"
+        ours = _ratio(times[last], times[first])
+        yield Row(f"survey/alternative/profiled/{ansatz}/growth", quantity, shown(survey["growth"][ansatz]), ours, None, configuration, "")
 
 
 def _alternative_speedups(survey: dict[str, Any]) -> Iterator[Row]:
