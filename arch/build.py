@@ -9,12 +9,15 @@ The first part is the device where the program starts. Parts follow after '+', i
 - a CPU works in the DRAM; where none is named it brings its own;
 - a reconfigurable accelerator has memory of its own, behind the first device's host link or the link after '@';
 - a layout engine, near-L2 units and fused chains are built into the GPU, each once: 'a5000+layout-engine+near-l2+fused-chains'.
+
+'8xh100-sxm' is eight equal GPUs joined by their own links, '4xa5000@pcie4' by links of the catalogue (``arch.build_equal``).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from arch.assembly import Assembly, Part
+from arch.build_equal import count_of, equal_gpus
 from arch.build_extension import add_chains, add_units
 from arch.build_gpu import add_gpu, gpu_of
 from arch.build_host import add_cpu, add_host, add_memory
@@ -61,6 +64,9 @@ def machine(name: str, *, organisation: str | None = None, **overrides: float | 
     ``organisation`` ('in_memory' or 'attached') says where PIM sits if the name does not. Raises MachineError for unknown
     parts (with the nearest) and combinations that cannot be built.
     """
+    equal = count_of(name)
+    if equal is not None:
+        return equal_gpus(*equal).with_(**overrides)
     return assemble(_recipe(name, organisation)).with_(**overrides)
 
 

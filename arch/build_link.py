@@ -23,6 +23,7 @@ def add_link(draft: Assembly, entry: Entry, source: str, target: str, prefix: st
         bandwidth=bandwidth,
         latency_s=latency,
         pj_per_byte=pico(entry.get("energy_per_byte")),
+        collective_s=entry.get("collective_overhead") or 0.0,
         **scaled,
     )
     draft.links.append(link)

@@ -289,6 +289,7 @@ LINK: dict[str, Key] = {
     "duplex_bandwidth": Key("B/s", "of both directions together", required=False),
     "pageable_bandwidth": Key("B/s", "of one direction, from memory that the system may page out", required=False),
     "latency": Key("s", "of a transfer", positive=False),
+    "collective_overhead": Key("s", "of a collective over such links, beside its messages", required=False, positive=False),
     "energy_per_byte": Key("J/B", "both ends", required=False),
 }
 
@@ -328,6 +329,6 @@ TEXTS: dict[str, frozenset[str]] = {
 """Keys beside the numbers that are text."""
 EXTENSIONS = ("layout", "elementwise", "chains")
 """Kinds of what is built into a GPU."""
-OPTIONAL_TEXTS = frozenset({"node"})
+OPTIONAL_TEXTS = frozenset({"node", "peer_link"})
 """Such keys that any kind may have."""
 SOURCE_KINDS = ("datasheet", "paper", "measured", "fitted", "assumption")

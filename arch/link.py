@@ -14,7 +14,8 @@ class Link:
 
     ``source`` and ``target`` are memory ids, ``bandwidth`` is bytes a second from source to target, ``reverse_bandwidth`` from
     target to source (None: the same), ``duplex_bandwidth`` of both together (None: their sum), ``pageable_bandwidth`` that of
-    copies from memory that is not pinned (None: the same), ``latency_s`` is added to every transfer. All may be texts with a unit.
+    copies from memory that is not pinned (None: the same), ``latency_s`` is added to every transfer, ``collective_s`` is what a
+    collective over such links takes beside its messages. All may be texts with a unit.
     """
 
     id: str
@@ -26,15 +27,17 @@ class Link:
     pj_per_byte: float | None = None
     reverse_bandwidth: float | None = None
     pageable_bandwidth: float | None = None
+    collective_s: float = 0.0
 
     def __post_init__(self) -> None:
-        units.parse_fields(self, f"the link {self.id!r}", dict.fromkeys(_RATES, "B/s") | {"latency_s": "s"})
+        units.parse_fields(self, f"the link {self.id!r}", dict.fromkeys(_RATES, "B/s") | {"latency_s": "s", "collective_s": "s"})
         for name in _RATES:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise MachineError(f"the link {self.id!r} must have a finite {name.replace('_', ' ')} above zero, but got {value} B/s")
-        if not 0 <= self.latency_s < float("inf"):
-            raise MachineError(f"the latency of the link {self.id!r} must be finite and not negative, but got {self.latency_s} s")
+        for name, value in (("latency", self.latency_s), ("time for a collective", self.collective_s)):
+            if not 0 <= value < float("inf"):
+                raise MachineError(f"the {name} of the link {self.id!r} must be finite and not negative, but got {value} s")
         if self.source == self.target:
             raise MachineError(f"the link {self.id!r} must join two memories, but both ends are {self.source!r}")
 

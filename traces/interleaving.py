@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from traces.trace import Trace
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 MOST = 64
 STREAMS = "interleave"
 """Key of the manifest's options that says how many streams a trace has."""
@@ -32,13 +33,28 @@ def interleave(trace: "Trace", streams: int) -> "Trace":
         raise TraceError(f"`1 <= streams <= {MOST}` must hold, but got {streams}")
     if streams_of(trace) > 1:
         raise TraceError(f"a trace can be interleaved once, but {trace.program!r} has {streams_of(trace)} streams: interleave the original")
-    place = _places(trace, streams)
-    tensor = _tensor_rows(trace, streams)
-    options = {**(trace.manifest.get("options") or {}), STREAMS: streams}
+    return copies(trace, streams, written(trace), STREAMS)
+
+
+def copies(trace: "Trace", count: int, own: Bools, option: str) -> "Trace":
+    """Return ``count`` copies of a trace in turn; each has its own of the alias sets in ``own`` (bool[A]). ``option`` of the manifest
+    is set to ``count``."""
+    place = _places(trace, count)
+    tensor = _tensor_rows(trace, count, own)
+    options = {**(trace.manifest.get("options") or {}), option: count}
     return type(trace)(
-        _kernels(trace, place), _tensors(trace, place, tensor), _accesses(trace, place, tensor), _regions(trace, streams),
+        _kernels(trace, place), _tensors(trace, place, tensor), _accesses(trace, place, tensor), _regions(trace, count),
         {**trace.manifest, "options": options},
     )  # fmt: skip
+
+
+def written(trace: "Trace") -> Bools:
+    """Return which alias sets are more than parameters and constants that nothing writes (bool[A])."""
+    alias, kind = trace.alias_index, trace.tensors["kind"]
+    own = np.zeros(int(alias.max(initial=-1)) + 1, bool)
+    own[trace.access_alias[trace.access_writes]] = True
+    own[alias[~np.isin(kind.astype(str), ["parameter", "constant"])]] = True
+    return own
 
 
 def streams_of(trace: "Trace") -> int:
@@ -48,11 +64,15 @@ def streams_of(trace: "Trace") -> int:
 
 
 def _places(trace: "Trace", streams: int) -> Ints:
-    """Return the row of every kernel in each copy (int64[streams, K]): a unit of all copies, then the next unit."""
+    """Return the row of every kernel in each copy (int64[streams, K]): a unit of all copies, then the next unit.
+
+    A unit is a kernel or a command buffer; a collective is one by itself, since all copies take part in it.
+    """
     buffer, region = trace.kernels["command_buffer"], trace.kernels["region"]
+    meets = trace.kernels["family"] == "collective"
     count = len(buffer)
     begins = np.ones(count, bool)
-    begins[1:] = (buffer[1:] < 0) | (buffer[1:] != buffer[:-1]) | (region[1:] != region[:-1])
+    begins[1:] = (buffer[1:] < 0) | (buffer[1:] != buffer[:-1]) | (region[1:] != region[:-1]) | meets[1:] | meets[:-1]
     first = np.flatnonzero(begins)
     unit = np.cumsum(begins) - 1
     size = np.diff(np.append(first, count))
@@ -61,16 +81,12 @@ def _places(trace: "Trace", streams: int) -> Ints:
     return np.stack([streams * start + copy * size[unit] + within for copy in range(streams)]).astype(np.int64)
 
 
-def _tensor_rows(trace: "Trace", streams: int) -> Ints:
+def _tensor_rows(trace: "Trace", streams: int, own: Bools) -> Ints:
     """Return the row of every tensor in each copy (int64[streams, T]): shared ones have one."""
-    alias, kind = trace.alias_index, trace.tensors["kind"]
-    own = np.zeros(int(alias.max(initial=-1)) + 1, bool)
-    own[trace.access_alias[trace.access_writes]] = True
-    own[alias[~np.isin(kind.astype(str), ["parameter", "constant"])]] = True
-    mine = own[alias]
-    rows = np.tile(np.arange(len(alias)), (streams, 1)).astype(np.int64)
+    mine = own[trace.alias_index]
+    rows = np.tile(np.arange(len(mine)), (streams, 1)).astype(np.int64)
     for copy in range(1, streams):
-        rows[copy, mine] = len(alias) + (copy - 1) * int(mine.sum()) + np.arange(int(mine.sum()))
+        rows[copy, mine] = len(mine) + (copy - 1) * int(mine.sum()) + np.arange(int(mine.sum()))
     return rows
 
 

@@ -23,6 +23,7 @@ FAMILIES = (
     "gather_scatter",
     "sort",
     "copy",
+    "collective",
     "other",
 )
 STAGES = {"A": "features", "B": "interaction", "C": "orbitals", "D": "determinants", "E": "derivatives"}

@@ -147,6 +147,18 @@ class Trace:
         """Return kernels, launches, FLOP and bytes by 'family', 'phase' or 'stage', loops and library calls expanded."""
         return summarize(self, by)
 
+    def data_parallel(self, ranks: int, *, before: str = "optimizer", of: str = "gradient") -> "Trace":
+        """Return the trace of one of ``ranks`` that each run it on their part of the batch and add up gradients (see ``traces.ranks``)."""
+        from traces.ranks import data_parallel
+
+        return data_parallel(self, ranks, before=before, of=of)
+
+    def side_by_side(self) -> "Trace":
+        """Return all ranks of a program of which this trace is one (see ``traces.ranks``)."""
+        from traces.ranks import side_by_side
+
+        return side_by_side(self)
+
     def __repr__(self) -> str:
         return f"<Trace {self.program} for {self.target or 'unknown target'}: {len(self.kernels)} kernels, {self.launches:,} launches>"
 

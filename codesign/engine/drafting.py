@@ -40,9 +40,25 @@ TOUCH = np.dtype([("copy", "i4"), ("how", "i4")])
 """What an operation touches: the copy of an allocation in a memory, numbered allocation * memories + memory."""
 HEAD = np.dtype([("ops", "i8"), ("changes", "i8"), ("loops", "i8")])
 """At the head of a loop: how much had been written."""
-COST = np.dtype([("device", "i8"), ("seconds", "f8"), ("bytes", "f8"), ("joules", "f8"), ("lane", "i8"), ("joins", "i8")])
-"""What the mapping makes of a kernel: its device, what one launch costs, which of interleaved streams it is of, and whether its device
-starts it without a launch behind the kernel before."""
+COST = np.dtype(
+    [
+        ("device", "i8"),
+        ("seconds", "f8"),
+        ("bytes", "f8"),
+        ("joules", "f8"),
+        ("lane", "i8"),
+        ("joins", "i8"),
+        ("how", "i4"),
+        ("ranks", "i4"),
+        ("rank", "i4"),
+        ("steps", "i4"),
+        ("message", "f8"),
+    ],
+    align=True,
+)
+"""What the mapping makes of a kernel: its device, what one launch costs, and which of interleaved streams it is of, whether its device
+starts it without a launch behind the kernel before; of a collective how it is done (see ``exchange``), of how many ranks it is which, in
+how many steps, and the bytes of a message."""
 
 
 class Draft(NamedTuple):

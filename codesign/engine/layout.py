@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from codesign.engine.list_schedule import tape_of
 from codesign.engine.program import LOOP, Indices, Ints, Rows
+from traces.ranks import held
 
 if TYPE_CHECKING:
     from traces.trace import Trace
@@ -16,6 +17,7 @@ KERNEL_ROW = np.dtype(
     [
         ("launches", "i8"),
         ("joins", "i4"),  # is it in the command buffer of the kernel before it?
+        ("lockstep", "i4"),  # is it issued with the kernel of the rank before it, by a host of its own that keeps pace?
         ("buffered", "i4"),  # is it in any command buffer?
         ("read_start", "i4"),
         ("read_end", "i4"),
@@ -61,6 +63,9 @@ def _make(trace: "Trace") -> Layout:
     inner = _innermost(loops, count)
     kernel, loop = np.zeros(count, KERNEL_ROW), np.zeros(len(loops), LOOP_ROW)
     kernel["launches"], kernel["buffered"] = trace.kernels["launches"], buffer >= 0
+    if held(trace) > 1:
+        rank = trace.kernels["stream"]
+        kernel["lockstep"][1:] = rank[1:] == rank[:-1] + 1
     kernel["joins"][1:] = (buffer[1:] >= 0) & (buffer[1:] == buffer[:-1]) & (inner[1:] == inner[:-1])
     kernel["read_start"], kernel["read_end"], reads = _accessed(trace, ~trace.access_writes)
     kernel["write_start"], kernel["write_end"], writes = _accessed(trace, trace.access_writes)

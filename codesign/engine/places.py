@@ -65,6 +65,7 @@ class Places(NamedTuple):
     round_trip: int
     streams: int  # queues of each direction of a link, which take turns: 1, or 2 with a copy stream
     lanes: int  # queues of each device, which take turns: one for each interleaved copy of the program
+    peer: Indices  # [D * D] the direction of a link from the memory of device s to that of t, at s * D + t; -1: none
 
 
 class Site(NamedTuple):
@@ -104,6 +105,7 @@ def site_of(machine: "Machine", streams: int = 1, pinned: bool = True, lanes: in
         picoseconds(host.round_trip_s),
         streams,
         lanes,
+        _peers(machine),
     )
     ends = [f"{link.id}: {a} to {b}" for link in machine.links for a, b in ((link.source, link.target), (link.target, link.source))]
     copies = [f"{end} (copies)" for end in ends] * (streams - 1)
@@ -158,6 +160,19 @@ def _channels(machine: "Machine", at: dict[str, int], resources: dict[str, float
             slower = source.bandwidth / _reads(source), target.bandwidth / _writes(target)
             rows.append((at[source.id], at[target.id], duplex, fixed, per_byte, _known(link.pj_per_byte), *slower))
     return np.array(rows, CHANNEL)
+
+
+def _peers(machine: "Machine") -> Indices:
+    """Return the direction of the fastest link that joins the memories of every two devices."""
+    count = len(machine.devices)
+    best: dict[tuple[str, str], tuple[float, int]] = {}
+    for number, link in enumerate(machine.links):
+        ends = (link.source, link.target), (link.target, link.source)
+        for way, (pair, rate) in enumerate(zip(ends, link.bandwidths, strict=True)):
+            if rate > best.get(pair, (0.0, -1))[0]:
+                best[pair] = rate, 2 * number + way
+    pairs = [(a.memory, b.memory) for a in machine.devices for b in machine.devices]
+    return np.array([best.get(pair, (0.0, -1))[1] for pair in pairs], np.int32).reshape(count * count)
 
 
 def _directions(machine: "Machine", link: "Link") -> "list[tuple[Memory, Memory, float, float]]":

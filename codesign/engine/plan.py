@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from codesign.engine import dependencies, drafting, offloading, residency
+from codesign.engine import dependencies, drafting, exchange, offloading, residency
 from codesign.engine.drafting import CHANGES, COST, EVICTED, LOOPS, OPS, STATUS, USES, WHERE, Draft, World
 from codesign.engine.layout import Layout, layout_of
 from codesign.engine.list_schedule import tape_of
@@ -74,6 +74,8 @@ def make_plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "Co
     layout = offloading.without_slices(layout, off)
     cost = _costs(layout, costs, device)
     cost["lane"] = trace.kernels["stream"] if lanes > 1 else 0
+    off = off._replace(home=exchange.homes(trace, machine, mapping, off.home))
+    exchange.price(trace, machine, site.places, cost)
     draft, world = _write(layout, site.places, cost, off, len(machine.memories))
     _check(draft, trace, machine)
     return Plan(_program(draft, world, layout, site, off, machine), world.memory[1], int(draft.size[EVICTED]))
@@ -105,7 +107,7 @@ def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
 def _write(layout: Layout, places: Places, cost: Rows, off: Offloading, memories: int) -> tuple[Draft, World]:
     """Write the program, with more room each time it does not fit."""
     ops, heads = 4 * len(layout.kernel) + 64, 64
-    extra = len(layout.kernel) + 2 + off.write_backs if off.active or places.lanes > 1 else 0
+    extra = len(layout.kernel) + 2 + off.write_backs if off.active or places.lanes > 1 else exchange.things(cost)
     while True:
         draft = drafting.new_draft(ops, heads, len(layout.allocation) + memories + 2)
         world = drafting.new_world(layout, places, memories, off.home, extra)

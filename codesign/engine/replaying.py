@@ -13,7 +13,8 @@ from codesign.engine.program import Run
 from codesign.engine.timeline import Timeline, timeline_of
 from codesign.engine.usage import Usage, check_capacity, too_much, usage
 from schedulers.scheduler import Mapping, Scheduler
-from traces.errors import CapacityError, CodesignError, nearest
+from traces.errors import CapacityError, CodesignError, MachineError, nearest
+from traces.ranks import ranks_of, side_by_side
 
 if TYPE_CHECKING:
     from arch.machine import Machine
@@ -39,7 +40,8 @@ def replay(
     Parameters
     ----------
     scheduler
-        Who maps kernels to devices: a policy, its name, or a mapping made before.
+        Who maps kernels to devices: a policy, its name, or a mapping made before. The trace of one of n ranks needs a machine of n
+        devices, such as '8xh100-sxm': all ranks run side by side, by default each on its own.
     engine
         'fast' (compiled, steps over iterations that repeat) or 'reference' (SimPy, runs every launch); both give the same numbers.
     record
@@ -57,7 +59,7 @@ def replay(
     MappingError
         If there is no such scheduler, or the mapping does not fit.
     MachineError
-        If a tensor has to go where no link leads.
+        If a tensor has to go where no link leads, or there are not as many devices as ranks.
     CapacityError
         If a memory cannot hold what the mapping puts there.
     """
@@ -67,6 +69,7 @@ def replay(
         raise CodesignError(f"there is no engine {engine!r}: {nearest(engine, ENGINES)}")
     if assume is not None:
         machine = machine.assuming(assume)
+    trace, scheduler = with_all_ranks(trace, machine, scheduler)
     warm = cost_table(trace, machine)
     mapping = map_kernels(trace, machine, scheduler)
     costs = warm if len(set(mapping.device.tolist())) < 2 else cost_table(trace, machine, mapping.device.astype(np.int32))
@@ -84,6 +87,22 @@ def replay(
     except CapacityError as error:
         raise CapacityError(f"{error}{beyond_help(trace, machine, mapping)}") from None
     return timeline_of(trace, machine, mapping, warm, made.program, run, engine, memory, peaks)
+
+
+def with_all_ranks(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> "tuple[Trace, str | Scheduler | Mapping]":
+    """Return all ranks of a program of which ``trace`` is one, and who maps them: each on a device of its own unless said otherwise.
+
+    Raises MachineError if the machine has not as many devices.
+    """
+    ranks = ranks_of(trace)
+    if ranks == 1:
+        return trace, scheduler
+    if len(machine.devices) != ranks:
+        raise MachineError(
+            f"{trace.program!r} is for {ranks} ranks, one a device, but {machine.id!r} has {len(machine.devices)}: choose a machine of "
+            f"{ranks} equal GPUs, such as '{ranks}x{trace.target or 'h100-sxm'}'"
+        )
+    return side_by_side(trace), "ranks" if scheduler == "single-device" else scheduler
 
 
 def map_kernels(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> Mapping:

@@ -41,6 +41,7 @@ from codesign.engine.drafting import (
     write_operation,
     write_wait,
 )  # fmt: skip
+from codesign.engine.exchange import await_messages, write_messages
 from codesign.engine.layout import Layout
 from codesign.engine.offloading import Offloading, after_kernel, before_kernel, touch_launch
 from codesign.engine.places import Places
@@ -224,7 +225,7 @@ def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, off: O
     size[LANE] = cost[kernel].lane
     size[ISSUING], size[ON] = 1, queue_of(device, places, draft)
     joins = (row.joins == 1 or cost[kernel].joins == 1) and cost[kernel - 1].device == device
-    if joins:
+    if joins or row.lockstep:
         size[ISSUING] = 0
     if not all_there(
         row.read_start, row.read_end, device, layout.reads, places.device, world.state, len(layout.allocation)
@@ -232,6 +233,8 @@ def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, off: O
         return False
     if off.active:
         before_kernel(kernel, layout, places, cost, off, draft, world)
+    if cost[kernel].ranks > 0 and cost[kernel].rank == 0:
+        write_messages(kernel, layout, places, cost, draft, world)
     write_launches(kernel, joins, layout, places, cost, off, draft, world)
     for d in range(row.dies_start, row.dies_end):
         release(layout.row_dies[d], layout.allocation, places.memory, draft, world)
@@ -256,8 +259,8 @@ def write_launches(
 ) -> None:
     """Append the launches of one kernel entry: the first, and a loop of the others where they differ from it in how they are issued."""
     launches, buffered, first_issues = layout.kernel[kernel].launches, layout.kernel[kernel].buffered, draft.size[ISSUING]
-    issue_others = 1 - buffered
-    if launches == 1 or (first_issues == issue_others and joins == (buffered == 1)):
+    issue_others = 0 if layout.kernel[kernel].lockstep else 1 - buffered
+    if launches == 1 or layout.kernel[kernel].lockstep or (first_issues == issue_others and joins == (buffered == 1)):
         write_launch(kernel, joins, launches, layout, places, cost, off, draft, world)
         return
     write_launch(kernel, joins, 1, layout, places, cost, off, draft, world)
@@ -277,12 +280,16 @@ def write_launch(
     gap, flags = (places.gap, LAUNCHED) if member else (0, LAUNCHED | LEAVES)
     if price.joins == 1:
         gap = 0
+    if row.lockstep:
+        gap, flags = 0, LAUNCHED
     i = write_operation(queue_of(price.device, places, draft), price.seconds, gap, flags, KERNEL, kernel, -1, price.joules, draft)
     use(device.memory, price.bytes if device.shares else 0.0, device.claim, draft)
     if places.lanes > 1 and device.hand_over >= 0:  # the memory's mode may have been changed on another stream
         touch(len(world.toucher) - 1, device.memory, READS, draft, world)
     if off.active:
         touch_launch(kernel, device.memory, layout, off, draft, world)
+    if price.ranks > 0:
+        await_messages(kernel, layout, cost, draft, world)
     for r in range(row.read_start, row.read_end):
         a = layout.reads[r]
         if state[a] == 0:  # nothing has written it: it comes to be where it is first needed

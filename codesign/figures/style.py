@@ -27,9 +27,10 @@ COLOURS = {
     "gather_scatter": "#999933",
     "sort": "#332288",
     "copy": "#707070",
+    "collective": "#661100",
     "other": "#C8C8C8",
 }
-MARKERS = dict(zip(FAMILIES, ("s", "o", "^", "v", "D", "P", "X", "*", "h", "<", ">", "."), strict=True))
+MARKERS = dict(zip(FAMILIES, ("s", "o", "^", "v", "D", "P", "X", "*", "h", "<", ">", "d", "."), strict=True))
 STACK = (
     "gemm",
     "elementwise",
@@ -42,6 +43,7 @@ STACK = (
     "gather_scatter",
     "sort",
     "copy",
+    "collective",
     "other",
 )
 """Families in the order of a stack: elementwise and slice_concat touch, because the survey's families do not tell them apart."""
