@@ -32,6 +32,8 @@ MOLECULES = ("LiH", "CH4", "C2H6", "C4H4")
 TARGETS = ("a5000", "a100-sxm-40gb", "h200")
 TPU = "tpu-v5e"
 """Needs the extra xla-tpu, and minutes a program."""
+LANGEVIN = ("sampler", "langevin")
+TRAINING = ("task", "training")
 ROOT = FOLDER.parents[1]
 log = logging.getLogger("traces")
 
@@ -79,17 +81,46 @@ def planned() -> list[Recording]:
     every = (*DEEPQMC, *OURS)
     default = [Recording(w, m, t) for m in MOLECULES for w in every for t in TARGETS]
     batches = [Recording(w, "CH4", "a5000", (("batch", count),)) for w in every for count in ("512", "256", "128")]
-    training = [Recording(w, "CH4", "a5000", (("task", "training"),)) for w in every]
+    training = [
+        *(Recording(w, "CH4", "a5000", (TRAINING,)) for w in DEEPQMC),
+        *(Recording(w, m, "a5000", (TRAINING,)) for m in MOLECULES for w in OURS),
+    ]
     notebooks = [Recording("deepqmc-psiformer", m, "rtx-3090", (("batch", count),)) for m, count in (("LiH", "2048"), ("Cl", "1000"))]
     tpus = [Recording(w, "CH4", TPU) for w in ("ferminet", "psiformer")]
-    langevin = [Recording(w, m, "a5000", (("sampler", "langevin"),)) for m in MOLECULES for w in DEEPQMC]
-    wave_functions = [r for r in (*default, *batches, *training, *notebooks, *langevin) if r.name not in NOT_YET]
+    langevin = [Recording(w, m, t, (LANGEVIN,)) for m in MOLECULES for w in DEEPQMC for t in TARGETS]
+    langevin_training = [Recording(w, m, "a5000", (LANGEVIN, TRAINING)) for m in MOLECULES for w in DEEPQMC]
+    wave_functions = [r for r in (*default, *batches, *training, *notebooks, *langevin, *langevin_training) if r.name not in NOT_YET]
     torch = [Recording(w, "", t, changed) for w, changed in torch_programs() for t in TARGETS]
     return [*wave_functions, *tpus, *torch, *sampling_study()]
 
 
-NOT_YET: frozenset[str] = frozenset({"orbformer-ch4-a5000-training"})
-"""Planned, but not recorded: compiling it takes minutes."""
+NOT_YET: frozenset[str] = frozenset(
+    {
+        "psiformer-lih-a5000-training",
+        "orbformer-lih-a5000-training",
+        "orbformer-ch4-a5000-training",
+        "psiformer-c2h6-a5000-training",
+        "orbformer-c2h6-a5000-training",
+        "psiformer-c4h4-a5000-training",
+        "orbformer-c4h4-a5000-training",
+        "default-lih-h200-langevin",
+        "ferminet-ch4-h200-langevin",
+        "default-ch4-h200-langevin",
+        "ferminet-c2h6-h200-langevin",
+        "default-c2h6-h200-langevin",
+        "ferminet-c4h4-h200-langevin",
+        "default-c4h4-h200-langevin",
+        "ferminet-lih-a5000-langevin-training",
+        "default-lih-a5000-langevin-training",
+        "ferminet-ch4-a5000-langevin-training",
+        "default-ch4-a5000-langevin-training",
+        "ferminet-c2h6-a5000-langevin-training",
+        "default-c2h6-a5000-langevin-training",
+        "ferminet-c4h4-a5000-langevin-training",
+        "default-c4h4-a5000-langevin-training",
+    }
+)
+"""Planned, but not recorded."""
 
 
 FLASHVAN: tuple[dict[str, str], ...] = (
