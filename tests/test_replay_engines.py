@@ -160,6 +160,15 @@ def test_a_hand_over_waits_for_the_producer_and_runs_on_the_pim(engine: Any) -> 
 
 
 @ENGINES
+def test_of_two_that_ask_for_a_wire_the_one_whose_turn_it_is_goes_first_even_if_the_other_takes_no_time(engine: Any) -> None:
+    """At 0 nobody has had a turn: a is first in the circle, though b was launched first and needs no time."""
+    builder = ProgramBuilder(["a", "b"], wires=[("a", "b")])
+    builder.launch("b", 0.0)
+    builder.launch("a", 1 * US)
+    assert starts(engine.run(builder.build())) == [1, 0]
+
+
+@ENGINES
 def test_operations_that_share_get_max_min_fair_shares(engine: Any) -> None:
     builder = ProgramBuilder(["a", "b"], resources={"memory": 100e9})
     builder.launch("a", 10 * US, uses={"memory": 800e3})

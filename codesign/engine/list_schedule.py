@@ -22,12 +22,23 @@ NO_CONTENTION = 1.0 - 1e-9
 """Demands up to this fraction of a capacity are served in full, whatever the rounding of their sum."""
 
 LANE = np.dtype(
-    [("free", "i8"), ("depth", "i8"), ("place", "i8"), ("held", "i8"), ("total", "i8"), ("shift", "i8"), ("wire", "i8"), ("guest", "i8")],
+    [
+        ("free", "i8"),  # when its last operation ends
+        ("depth", "i8"),  # how many launches it holds
+        ("place", "i8"),  # of its ring of the starts of the last launches (kept time plus ``shift``): the next one's, the oldest's if full
+        ("held", "i8"),  # how many are in the ring
+        ("total", "i8"),  # launches so far, stepped ones included
+        ("shift", "i8"),
+        ("wire", "i8"),  # -1: none
+        (
+            "taken",
+            "i8",
+        ),  # the first moment at which its last operation leaves its wire to whoever asks: after its start, even if it takes no time
+        ("guest", "i8"),  # is it a guest's?
+    ],
     align=True,
 )
-"""A queue: when its last operation ends; how many launches it holds; its ring of the starts of the last launches (kept time plus
-``shift``): where the next goes, which is where the oldest is, and how many are in it; launches so far, stepped ones included; its
-wire (-1: none); whether it is a guest's."""
+"""A queue."""
 
 RECORD = np.dtype([("op", "i8"), ("start", "i8"), ("stop", "i8")], align=True)
 TAPE = np.dtype([("code", "i4"), ("a", "i4"), ("b", "i4")], align=True)
@@ -117,9 +128,9 @@ def largest_demands(ops: Operations, hardware: Hardware) -> Contention:
 
 @inlined
 def wire_is_taken(q: int, start: int, lane: Rows) -> bool:
-    """May an operation that was launched before on another queue of the same wire run at ``start``, or be one whose turn it is first?"""
+    """May an operation launched before on another queue of the same wire run at ``start``, or have begun then, out of its turn?"""
     for other in range(len(lane)):  # noqa: SIM110 (compiled code has no generator for any())
-        if lane[other].wire == lane[q].wire and other != q and lane[other].free > start:
+        if lane[other].wire == lane[q].wire and other != q and lane[other].taken > start:
             return True
     return False
 
@@ -159,9 +170,11 @@ def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state
                 bound += max(ready - busy, 0)
                 start, bound_at = ready, number
             stop = start + op.duration
-            if lane[q].wire >= 0 and wire_is_taken(q, start, lane):
-                clock[STATUS] = CONTENTION
-                return
+            if lane[q].wire >= 0:
+                if wire_is_taken(q, start, lane):
+                    clock[STATUS] = CONTENTION
+                    return
+                lane[q].taken = max(stop, start + 1)
             lane[q].free = stop
             if not lane[q].guest:
                 busy = max(busy, stop)

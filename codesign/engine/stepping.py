@@ -429,6 +429,7 @@ def _move_outside(loop: int, first: int, end: int, by: int, watch: Watch, state:
     for q in range(len(state.lane)):
         if not watch.queues[loop, q]:
             state.lane[q].free -= by
+            state.lane[q].taken -= by
             state.lane[q].shift += by
 
 
