@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from codesign import files
 from codesign.cli.app import app
 from codesign.cli.document import plain, text
+from codesign.cli.terminal import interrupts_remembered
 from codesign.reading import read
 from traces.errors import CodesignError, TraceError
 
@@ -104,6 +106,16 @@ def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch) 
     done = run("workloads")
     assert (done.exit_code, done.stdout) == (130, "")
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_that_a_callback_swallows_is_not_forgotten() -> None:
+    with interrupts_remembered() as check:
+        check()
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_interrupt_of_the_real_process_leaves_no_output_and_no_file(tmp_path: Path) -> None:

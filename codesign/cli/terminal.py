@@ -1,6 +1,7 @@
 """What people read: tables on standard output, progress and messages on standard error."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -74,15 +75,38 @@ def quiet_output() -> Iterator[None]:
 
 
 @contextmanager
+def interrupts_remembered() -> Iterator[Callable[[], None]]:
+    """Give a function that raises KeyboardInterrupt if Ctrl-C came before: Python forgets one that came in a compiler's callback."""
+    came = False
+
+    def remember(*_: object) -> None:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[int, int, float | None], None]]:
     """Give a function (done, total, best so far in SI units) that moves a bar on standard error, if that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("best {task.fields[best]}"))
-    with Progress(*columns, console=err(), transient=True, disable=not sys.stderr.isatty(), redirect_stdout=False) as bar:
+    drawn = Progress(*columns, console=err(), transient=True, disable=not sys.stderr.isatty(), redirect_stdout=False)
+    with interrupts_remembered() as check, drawn as bar:
         task = bar.add_task("", total=total, best="—")
 
         def move(done: int, _: int, best: float | None) -> None:
+            check()
             bar.update(task, completed=done, best="—" if best is None else f"{best:.6g}")
 
         yield move
