@@ -1,10 +1,15 @@
-"""Time of fused attention: tensor cores, the exponential unit, vector pipes and shared memory as ceilings of their own.
+"""Time of fused attention: tensor cores, the exponential unit, vector pipes, shared memory and L2 as ceilings of their own.
 
-A block holds ``query_rows`` queries and goes over the keys in tiles. Each score costs two multiply-adds of the head dimension on
-the tensor cores (five in the backward pass), an exponential, and a few FP32 instructions of the online softmax; each warp, or
-group of warps, reads every tile of keys and values from shared memory. FlashAttention-1 and -2 do these one after another in a
-warp; FlashAttention-3 and -4 let one group of warps multiply while another works on the softmax (Shah et al., arXiv 2407.08608).
-Causal attention skips tiles above the diagonal and does those on it in full. Blocks fall onto SMs in whole turns.
+A block holds a tile of queries and goes over the keys in tiles (backward: a tile of keys, over the queries). Each score costs two
+multiply-adds of the head dimension on the tensor cores (five in the backward pass), an exponential, and a few FP32 instructions of the
+online softmax; each warp, or group of warps, reads its operands from shared memory. FlashAttention-1 and -2 do products and softmax one
+after another in a warp; FlashAttention-3 lets one group of warps multiply while another works on the softmax (Shah et al., arXiv
+2407.08608), and -4 gives each a warp of its own. Activities that overlap do so imperfectly, as those of a product (`gemm.together`).
+
+What is lost beside the ceilings: tiles on the diagonal of causal attention are computed in full; blocks fall onto SMs in whole turns, and
+where those of causal attention start in the order of the grid (FlashAttention-1 and -2), SMs wait at the end for the longest; a block's
+first products have no softmax to overlap; the backward pass adds up the queries' gradient in L2, in FP32, and has two more kernels,
+which clear and convert it (flash_bwd_launch_template.h of FlashAttention-2).
 """
 
 from collections.abc import Mapping
@@ -12,38 +17,87 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arch import power
+from arch import gemm, power
 from arch.catalog import Entry
 from arch.facts import itemsize
 from arch.work import Float
 
 _SHARED_BYTES_A_CLOCK = 128
 """Shared memory of an SM: 32 banks of 4 bytes (CUDA C++ Programming Guide, all capabilities since 5.0)."""
+_SUM_BYTES = 4.0
+"""An element of the queries' gradient while it is added up, FP32."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Scores that a block computes at once, and how often its warps read the operands from shared memory.
+
+    Elements a score: ``head dimension * (query_reads / keys + key_reads / queries) + score_reads``. A product whose result a x b warps
+    share reads its left operand b times and its right one a times.
+    """
+
+    queries: int
+    keys: int
+    query_reads: float
+    """Of operands of as many rows as queries: queries, and in the backward pass the output's gradient."""
+    key_reads: float
+    """Of operands of as many rows as keys."""
+    score_reads: float = 0.0
+    """Of the scores themselves and their gradients, writing them included."""
+
+    def shared_elements(self, dim: Float) -> Float:
+        """Return elements that pass shared memory for each score."""
+        each: Float = dim * (self.query_reads / self.keys + self.key_reads / self.queries) + self.score_reads
+        return each
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One implementation of attention; counts are those of its published algorithm."""
+    """One implementation of attention; counts are those of its published algorithm and code."""
 
-    query_rows: int
-    key_rows: int
-    rows_a_warp_group: int
-    """Query rows for which one reader takes the operands out of shared memory."""
-    overlapped: bool
-    """Softmax of one group of warps runs beside the products of another."""
+    forward: tuple[Tile, Tile]
+    """Tiles of head dimensions up to 64, and above."""
+    backward: tuple[Tile, Tile]
+    overlap: str
+    """Of products and softmax: 'none', 'partly' (as a product's loads) or 'full'."""
     older_instruction: bool
     """mma.sync, which reaches ``mma_sync_share`` of the tensor peak on chips that have wgmma."""
     softmax_instructions: float
     """FP32 instructions a score: scale and subtract, maximum, sum, conversion."""
+    resident: float
+    """Blocks of the forward pass on an SM; one of the backward pass, which fills shared memory."""
+    longest_first: bool
+    """Blocks of causal attention start with the longest, so that SMs end together."""
+
+    def tile(self, shape: "Shape") -> Tile:
+        """Return the tile of a call."""
+        return (self.backward if shape.backward else self.forward)[int(float(np.max(shape.dim)) > 64)]
+
+
+def _square(queries: int, keys: int, rows: int) -> tuple[Tile, Tile]:
+    """Tiles of which each reader takes ``rows`` queries and all keys and values; queries stay in registers."""
+    tile = Tile(queries, keys, 0.0, 2.0 * queries / rows)
+    return tile, tile
+
+
+def _square_backward(queries: int, keys: int, rows: int) -> tuple[Tile, Tile]:
+    tile = Tile(queries, keys, 0.0, 5.0 * queries / rows)
+    return tile, tile
 
 
 KERNELS: Mapping[str, Kernel] = {
-    "fa1": Kernel(128, 128, 16, False, True, 6.0),
-    "fa2": Kernel(128, 64, 32, False, True, 4.0),
-    "fa3": Kernel(128, 128, 64, True, False, 4.0),
-    "fa4": Kernel(256, 128, 128, True, False, 4.0),
+    "fa1": Kernel(_square(128, 128, 16), _square_backward(128, 128, 16), "none", True, 6.0, 2.0, False),
+    "fa2": Kernel(
+        (Tile(128, 128, 1, 8), Tile(128, 64, 1, 8)),
+        (Tile(128, 128, 14, 12, 8), Tile(64, 128, 18, 6, 10)),
+        *("none", True, 4.0, 2.0, False),
+    ),
+    "fa3": Kernel(_square(128, 128, 64), _square_backward(128, 128, 64), "partly", False, 4.0, 1.0, True),
+    "fa4": Kernel(_square(256, 128, 128), _square_backward(256, 128, 128), "full", False, 4.0, 1.0, True),
 }
-"""FlashAttention 1 (each warp reads all keys for its 16 rows and rescales every tile), 2 (Dao, arXiv 2307.08691), 3 and 4."""
+"""FlashAttention 1 (each warp reads all keys for its 16 rows and rescales every tile), 2 (Dao, arXiv 2307.08691; its tiles and warps are
+those of flash_fwd_launch_template.h and flash_bwd_launch_template.h: forward four warps in a column, backward eight warps of which
+2 x 4 or 4 x 2 share the scores, 4 x 2 the gradients of keys and values, 2 x 4 or 4 x 2 that of the queries), 3 and 4."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,37 +127,65 @@ class Ceilings:
     exponential_s: Float
     vector_s: Float
     shared_s: Float
+    l2_s: Float
+    """The queries' gradient, added up in L2."""
     dram_s: Float
     start_s: Float
     """Starts and stores of the busiest SM's blocks, of which two are there at once: as those of a product's tiles."""
-    overlapped: bool
+    tiles: Float
+    """Tiles of a block, on average."""
+    extra_s: Float
+    """Kernels before and after a backward pass."""
+    overlap: str
+    sharpness: float
+
+    @property
+    def softmax_s(self) -> Float:
+        """Exponentials and FP32 instructions of a warp follow each other."""
+        return self.exponential_s + self.vector_s
+
+    @property
+    def busy_s(self) -> Float:
+        """Products and softmax; where they overlap, all but those of a block's first tile."""
+        alone = self.tensor_s + self.softmax_s
+        if self.overlap == "none":
+            return alone
+        if self.overlap == "full":
+            busiest: Float = np.maximum.reduce([self.tensor_s, self.exponential_s, self.vector_s])
+            return busiest
+        beside = gemm.together(self.sharpness, self.tensor_s, self.softmax_s)
+        return beside + (alone - beside) / self.tiles
 
     @property
     def total_s(self) -> Float:
-        """Softmax beside the products or after them; shared memory and DRAM always beside."""
-        softmax = np.maximum(self.exponential_s, self.vector_s) if self.overlapped else self.exponential_s + self.vector_s
-        busy = np.maximum(self.tensor_s, softmax) if self.overlapped else self.tensor_s + softmax
-        longest: Float = np.maximum.reduce([busy, self.shared_s, self.dram_s])
-        return longest + self.start_s
+        """Shared memory, L2 and DRAM beside the rest."""
+        parts = (self.busy_s, self.shared_s, self.l2_s, self.dram_s)
+        longest: Float = np.maximum.reduce(parts) if self.overlap == "full" else gemm.together(self.sharpness, *parts)
+        return longest + self.start_s + self.extra_s
 
 
 def ceilings(entry: Entry, kernel: Kernel, dtype: str, shape: Shape) -> Ceilings:
     """Return what each unit needs for fused attention of an XLA dtype that has a tensor peak on the GPU."""
+    tile, tiles = kernel.tile(shape), _tiles(kernel, shape)
     scores = _busiest_scores(entry, kernel, shape)
-    products, exponentials = (5.0, 1.0) if shape.backward else (2.0, 1.0)
+    products = 5.0 if shape.backward else 2.0
     sms, clock = entry["sm_count"], entry["clock"]
     peak = entry["matrix_flops." + dtype] / sms * ((entry.get("mma_sync_share") or 1.0) if kernel.older_instruction else 1.0)
-    lanes = entry["fp32_lanes_per_sm"] * clock
     instructions = kernel.softmax_instructions * (2.0 if shape.backward else 1.0)
-    read = products * shape.dim * itemsize(dtype) / kernel.rows_a_warp_group
+    summed = shape.dim * _SUM_BYTES / tile.keys if shape.backward else np.zeros_like(shape.dim)
+    rate = entry["memory_bandwidth"] * entry["dram_efficiency"]
     return Ceilings(
         tensor_s=2 * products * shape.dim * scores / peak,
-        exponential_s=exponentials * scores / (entry["sfu_lanes_per_sm"] * clock),
-        vector_s=instructions * scores / lanes,
-        shared_s=read * scores / (_SHARED_BYTES_A_CLOCK * clock),
-        dram_s=_bytes(shape, dtype) / (entry["memory_bandwidth"] * entry["dram_efficiency"]),
+        exponential_s=scores / (entry["sfu_lanes_per_sm"] * clock),
+        vector_s=instructions * scores / (entry["fp32_lanes_per_sm"] * clock),
+        shared_s=tile.shared_elements(shape.dim) * itemsize(dtype) * scores / (_SHARED_BYTES_A_CLOCK * clock),
+        l2_s=summed * scores * sms / (entry["l2_bandwidth"] * entry["l2_efficiency"]),
+        dram_s=_bytes(shape, dtype) / rate,
         start_s=_start_s(entry, kernel, shape),
-        overlapped=kernel.overlapped,
+        tiles=tiles,
+        extra_s=_around_s(entry, shape, dtype, rate),
+        overlap=kernel.overlap,
+        sharpness=entry["gemm_sharpness"],
     )
 
 
@@ -130,22 +212,54 @@ def table_shape(length: int, dim: int, causal: bool) -> Shape:
     return Shape(batch, heads, queries, keys, width, causal)
 
 
+def _blocks(kernel: Kernel, shape: Shape) -> Float:
+    tile = kernel.tile(shape)
+    rows = np.ceil(shape.keys / tile.keys) if shape.backward else np.ceil(shape.queries / tile.queries)
+    blocks: Float = shape.batch * shape.heads * rows
+    return blocks
+
+
+def _tiles(kernel: Kernel, shape: Shape, longest: bool = False) -> Float:
+    """Tiles that a block goes over, on average or at most; of causal attention those below the diagonal and on it."""
+    tile = kernel.tile(shape)
+    outer, inner = (tile.keys, tile.queries) if shape.backward else (tile.queries, tile.keys)
+    tiles = np.ceil((shape.queries if shape.backward else shape.keys) / inner)
+    if shape.causal and not longest:
+        tiles = np.minimum((tiles + max(outer / inner, 1.0)) / 2, tiles)
+    return np.asarray(tiles, dtype=np.float64)
+
+
 def _busiest_scores(entry: Entry, kernel: Kernel, shape: Shape) -> Float:
-    """Scores, of whole tiles, that the busiest SM computes; blocks of causal attention differ, so SMs even them out."""
-    blocks = shape.batch * shape.heads * np.ceil(shape.queries / kernel.query_rows)
-    tiles = np.ceil(shape.keys / kernel.key_rows)
-    if shape.causal:
-        diagonal = kernel.query_rows / kernel.key_rows
-        tiles = np.minimum((tiles + np.maximum(diagonal, 1.0)) / 2, tiles)
-    busiest: Float = np.ceil(blocks / entry["sm_count"]) * kernel.query_rows * tiles * kernel.key_rows
+    """Scores, of whole tiles, that the busiest SM computes.
+
+    Blocks of causal attention differ and SMs even them out, but for the end: where the longest do not start first, an SM waits there
+    for half of the longest on average, at the share of an SM that one of its resident blocks has.
+    """
+    tile, sms, blocks = kernel.tile(shape), entry["sm_count"], _blocks(kernel, shape)
+    whole = np.ceil(blocks / sms) * _tiles(kernel, shape)
+    if shape.causal and not kernel.longest_first:
+        longest = _tiles(kernel, shape, longest=True)
+        resident = 1.0 if shape.backward else kernel.resident
+        whole = np.maximum(blocks / sms * _tiles(kernel, shape) + longest * resident / 2, longest)
+    busiest: Float = whole * tile.queries * tile.keys
     return busiest
 
 
 def _start_s(entry: Entry, kernel: Kernel, shape: Shape) -> Float:
-    blocks = np.ceil(shape.batch * shape.heads * np.ceil(shape.queries / kernel.query_rows) / entry["sm_count"])
-    stored = kernel.query_rows * shape.dim / (entry["registers_per_sm"] / 2)
+    tile = kernel.tile(shape)
+    blocks = np.ceil(_blocks(kernel, shape) / entry["sm_count"])
+    stored = (2 * tile.keys if shape.backward else tile.queries) * shape.dim / (entry["registers_per_sm"] / 2)
     cycles: Float = blocks / 2 * (entry["gemm_turn_cycles"] + entry["gemm_tensor_tile_cycles"] * stored)
     return cycles / entry["clock"]
+
+
+def _around_s(entry: Entry, shape: Shape, dtype: str, rate: float) -> Float:
+    """Seconds of the kernels around a backward pass: output times its gradient, a row; clearing and converting the sum in FP32."""
+    if not shape.backward:
+        return np.zeros_like(shape.dim)
+    elements = shape.batch * shape.heads * shape.queries * shape.dim
+    seconds: Float = elements * (3 * itemsize(dtype) + 2 * _SUM_BYTES) / rate + 2 * entry["kernel_floor"]
+    return seconds
 
 
 def _bytes(shape: Shape, dtype: str) -> Float:

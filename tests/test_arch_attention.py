@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arch import attention
+from arch import attention, gemm
 from arch.attention import KERNELS, Shape, ceilings, kernel_s, table_shape, tflops
 from arch.registered import find
 
@@ -29,13 +29,32 @@ def test_each_unit_needs_what_its_counts_say() -> None:
     assert found.exponential_s[0] == pytest.approx(scores / 16 / clock)
     assert found.vector_s[0] == pytest.approx(4 * scores / 128 / clock)
     assert found.shared_s[0] == pytest.approx(2 * 128 * 2 / 64 * scores / 128 / clock)
+    assert found.l2_s[0] == found.extra_s[0] == 0.0
 
 
-def test_softmax_comes_after_the_products_until_flashattention_3_runs_it_beside_them() -> None:
-    found = ceilings(find("h100-sxm"), KERNELS["fa2"], "f16", shape(4096, 4096, batch=4))
-    after, beside = found.total_s, replace(found, overlapped=True).total_s
-    assert after[0] - found.start_s[0] == pytest.approx((found.tensor_s + found.exponential_s + found.vector_s)[0])
-    assert beside[0] - found.start_s[0] == pytest.approx(max(found.tensor_s[0], found.exponential_s[0], found.shared_s[0]))
+def test_shared_memory_serves_each_warp_its_operands() -> None:
+    """FlashAttention-2, head 128. Forward, 128 x 64 scores, four warps of 32 queries each: all of K and V four times, queries once.
+
+    Backward, 64 x 128 scores, eight warps: scores and their gradient 2 x 4, the gradients of K and V 4 x 2, that of Q 2 x 4.
+    """
+    forward, backward = KERNELS["fa2"].forward[1], KERNELS["fa2"].backward[1]
+    q, k, scores, dim = 64 * 128, 128 * 128, 64 * 128, np.array([128.0])
+    assert forward.shared_elements(dim)[0] == (128 * 128 + 4 * 64 * 128 * 2) / (128 * 64)
+    twice = 4 * q + 2 * k  # queries (or the output's gradient) by four columns of warps, keys (or values) by two rows
+    gradients = 2 * scores + 4 * q  # of scores and queries
+    of_queries = 4 * scores + 2 * k
+    moved = 2 * scores + 2 * q  # scores and their gradient are written, queries and the output's gradient brought in
+    assert backward.shared_elements(dim)[0] == (2 * twice + 2 * gradients + of_queries + moved) / scores
+
+
+def test_products_and_softmax_follow_each_other_overlap_partly_or_in_full() -> None:
+    found = ceilings(find("h100-sxm"), KERNELS["fa3"], "f16", shape(4096, 4096, batch=4))
+    after, partly, beside = (replace(found, overlap=overlap).busy_s[0] for overlap in ("none", "partly", "full"))
+    assert after == found.tensor_s[0] + found.exponential_s[0] + found.vector_s[0]
+    assert beside == max(found.tensor_s[0], found.exponential_s[0])
+    inner = gemm.together(found.sharpness, found.tensor_s, found.softmax_s)[0]
+    assert partly == pytest.approx(inner + (after - inner) / 32)  # of 4,096 / 128 tiles the first has nothing to overlap
+    assert beside < partly < after
 
 
 @pytest.mark.parametrize(("batch", "turns"), [(1, 1), (132, 1), (133, 2)])
@@ -45,22 +64,50 @@ def test_blocks_fall_onto_sms_in_whole_turns(batch: int, turns: int) -> None:
     assert ceilings(entry, KERNELS["fa3"], "f16", shape(128, 128, batch=batch)).tensor_s == pytest.approx(turns * one)
 
 
+def test_sms_wait_for_the_longest_blocks_of_causal_attention_unless_they_start_first() -> None:
+    """1,024 queries and keys of 132 heads on 132 SMs: eight blocks a head, of 1 to 8 tiles of 128 keys."""
+    entry, causal = find("h100-sxm"), shape(1024, 1024, dim=64, causal=True)
+    scores = 2 * 128 * 128 * 64 * 2 / (989.4e12 / 132)
+    first, second = (ceilings(entry, KERNELS[name], "f16", causal).tensor_s[0] for name in ("fa3", "fa2"))
+    assert first == pytest.approx(8 * 4.5 * scores)
+    assert second == pytest.approx((8 * 4.5 + 8) * scores / entry["mma_sync_share"])  # two blocks an SM: half of a longest at half speed
+
+
+def test_a_backward_pass_adds_up_the_queries_gradient_in_l2_and_has_kernels_around_it() -> None:
+    entry, forward = find("a100-sxm-80gb"), shape(4096, 4096, batch=4)
+    found = ceilings(entry, KERNELS["fa2"], "f16", replace(forward, backward=True))
+    elements = 4 * 4096 * 128
+    rate = entry["l2_bandwidth"] * entry["l2_efficiency"]
+    share = np.ceil(4 * 32 / 108) * 108 / (4 * 32)  # of the busiest SM
+    assert found.l2_s[0] == pytest.approx(share * elements * 4 * (4096 / 128) / rate)  # once for each tile of keys
+    dram = entry["memory_bandwidth"] * entry["dram_efficiency"]
+    assert found.extra_s[0] == pytest.approx(elements * (2 + 2 + 4 + 4 + 2) / dram + 2 * entry["kernel_floor"])
+
+
 @pytest.mark.parametrize(
-    ("name", "kernel", "dim", "causal", "both", "published", "tolerance"),
+    ("name", "kernel", "dim", "causal", "both", "published"),
     [
-        ("h100-sxm", "fa2", 64, False, False, (282, 306, 318, 321, 322, 324), 0.05),
-        ("h100-sxm", "fa2", 128, False, False, (309, 350, 362, 368, 370, 370), 0.25),
-        ("h100-sxm", "fa3", 128, False, False, (467, 565, 625, 638, 646, 648), 0.20),
-        ("a100-sxm-80gb", "fa2", 64, False, True, (132, 153, 162, 171, 175, 176), 0.30),
-        ("a100-sxm-80gb", "fa2", 128, False, True, (150, 173, 187, 196, 201, 203), 0.45),
+        ("h100-sxm", "fa2", 64, False, False, (282, 306, 318, 321, 322, 324)),
+        ("h100-sxm", "fa2", 128, False, False, (309, 350, 362, 368, 370, 370)),
+        ("h100-sxm", "fa2", 64, True, False, (180, 229, 262, 284, 295, 299)),
+        ("h100-sxm", "fa2", 128, True, False, (191, 260, 298, 319, 333, 335)),
+        ("h100-sxm", "fa3", 64, False, False, (333, 392, 460, 476, 496, 497)),
+        ("h100-sxm", "fa3", 128, False, False, (467, 565, 625, 638, 646, 648)),
+        ("h100-sxm", "fa3", 128, True, False, (292, 423, 521, 579, 602, 616)),
+        ("a100-sxm-80gb", "fa2", 64, False, True, (132, 153, 162, 171, 175, 176)),
+        ("a100-sxm-80gb", "fa2", 128, False, True, (150, 173, 187, 196, 201, 203)),
+        ("a100-sxm-80gb", "fa2", 128, True, True, (99, 133, 155, 173, 182, 189)),
+        ("h100-sxm", "fa2", 64, False, True, (215, 254, 274, 288, 294, 296)),
+        ("h100-sxm", "fa2", 128, False, True, (248, 294, 320, 326, 335, 338)),
+        ("h100-sxm", "fa2", 128, True, True, (163, 221, 265, 294, 308, 328)),
     ],
 )
 def test_published_rates_of_flashattention(
-    name: str, kernel: str, dim: int, causal: bool, both: bool, published: tuple[float, ...], tolerance: float
+    name: str, kernel: str, dim: int, causal: bool, both: bool, published: tuple[float, ...]
 ) -> None:
-    """Nothing is fitted to these tables; head dimension 64 of FlashAttention-3 and its predecessor 1 come out too fast (docs)."""
+    """Nothing is fitted to these tables."""
     ours = [float(tflops(find(name), KERNELS[kernel], "f16", table_shape(length, dim, causal), both)[0]) for length in LENGTHS]
-    assert ours == pytest.approx(published, rel=tolerance)
+    assert ours == pytest.approx(published, rel=0.2)
     assert ours == sorted(ours)
 
 

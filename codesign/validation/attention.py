@@ -11,7 +11,7 @@ def rows() -> Iterator[Row]:
     """Yield TFLOP/s of every published series and length."""
     table = published()["flash_attention"]
     for series in table["series"]:
-        for length, said in zip(table["lengths"], series["tflops"], strict=True):
+        for length, said in zip(series.get("lengths", table["lengths"]), series["tflops"], strict=True):
             yield _row(table, series, length, float(said))
 
 
