@@ -1,14 +1,11 @@
 """How long a large profile takes to import, and how much memory."""
 
 import gzip
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks.rows import Row
+from benchmarks.rows import Row, measure
 
 SAMPLE = Path(__file__).resolve().parents[1] / "tests" / "data" / "profiles" / "alexnet_kineto.json.gz"
 BYTES = 100_000_000
@@ -33,15 +30,9 @@ def rows() -> list[Row]:
         profile = Path(folder) / "large.json"
         large_profile(profile)
         command = [sys.executable, "-m", "codesign", "import", str(profile), "-o", str(Path(folder) / "large.trace"), "--json"]
-        start = time.perf_counter()
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-            _, status, usage = os.wait4(running.pid, 0)
-            running.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - start
-        if running.returncode:
-            raise RuntimeError(f"{' '.join(command)} ended with {running.returncode}")
+        used = measure("command", *command)
         size = profile.stat().st_size / 1e6
     return [
-        Row(f"import a Kineto profile of {size:,.0f} MB", seconds, "s", 10, "lower"),
-        Row("its peak memory", usage.ru_maxrss * 1024 / 1e9, "GB", 1, "lower"),
+        Row(f"import a Kineto profile of {size:,.0f} MB", used["seconds"], "s", 10, "lower"),
+        Row("its peak memory", used["peak_bytes"] / 1e9, "GB", 1, "lower"),
     ]

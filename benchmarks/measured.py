@@ -1,11 +1,17 @@
-"""Measure one thing in this process and print its seconds and the process's peak memory: ``compile``, ``capture`` or ``replay``."""
+"""Measure one thing in a process of its own and print its seconds and peak memory: ``compile``, ``capture``, ``replay`` or ``command``.
+
+What Linux calls a process's peak includes that of the process which started it, up to the moment the program was loaded. So a
+command is started from here, a small process, and what this one measures of itself is the peak of its own memory map.
+"""
 
 import json
 import os
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # before jax is imported: the CUDA plugin then comes up without a driver
@@ -59,14 +65,30 @@ def replay(molecule: str) -> Callable[[], object]:
     return lambda: cd.replay(load_recorded(f"ferminet-{molecule.lower()}-a5000"), cd.machine("a5000"))
 
 
-def main(what: str, molecule: str) -> None:
+def own_peak() -> int:
+    """Return the most bytes that this process has held."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (peak,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(peak) * 1024
+
+
+def peak_of_children() -> int:
+    """Return the most bytes that one of the commands started here has held."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def main(what: str, *arguments: str) -> None:
     """Run ``what`` once and print a JSON line."""
-    run = {"compile": compile_alone, "capture": capture, "replay": replay}[what](molecule)
+    if what == "command":
+        run, peak = lambda: subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), peak_of_children
+    else:
+        run, peak = {"compile": compile_alone, "capture": capture, "replay": replay}[what](*arguments), own_peak
     start = time.perf_counter()
     run()
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-    sys.stdout.write(json.dumps({"seconds": seconds, "peak_bytes": peak}) + "\n")
+    sys.stdout.write(json.dumps({"seconds": seconds, "peak_bytes": peak()}) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from traces.compiled import compiled
+from traces.compiled import compiled, inner
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
@@ -69,7 +69,7 @@ def least_cost(op: Int, row: Int, entry: Int, back: Int, depth: int, run_s: Floa
     return cost[0, 0, last], _walk_back(op, row, before, inside, choice, newest[0], last, run_s.shape[1])
 
 
-@compiled
+@inner
 def _single(run_s: Float, row: int, item: Float) -> None:
     """Fill in the matrix of one row: it begins and ends on the same device."""
     item.fill(np.inf)
@@ -77,7 +77,7 @@ def _single(run_s: Float, row: int, item: Float) -> None:
         item[device, device] = run_s[device, row]
 
 
-@compiled
+@inner
 def _close(cost: Float, back: Float, item: Float) -> None:
     """Fill in the matrix of a loop: that of its body, and the way back from its end to its beginning."""
     for first in range(len(cost)):
@@ -85,7 +85,7 @@ def _close(cost: Float, back: Float, item: Float) -> None:
             item[first, last] = cost[first, last] + back[last, first]
 
 
-@compiled
+@inner
 def _begin(cost: Float, item: Float, choice: npt.NDArray[np.int64]) -> None:
     """Make ``item`` the first of a sequence."""
     for first in range(len(cost)):
@@ -94,7 +94,7 @@ def _begin(cost: Float, item: Float, choice: npt.NDArray[np.int64]) -> None:
             choice[1, first, last] = first
 
 
-@compiled
+@inner
 def _extend(cost: Float, starts: int, way: Float, item: Float, grown: Float, choice: npt.NDArray[np.int64]) -> None:
     """Add ``item`` to the end of a sequence whose first device is below ``starts``; note from where each end is reached."""
     devices = len(cost)

@@ -1,29 +1,47 @@
-"""The one place that knows numba: a typed decorator for functions that are compiled to machine code.
+"""The one place that knows numba: typed decorators for functions that are compiled to machine code.
 
-Modules that use it are imported where they are needed, never by ``import codesign``.
+Modules that use it are imported where they are needed, never by ``import codesign``. The machine code is kept on disk
+between processes. Most of the time of the first compilation goes into wrappers by which Python calls a function, and
+into optimising a function again in each of its callers: so only `compiled` makes a wrapper.
 """
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import numba
+from numba.core.registry import CPUDispatcher
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _njit: Any = numba.njit  # its overloads know no pair of options that stand without a function
+_Dispatcher: Any = CPUDispatcher
+
+
+class _Inner(_Dispatcher):  # type: ignore[misc]
+    """A compiled function without a wrapper: a call from Python would end the process, so it is refused."""
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(f"`{self.py_func.__name__}` is called by compiled functions only: decorate it with `compiled` to call it from Python")
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile ``function`` in numba's nopython mode; the machine code is kept on disk between processes."""
+    """Compile ``function`` in numba's nopython mode; Python and compiled functions may call it."""
     return _njit(cache=True)(function)  # type: ignore[no-any-return]
 
 
+def inner(function: Callable[P, R], **options: bool) -> Callable[P, R]:
+    """As ``compiled``, for functions that only compiled functions call."""
+    dispatcher = _Inner(function, targetoptions={"nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, **options})
+    dispatcher.enable_caching()
+    return dispatcher  # type: ignore[no-any-return]
+
+
 def in_place(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile ``function``, which makes no arrays or lists (only works on those it is given): calls do not count references."""
-    return _njit(cache=True, _nrt=False)(function)  # type: ignore[no-any-return]
+    """As ``inner``, for functions that make no arrays or lists (only work on those they are given): calls do not count references."""
+    return inner(function, _nrt=False)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """As ``in_place``, and compiled into its callers: for parts of a hot loop that take many arrays and have one caller."""
-    return _njit(cache=True, _nrt=False, forceinline=True)(function)  # type: ignore[no-any-return]
+    return inner(function, _nrt=False, forceinline=True)

@@ -22,7 +22,7 @@ from codesign.engine.program import (
     Program,
     Records,
 )  # fmt: skip
-from traces.compiled import compiled
+from traces.compiled import compiled, inner
 from traces.errors import TraceError
 
 MOST_INSTANCES = 20_000_000
@@ -152,7 +152,7 @@ def _find_causes(op_of: Indices, start: Ints, end: Ints, ops: Operations, hardwa
         latest[op_of[i]] = i
 
 
-@compiled
+@inner
 def _cause_of_start(
     i: int, op: Any, start: Ints, end: Ints, ops: Operations, hardware: Hardware, latest: Ints, last: Ints, issue: Any, issuer: Any,
     cause: Cause,

@@ -10,7 +10,7 @@ import numpy as np
 
 from codesign.engine.drafting import AWAITS, GOES_ON, READS, WRITES
 from codesign.engine.program import Indices, Ints, Rows
-from traces.compiled import compiled, in_place
+from traces.compiled import compiled, in_place, inner
 
 
 class Web(NamedTuple):
@@ -63,7 +63,7 @@ def _walk(ops: Rows, touches: Rows, tape: Rows, loops: Rows, web: Web) -> Indice
     return _listed(ops, web)
 
 
-@in_place
+@compiled
 def _one_queue(ops: Rows) -> bool:
     queue = -1
     for op in ops:
@@ -96,7 +96,8 @@ def _visit(i: int, ops: Rows, touches: Rows, web: Web) -> None:
         elif touches[t].how != AWAITS:
             web.writer[copy] = i
             if touches[t].how == WRITES:
-                web.readers[copy, :] = -1
+                for other in range(queues):
+                    web.readers[copy, other] = -1
 
 
 @in_place
@@ -116,7 +117,7 @@ def _wait(i: int, on: int, queue: int, other: int, web: Web) -> None:
     web.size[0] = size + 1
 
 
-@compiled
+@inner
 def _listed(ops: Rows, web: Web) -> Indices:
     items, size = np.empty(web.size[0], np.int32), 0
     for i in range(len(ops)):

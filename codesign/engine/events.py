@@ -35,7 +35,7 @@ from codesign.engine.list_schedule import (
 )  # fmt: skip
 from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, WAITS, Floats, Hardware, Ints, Operations, Program, Rows
 from codesign.engine.stepping import LONGEST_PERIOD, WORTH_WATCHING
-from traces.compiled import compiled, in_place, inlined
+from traces.compiled import compiled, in_place, inlined, inner
 
 NOW, TIME, BUSY, ENDED, AT, INSIDE, CHANGED, FULL = 16, 17, 18, 19, 20, 21, 22, 100
 """More places in the clock: the present time; the latest end (true); the latest end of the first ENDED instances, all of which
@@ -350,7 +350,8 @@ def settle(ops: Operations, hardware: Hardware, demand: Floats, share: Floats, b
     clock = board.clock
     now = clock[NOW]
     clock[CHANGED] = 0
-    share[0, :] = 1.0
+    for q in range(len(board.queue)):
+        share[0, q] = 1.0
     for r in range(len(hardware.capacity)):
         divide(r, hardware.capacity[r], ops, demand, share, board.queue)
     for q in range(len(board.queue)):
@@ -518,7 +519,7 @@ def wait(i: int, duration: int, hardware: Hardware, board: Board, log: Log) -> b
     return True
 
 
-@compiled
+@inner
 def look(loop: int, search: Search) -> None:
     """At the head of a loop: find out whether it repeats, and step over it when that is known."""
     track = search.track
@@ -533,7 +534,7 @@ def look(loop: int, search: Search) -> None:
         track.heads[level] = track.steady[level, 0] = 0
 
 
-@compiled
+@inner
 def compare(loop: int, search: Search) -> None:
     """Compare the state with that at earlier heads, and keep it, if at a glance it may be one of them."""
     board, track = search.board, search.track
@@ -555,7 +556,7 @@ def compare(loop: int, search: Search) -> None:
     keep_mark(loop, now, search)
 
 
-@compiled
+@inner
 def keep_growth(loop: int, period: int, now: Ints, search: Search) -> None:
     """The state is that of ``period`` iterations ago: keep what everything has grown by since."""
     track = search.track
@@ -568,7 +569,7 @@ def keep_growth(loop: int, period: int, now: Ints, search: Search) -> None:
         track.grows[level, i] = search.board.tally[i].elapsed - track.elapsed[level, then, i]
 
 
-@compiled
+@inner
 def keep_mark(loop: int, now: Ints, search: Search) -> None:
     """Keep what a later head is compared with."""
     track = search.track
@@ -580,7 +581,7 @@ def keep_mark(loop: int, now: Ints, search: Search) -> None:
     track.heads[level] += 1
 
 
-@compiled
+@inner
 def has_settled(level: int, search: Search) -> bool:
     """Has a whole period ended of instances issued since everything repeats, and does no stretch that repeats begin before it?"""
     begin = search.board.clock[ENDED] - search.track.steady[level, 4]
@@ -603,7 +604,7 @@ def same(a: Floats, b: Floats) -> bool:
     return True
 
 
-@compiled
+@inner
 def step(loop: int, times: int, search: Search) -> None:
     """Take ``times`` periods out of the loop."""
     board, track, log = search.board, search.track, search.log
@@ -645,7 +646,7 @@ def postpone(by: int, board: Board, log: Log) -> None:
                 log.record[number].stop += by
 
 
-@compiled
+@inner
 def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
     """Return all that the future depends on, relative to now; empty if that is too much to look at."""
     clock, width, gap = board.clock, board.need.shape[2], 0

@@ -28,7 +28,7 @@ from codesign.engine.list_schedule import (
     tape_of,
 )  # fmt: skip
 from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Operations, Program, Records, Rows, Run, finished
-from traces.compiled import compiled
+from traces.compiled import compiled, inner
 from traces.errors import TraceError
 
 FIRST_ROOM = 8192
@@ -124,7 +124,7 @@ def _plain(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, state: 
         at += 1
 
 
-@compiled
+@inner
 def deepest(tape: Rows) -> int:
     """Return how deep loops nest."""
     levels = 0

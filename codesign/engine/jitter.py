@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from traces.compiled import in_place
+from traces.compiled import compiled
 
 GOLDEN = 0x9E3779B97F4A7C15
 FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
-@in_place
+@compiled
 def varied(duration: int, number: int, spread: float, seed: int) -> int:
     """Return the duration times a factor from 1 - ``spread`` to 1 + ``spread``, uniform, rounded to whole picoseconds.
 

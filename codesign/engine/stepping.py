@@ -34,7 +34,7 @@ from codesign.engine.list_schedule import (
     State,
 )  # fmt: skip
 from codesign.engine.program import WAITS, Codes, Hardware, Indices, Ints, Operations, Rows
-from traces.compiled import compiled, in_place
+from traces.compiled import in_place, inner
 
 LONGEST_PERIOD = 8
 WORTH_WATCHING = 16
@@ -64,8 +64,8 @@ class Past(NamedTuple):
 
     heads: Ints  # [levels]
     size: Ints  # [levels] of the vectors
-    in_step: Ints  # [levels, 8, V]
-    ahead: Ints  # [levels, 8, V]
+    in_step: Ints  # [levels, 9, V], the last is room for the present state
+    ahead: Ints  # [levels, 9, V]
     mark: Ints  # [levels, 8, 9]
     total: Ints  # [levels, 8, Q]
     pending: Ints  # [levels, 8, Q] launches that had not started, UNKNOWN if they were not looked at
@@ -73,7 +73,7 @@ class Past(NamedTuple):
     low: Ints  # [levels, 2] least start: before the loop, and of its iterations so far
 
 
-@compiled
+@inner
 def make_watch(ops: Operations, loops: Rows, queues: int) -> Watch:
     """Return what to watch."""
     n, m = len(ops.op), len(loops)
@@ -119,7 +119,7 @@ def _executed(loop: int, loops: Rows) -> float:
     return float(executed * loops[loop].count)
 
 
-@compiled
+@inner
 def _sources(ops: Operations) -> Indices:
     named = np.zeros(len(ops.op), np.bool_)
     for on in ops.dep:
@@ -127,7 +127,7 @@ def _sources(ops: Operations) -> Indices:
     return np.flatnonzero(named).astype(np.int32)
 
 
-@compiled
+@inner
 def _append(items: Indices, at: int, value: int) -> Indices:
     if at == len(items):
         longer = np.empty(2 * at, np.int32)
@@ -137,7 +137,7 @@ def _append(items: Indices, at: int, value: int) -> Indices:
     return items
 
 
-@compiled
+@inner
 def new_past(levels: int, queues: int, deepest: int, watch: Watch) -> Past:
     """Return room for the heads of ``levels`` nested loops."""
     longest = 0
@@ -147,8 +147,8 @@ def new_past(levels: int, queues: int, deepest: int, watch: Watch) -> Past:
     return Past(
         np.zeros(levels, np.int64),
         np.zeros(levels, np.int64),
-        np.empty((levels, p, size), np.int64),
-        np.empty((levels, p, size), np.int64),
+        np.empty((levels, p + 1, size), np.int64),
+        np.empty((levels, p + 1, size), np.int64),
         np.empty((levels, p, 9), np.int64),
         np.empty((levels, p, queues), np.int64),
         np.empty((levels, p, queues), np.int64),
@@ -171,14 +171,14 @@ def leave(level: int, state: State, past: Past) -> None:
     state.clock[LOW] = min(state.clock[LOW], past.low[level, 0], past.low[level, 1])
 
 
-@compiled
+@inner
 def head(
     level: int, loop: int, left: int, ops: Operations, loops: Rows, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log
 ) -> int:
     """Note the state at the head of ``loop`` with ``left`` iterations to go; return how many of them are stepped over."""
     slot = past.heads[level] % LONGEST_PERIOD
-    scratch_in_step, scratch_ahead = past.in_step[level, slot].copy(), past.ahead[level, slot].copy()
-    past.size[level] = _describe(loop, watch, state, scratch_in_step, scratch_ahead)
+    in_step, ahead = past.in_step[level, LONGEST_PERIOD], past.ahead[level, LONGEST_PERIOD]  # the present state, kept below if it is new
+    past.size[level] = _describe(loop, watch, state, in_step, ahead)
     low = state.clock[LOW]
     past.low[level, 1] = min(past.low[level, 1], low)
     state.clock[LOW] = NEVER
@@ -187,12 +187,13 @@ def head(
         if left < 2 * period:
             break
         then = (past.heads[level] - period) % LONGEST_PERIOD
-        familiar |= _equal(scratch_in_step, past.in_step[level, then], past.size[level])
-        way = _repeats(level, loop, then, period, low, scratch_in_step, scratch_ahead, hardware, watch, state, past)
+        familiar |= _equal(in_step, past.in_step[level, then], past.size[level])
+        way = _repeats(level, loop, then, period, low, in_step, ahead, hardware, watch, state, past)
         if way:
             past.heads[level] = 0
             return _step(level, loop, then, period, left // period - 1, way, loops, hardware, watch, state, past, log)
-    past.in_step[level, slot], past.ahead[level, slot] = scratch_in_step, scratch_ahead
+    for i in range(past.size[level]):
+        past.in_step[level, slot, i], past.ahead[level, slot, i] = in_step[i], ahead[i]
     _note(level, loop, slot, low, familiar, ops, watch, state, past)
     return 0
 
@@ -375,7 +376,7 @@ def _grows(q: int, first: int, periods: int, launches: int, issues: int, state: 
     return True
 
 
-@compiled
+@inner
 def _step(
     level: int,
     loop: int,
@@ -433,7 +434,7 @@ def _move_outside(loop: int, first: int, end: int, by: int, watch: Watch, state:
             state.lane[q].shift += by
 
 
-@compiled
+@inner
 def _refill(level: int, loop: int, then: int, times: int, takes: int, hardware: Hardware, watch: Watch, state: State, past: Past) -> None:
     """Put the starts of the launches stepped over into the rings: the last period's, each period earlier than the next."""
     for q in range(len(state.lane)):
@@ -442,7 +443,7 @@ def _refill(level: int, loop: int, then: int, times: int, takes: int, hardware: 
             _refill_queue(q, launches, times, takes, state.lane[q].depth, state)
 
 
-@compiled
+@inner
 def _refill_queue(q: int, launches: int, times: int, takes: int, depth: int, state: State) -> None:
     """Do so for one queue, from the newest launch back; the ring is written from its first place on."""
     lane, ring = state.lane[q], state.ring[q]
