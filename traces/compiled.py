@@ -22,7 +22,8 @@ class _Inner(_Dispatcher):  # type: ignore[misc]
     """A compiled function without a wrapper: a call from Python would end the process, so it is refused."""
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError(f"`{self.py_func.__name__}` is called by compiled functions only: decorate it with `compiled` to call it from Python")
+        name = self.py_func.__name__
+        raise TypeError(f"`{name}` is called by compiled functions only: to call it from Python, decorate it with `compiled`")
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
