@@ -35,7 +35,7 @@ def inner(function: Callable[P, R], **options: bool) -> Callable[P, R]:
     """As ``compiled``, for functions that only compiled functions call."""
     dispatcher = _Inner(function, targetoptions={"nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, **options})
     dispatcher.enable_caching()
-    return dispatcher  # type: ignore[no-any-return]
+    return dispatcher
 
 
 def in_place(function: Callable[P, R]) -> Callable[P, R]:
