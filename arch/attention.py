@@ -55,9 +55,9 @@ class Tile:
 class Kernel:
     """One implementation of attention; counts are those of its published algorithm and code."""
 
-    forward: tuple[Tile, Tile]
-    """Tiles of head dimensions up to 64, and above."""
-    backward: tuple[Tile, Tile]
+    forward: tuple[Tile, Tile, Tile]
+    """Tiles of head dimensions up to 64, up to 128, and above."""
+    backward: tuple[Tile, Tile, Tile]
     overlap: str
     """Of products and softmax: 'none', 'partly' (as a product's loads) or 'full'."""
     older_instruction: bool
@@ -71,33 +71,30 @@ class Kernel:
 
     def tile(self, shape: "Shape") -> Tile:
         """Return the tile of a call."""
-        return (self.backward if shape.backward else self.forward)[int(float(np.max(shape.dim)) > 64)]
+        size = sum(float(np.max(shape.dim)) > most for most in (64, 128))
+        return (self.backward if shape.backward else self.forward)[size]
 
 
-def _square(queries: int, keys: int, rows: int) -> tuple[Tile, Tile]:
-    """Tiles of which each reader takes ``rows`` queries and all keys and values; queries stay in registers."""
-    tile = Tile(queries, keys, 0.0, 2.0 * queries / rows)
-    return tile, tile
-
-
-def _square_backward(queries: int, keys: int, rows: int) -> tuple[Tile, Tile]:
-    tile = Tile(queries, keys, 0.0, 5.0 * queries / rows)
-    return tile, tile
+def _readers(products: float, queries: int, keys: int, rows: int) -> tuple[Tile, Tile, Tile]:
+    """Tiles of which each reader takes ``rows`` queries and, for each product, all keys or values; queries stay in registers."""
+    tile = Tile(queries, keys, 0.0, products * queries / rows)
+    return tile, tile, tile
 
 
 KERNELS: Mapping[str, Kernel] = {
-    "fa1": Kernel(_square(128, 128, 16), _square_backward(128, 128, 16), "none", True, 6.0, 2.0, False),
+    "fa1": Kernel(_readers(2, 128, 128, 16), _readers(5, 128, 128, 16), "none", True, 6.0, 2.0, False),
     "fa2": Kernel(
-        (Tile(128, 128, 1, 8), Tile(128, 64, 1, 8)),
-        (Tile(128, 128, 14, 12, 8), Tile(64, 128, 18, 6, 10)),
+        (Tile(128, 128, 1, 8), Tile(128, 64, 1, 8), Tile(64, 64, 1, 8)),
+        (Tile(128, 128, 14, 12, 8), Tile(64, 128, 18, 6, 10), Tile(64, 64, 10, 10, 14)),
         *("none", True, 4.0, 2.0, False),
     ),
-    "fa3": Kernel(_square(128, 128, 64), _square_backward(128, 128, 64), "partly", False, 4.0, 1.0, True),
-    "fa4": Kernel(_square(256, 128, 128), _square_backward(256, 128, 128), "full", False, 4.0, 1.0, True),
+    "fa3": Kernel(_readers(2, 128, 128, 64), _readers(5, 128, 128, 64), "partly", False, 4.0, 1.0, True),
+    "fa4": Kernel(_readers(2, 256, 128, 128), _readers(5, 256, 128, 128), "full", False, 4.0, 1.0, True),
 }
 """FlashAttention 1 (each warp reads all keys for its 16 rows and rescales every tile), 2 (Dao, arXiv 2307.08691; its tiles and warps are
-those of flash_fwd_launch_template.h and flash_bwd_launch_template.h: forward four warps in a column, backward eight warps of which
-2 x 4 or 4 x 2 share the scores, 4 x 2 the gradients of keys and values, 2 x 4 or 4 x 2 that of the queries), 3 and 4."""
+those of flash_fwd_launch_template.h and flash_bwd_launch_template.h: forward four warps in a column; backward eight warps, of which by
+head dimension 4 x 2, 2 x 4 and 4 x 2 share the scores, 4 x 2, 4 x 2 and 2 x 4 the gradients of keys and values, 4 x 2, 2 x 4 and
+2 x 4 that of the queries), 3 and 4."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,6 +91,7 @@ def test_a_backward_pass_adds_up_the_queries_gradient_in_l2_and_has_kernels_arou
         ("h100-sxm", "fa2", 128, False, False, (309, 350, 362, 368, 370, 370)),
         ("h100-sxm", "fa2", 64, True, False, (180, 229, 262, 284, 295, 299)),
         ("h100-sxm", "fa2", 128, True, False, (191, 260, 298, 319, 333, 335)),
+        ("h100-sxm", "fa2", 256, False, False, (275, 313, 321, 323, 324, 326)),
         ("h100-sxm", "fa3", 64, False, False, (333, 392, 460, 476, 496, 497)),
         ("h100-sxm", "fa3", 128, False, False, (467, 565, 625, 638, 646, 648)),
         ("h100-sxm", "fa3", 128, True, False, (292, 423, 521, 579, 602, 616)),
