@@ -68,6 +68,7 @@ def _memory(draft: Assembly, entry: Entry, role: str, prefix: str) -> Memory:
         latency_s=entry["latency"],
         role=role,
         price_usd=None if price is None else price * capacity / size,
+        refresh_watts=(watts or 0.0) * capacity / size * (entry.get("refresh_share") or 0.0),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from arch import units
-from arch.keys import KINDS, OPTIONAL_TEXTS, SOURCE_KINDS, TEXTS, Key
+from arch.keys import DTYPES, KINDS, OPTIONAL_TEXTS, SOURCE_KINDS, TEXTS, Key
 from traces.errors import MachineError, nearest
 
 _TOP = {
@@ -352,6 +352,8 @@ def _flat(numbers: Any, kind: str, path: Path) -> Iterator[tuple[str, Any]]:
             if not isinstance(table, dict):
                 raise MachineError(f"{path}: {name} must be a table of numbers by name, such as {name}.f32, but got {table!r}")
             for dtype, inner in table.items():
+                if keys[name].by == "dtype" and dtype not in DTYPES:
+                    raise MachineError(f"{path}: {name} has numbers by dtype, but there is no dtype {dtype!r}; {nearest(dtype, DTYPES)}")
                 yield f"{name}.{dtype}", inner
         else:
             yield name, table
@@ -364,11 +366,14 @@ def key_of(kind: str, name: str) -> Key:
 
 def _quantity(table: Any, name: str, kind: str, sources: dict[str, str], path: Path) -> Quantity:
     where = f"{path}: {name}"
-    if not isinstance(table, dict) or not _FIELDS - {"note"} <= set(table):
-        raise MachineError(f"{where} must be a table {{ value, unit, source, source_kind }}, but got {table!r}")
+    table = _with_unit(table, where)
     for key in table:
         if key not in _FIELDS:
             raise MachineError(f"{where}: unknown field {key!r}; {nearest(key, _FIELDS)}")
+    missing = [field for field in ("value", "unit", "source", "source_kind") if field not in table]
+    if missing:
+        hint = ", or a text with its unit as value, such as '1.5 TB/s'" if missing[0] == "unit" else ""
+        raise MachineError(f"{where} must have {missing[0]}{hint}: {_FORM}, but got {table!r}")
     for key in _FIELDS - {"value"}:
         if not isinstance(table.get(key, ""), str):
             raise MachineError(f"{where}: {key} must be text, but got {table[key]!r}")
@@ -376,7 +381,32 @@ def _quantity(table: Any, name: str, kind: str, sources: dict[str, str], path: P
     scale = units.factor(table["unit"], key_of(kind, name).dimension, where)
     value = _value(table["value"], key_of(kind, name), where)
     si = tuple(v * scale for v in value) if isinstance(value, tuple) else value * scale
+    _check_range(si, key_of(kind, name), where, fitted=table["source_kind"] == "fitted")
     return Quantity(si, value, table["unit"], source, table["source_kind"], table.get("note", ""))
+
+
+_FORM = "{ value, unit, source, source_kind }"
+
+
+def _with_unit(table: Any, where: str) -> dict[str, Any]:
+    """Return a number's table; a value that is a text with its unit is taken apart."""
+    if not isinstance(table, dict):
+        raise MachineError(f"{where} must be a table {_FORM}, but got {table!r}")
+    if not isinstance(table.get("value"), str):
+        return table
+    if "unit" in table:
+        raise MachineError(f"{where} must have its unit once, but the value is the text {table['value']!r} and unit is {table['unit']!r}")
+    number, unit = units.split(table["value"], where)
+    return {**table, "value": number, "unit": unit}
+
+
+def _check_range(si: float | tuple[float, ...], key: Key, where: str, *, fitted: bool) -> None:
+    """Raise MachineError for shares above one and parts of things; a fitted constant may stand for more than its name says."""
+    for number in si if isinstance(si, tuple) else (si,):
+        if number > key.most and not fitted:
+            raise MachineError(f"{where} must be at most {key.most:g}, but got {number:g}")
+        if key.whole and number != round(number):
+            raise MachineError(f"{where} must be a whole number, but got {number:g}")
 
 
 def _source(table: dict[str, Any], sources: dict[str, str], where: str) -> str:
@@ -396,8 +426,6 @@ def _value(value: Any, key: Key, where: str) -> float | tuple[float, ...]:
 
 
 def _one(value: Any, key: Key, where: str) -> float:
-    if isinstance(value, str):
-        raise MachineError(f"{where}: value must be a number, its unit stands beside it, but got {value!r}")
     number = units.parse(value, key.dimension, where)
     if key.positive and number == 0:
         raise MachineError(f"{where} must be above zero, but got {value!r}")
@@ -422,6 +450,18 @@ def _check_complete(entry: Entry, where: str) -> None:
         raise MachineError(
             f"{where} must have the number {missing[0]!r} ({KINDS[entry.kind][missing[0]].doc}); missing: {', '.join(missing)}"
         )
+    _check_modes(entry, where)
     for key in TEXTS[entry.kind]:
         if key not in entry.text:
             raise MachineError(f"{where} must have the text {key!r}")
+
+
+def _check_modes(entry: Entry, where: str) -> None:
+    """Every group by mode has a number for every mode of the others."""
+    groups = [name for name, key in KINDS[entry.kind].items() if key.group and key.by == "mode"]
+    modes = list(dict.fromkeys(mode for name in groups for mode in entry.group(name)))
+    for name in groups:
+        for mode in modes:
+            if mode not in entry.group(name):
+                known = f"{name} has {', '.join(entry.group(name))}"
+                raise MachineError(f"{where} must have {name}.{mode}, as other groups have the mode {mode!r}; {known}")

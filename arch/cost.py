@@ -28,6 +28,8 @@ class CostTable:
     reasons: tuple[tuple[str, ...], ...]
     joined: NDArray[np.bool_] | None = None
     """Kernels that a device starts itself behind the one before, without a launch; None: none."""
+    energy_terms: tuple[dict[str, Float], ...] = ()
+    """Of each device, joules of every kernel by term (``Prices.energy_terms``); empty where it knows only their sum."""
 
     @property
     def first_accepting(self) -> NDArray[np.int32]:
@@ -70,6 +72,7 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
         refusal=refusal,
         reasons=tuple(refusals.reasons for _, refusals in rows),
         joined=_joined([prices.joined for prices, _ in rows], len(trace.kernels)),
+        energy_terms=tuple(prices.energy_terms for prices, _ in rows),
     )
 
 

@@ -80,8 +80,10 @@ def _price(cpu: CPU, work: Work) -> Prices:
     floor = known.launches * entry["kernel_floor"]
     never = np.where(cpu.refuse(work).code != 0, np.inf, 0.0)
     duration = floor + np.maximum.reduce(list(terms.values())) + never
-    energy = _energy(cpu, known, moved.l2_bytes, dram)
-    return Prices(duration, dram + never, energy + never, {**{k: v + never for k, v in terms.items()}, "floor_s": floor})
+    joules = {name: values + never for name, values in _energy(cpu, known, moved.l2_bytes, dram).items()}
+    energy = np.sum(list(joules.values()), axis=0)
+    terms = {**{name: values + never for name, values in terms.items()}, "floor_s": floor}
+    return Prices(duration, dram + never, energy, terms, energy_terms=joules)
 
 
 def _moved(work: Work, known: Facts, line: float, cache: float, cores: float) -> Traffic:
@@ -126,11 +128,15 @@ def _dram(cpu: CPU, known: Facts, moved: Traffic, missed: Float) -> tuple[Float,
     return seconds, read + written
 
 
-def _energy(cpu: CPU, known: Facts, cache_bytes: Float, dram: Float) -> Float:
+def _energy(cpu: CPU, known: Facts, cache_bytes: Float, dram: Float) -> dict[str, Float]:
+    """Joules by term: arithmetic of the pipes by type, the last level of cache, and DRAM; NaN where the catalogue lacks a constant."""
     entry, per_flop = cpu.entry, cpu.entry.group("energy_per_flop")
     cache, of_dram = entry.get("cache_energy_per_byte"), cpu.dram.pj_per_byte
-    if not per_flop or cache is None or of_dram is None:
-        return np.full(len(dram), np.nan)
-    flops = known.flops_matrix + known.flops_vector + known.flops_transcendental * entry["transcendental_flops"]
     of_dtype = known.dtype.number(lambda dtype: per_flop.get(pipe_of(dtype), np.nan))
-    return np.asarray(flops * of_dtype + cache_bytes * cache + dram * of_dram * 1e-12, dtype=np.float64)
+    return {
+        "compute_matrix_j": known.flops_matrix * of_dtype,
+        "compute_vector_j": known.flops_vector * of_dtype,
+        "transcendental_j": known.flops_transcendental * entry["transcendental_flops"] * of_dtype,
+        "cache_j": cache_bytes * (np.nan if cache is None else cache),
+        "dram_j": dram * (np.nan if of_dram is None else of_dram * 1e-12),
+    }

@@ -1,6 +1,8 @@
-"""Joules of kernels on a GPU, by term.
+"""Joules of kernels by term, and on a GPU.
 
-A kernel's dynamic energy is a sum of terms, each bytes or operations times a constant of the catalogue:
+A device names its terms itself; ``part_of`` says to which part of a replay's energy one belongs.
+
+A GPU kernel's dynamic energy is a sum of terms, each bytes or operations times a constant of the catalogue:
 
 - ``compute_matrix_j``: FLOP of products by unit and type;
 - ``compute_vector_j``: other operations: one is an instruction, and costs as much as a multiply-add of its type;
@@ -19,6 +21,31 @@ import numpy as np
 from arch.catalog import Entry
 from arch.facts import Facts
 from arch.work import Bool, Float
+
+PARTS = ("compute", "on_chip", "dram", "mode_switches", "power_cap")
+"""What a kernel spends energy on: arithmetic and instructions; moving data on the chip; memory; changes of mode; and what a board at its
+cap saves, never positive."""
+_PART = {
+    "compute_matrix_j": "compute",
+    "compute_vector_j": "compute",
+    "transcendental_j": "compute",
+    "instructions_j": "compute",
+    "l2_j": "on_chip",
+    "cache_j": "on_chip",
+    "buffer_j": "on_chip",
+    "engine_j": "on_chip",
+    "tiles_j": "on_chip",
+    "dram_j": "dram",
+    "row_j": "dram",
+    "column_j": "dram",
+    "switch_j": "mode_switches",
+    "cap_j": "power_cap",
+}
+
+
+def part_of(term: str) -> str:
+    """Return the part of ``PARTS`` that a term of ``Prices.energy_terms`` belongs to: arithmetic, unless it is one of those above."""
+    return _PART.get(term, "compute")
 
 
 def kernel_terms(entry: Entry, known: Facts, per_op: Float, per_matrix_flop: Float, product: Bool, l2_bytes: Float) -> dict[str, Float]:

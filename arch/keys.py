@@ -1,5 +1,6 @@
 """What a catalogue file may hold: every key of every kind of device, with its dimension and meaning."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -11,46 +12,70 @@ class Key:
     doc: str
     required: bool = True
     group: bool = False
-    """The key is a table of numbers by dtype."""
+    """The key is a table of numbers by dtype, or by ``by``."""
     many: bool = False
     """The value is a list."""
     positive: bool = True
     """Zero is refused."""
+    most: float = math.inf
+    """The largest value, in the base unit."""
+    whole: bool = False
+    """Whole numbers only."""
+    by: str = "dtype"
+    """What a group's numbers are for: 'dtype', 'mode' (a device's own words, the same in all of its groups) or 'name'."""
+
+
+DTYPES = (
+    *("f64", "f32", "tf32", "f16", "bf16", "f8e4m3fn", "f8e5m2", "f4e2m1fn"),
+    *("s64", "s32", "s16", "s8", "s4", "u64", "u32", "u16", "u8", "u4", "pred", "c64", "c128"),
+)
+"""Types that a group by dtype may have numbers for: XLA's names, and 'tf32' for FP32 products on tensor cores."""
 
 
 _COUNT = "1"
 
+
+def _share(doc: str, *, required: bool = True, group: bool = False, positive: bool = True, by: str = "dtype") -> Key:
+    """A part of a whole."""
+    return Key(_COUNT, doc, required, group, positive=positive, most=1.0, by=by)
+
+
+def _whole(doc: str) -> Key:
+    """A number of things."""
+    return Key(_COUNT, doc, whole=True)
+
+
 GPU: dict[str, Key] = {
-    "sm_count": Key(_COUNT, "streaming multiprocessors"),
+    "sm_count": _whole("streaming multiprocessors"),
     "fp32_lanes_per_sm": Key(_COUNT, "FP32 results a clock and SM"),
     "clock": Key("Hz", "boost clock"),
     "base_clock": Key("Hz", "clock that the board sustains under any load", required=False),
     "sustained_clock": Key("Hz", "clock under a steady load where somebody measured it", required=False),
     "memory": Key("B", "capacity"),
     "memory_bandwidth": Key("B/s", "peak bandwidth"),
-    "memory_stacks": Key(_COUNT, "memory packages or stacks"),
-    "dram_efficiency": Key(_COUNT, "share of the peak bandwidth that a lattice-Boltzmann kernel reaches"),
+    "memory_stacks": _whole("memory packages or stacks"),
+    "dram_efficiency": _share("share of the peak bandwidth that a lattice-Boltzmann kernel reaches"),
     "dram_latency": Key("s", "load to use, missing L2"),
     "l1": Key("B", "L1 and shared memory of an SM together, if global loads are cached there", required=False),
     "l2": Key("B", "capacity of L2"),
-    "l2_partitions": Key(_COUNT, "parts of L2 that each keep a copy of what their SMs read"),
+    "l2_partitions": _whole("parts of L2 that each keep a copy of what their SMs read"),
     "l2_bandwidth": Key("B/s", "peak bandwidth of L2"),
-    "l2_efficiency": Key(_COUNT, "share of it that streaming reaches"),
+    "l2_efficiency": _share("share of it that streaming reaches"),
     "l2_latency": Key("s", "load to use, hitting L2"),
-    "warp_threads": Key(_COUNT, "threads of a warp"),
-    "max_threads_per_block": Key(_COUNT, "threads of a block at most"),
-    "max_warps_per_sm": Key(_COUNT, "resident warps at most"),
-    "max_blocks_per_sm": Key(_COUNT, "resident blocks at most"),
-    "registers_per_sm": Key(_COUNT, "32-bit registers"),
-    "registers_per_block": Key(_COUNT, "32-bit registers of a block at most"),
-    "register_unit": Key(_COUNT, "registers are given to a warp in multiples of this"),
-    "warp_unit": Key(_COUNT, "warps are given to a block in multiples of this"),
+    "warp_threads": _whole("threads of a warp"),
+    "max_threads_per_block": _whole("threads of a block at most"),
+    "max_warps_per_sm": _whole("resident warps at most"),
+    "max_blocks_per_sm": _whole("resident blocks at most"),
+    "registers_per_sm": _whole("32-bit registers"),
+    "registers_per_block": _whole("32-bit registers of a block at most"),
+    "register_unit": _whole("registers are given to a warp in multiples of this"),
+    "warp_unit": _whole("warps are given to a block in multiples of this"),
     "shared_per_sm": Key("B", "shared memory"),
     "shared_per_block_bytes": Key("B", "shared memory of a block without opting in"),
     "shared_per_block_optin_bytes": Key("B", "shared memory of a block at most"),
     "shared_unit_bytes": Key("B", "shared memory is given in multiples of this"),
     "shared_reserved_bytes": Key("B", "shared memory that the system takes a block", positive=False),
-    "schedulers_per_sm": Key(_COUNT, "warp instructions issued a clock"),
+    "schedulers_per_sm": _whole("warp instructions issued a clock"),
     "sfu_lanes_per_sm": Key(_COUNT, "transcendental results a clock"),
     "f64_transcendental_flops": Key(_COUNT, "FLOP of a double-precision transcendental"),
     "arithmetic_latency_cycles": Key(_COUNT, "cycles until a dependent instruction issues"),
@@ -68,9 +93,9 @@ GPU: dict[str, Key] = {
     "kernel_floor": Key("s", "shortest kernel"),
     "streaming_gain": Key(_COUNT, "share of DRAM bandwidth that an elementwise kernel reaches over that of a lattice-Boltzmann kernel"),
     "unaligned_cost": Key(_COUNT, "bytes and instructions of rows that begin within a line over those of aligned rows"),
-    "reuse_full": Key(_COUNT, "share of a cache up to which all that is in use is still there when it is read again"),
+    "reuse_full": _share("share of a cache up to which all that is in use is still there when it is read again"),
     "reuse_none": Key(_COUNT, "in use over capacity from which on nothing is"),
-    "reuse_l1_share": Key(_COUNT, "share of L1 that streaming kernels can use"),
+    "reuse_l1_share": _share("share of L1 that streaming kernels can use"),
     "overlap_turns": Key(_COUNT, "turns of a grid after which half of what is exposed at the start overlaps"),
     "block_softmax_instructions": Key(_COUNT, "warp instructions of a softmax of long rows, a warp and row"),
     "layernorm_row_instructions": Key(_COUNT, "warp instructions of a layer norm, a warp and row"),
@@ -78,9 +103,9 @@ GPU: dict[str, Key] = {
     "eager_floors": Key(
         "s", "host time of an eager operator: tensors; a scalar or module; softmax, product; layer norm; linear", many=True
     ),
-    "eager_overlap": Key(_COUNT, "share of that time between the first event and the launch"),
-    "gemm_efficiency_vector": Key(_COUNT, "share of the vector peak that a product of known grid reaches on full SMs"),
-    "gemm_efficiency_matrix": Key(_COUNT, "share of the matrix peak that a product of known grid reaches on full SMs"),
+    "eager_overlap": _share("share of that time between the first event and the launch"),
+    "gemm_efficiency_vector": _share("share of the vector peak that a product of known grid reaches on full SMs"),
+    "gemm_efficiency_matrix": _share("share of the matrix peak that a product of known grid reaches on full SMs"),
     "gemm_simt_tile_m": Key(_COUNT, "rows of the library's tiles on the vector pipes", many=True),
     "gemm_simt_tile_n": Key(_COUNT, "columns of the library's tiles on the vector pipes", many=True),
     "gemm_tensor_tile_m": Key(_COUNT, "rows of the library's tiles on tensor cores", many=True),
@@ -92,19 +117,19 @@ GPU: dict[str, Key] = {
     "gemm_stages": Key(_COUNT, "steps in flight"),
     "gemm_persistent": Key(_COUNT, "1: a block stores a tile while it computes the next one", required=False),
     "gemm_cluster": Key(_COUNT, "blocks that share by multicast what they load from L2", required=False),
-    "mma_sync_share": Key(_COUNT, "share of the tensor peak that mma.sync reaches on chips that have wgmma", required=False),
+    "mma_sync_share": _share("share of the tensor peak that mma.sync reaches on chips that have wgmma", required=False),
     "gemm_simt_outputs": Key(_COUNT, "outputs that a thread keeps on the vector pipes"),
     "gemm_tensor_outputs": Key(_COUNT, "outputs that a thread keeps on tensor cores"),
-    "gemm_issue_share": Key(_COUNT, "share of multiply-adds in a main loop on the vector pipes, where these fill the issue slots"),
-    "gemm_simt_rate": Key(_COUNT, "share of the vector peak of a tile of 128 x 128 without waits"),
-    "gemm_tensor_rate": Key(_COUNT, "share of the matrix peak of a tile of 128 x 128 without waits"),
-    "gemm_tile_loss": Key(_COUNT, "share that a tile of half the side loses"),
+    "gemm_issue_share": _share("share of multiply-adds in a main loop on the vector pipes, where these fill the issue slots"),
+    "gemm_simt_rate": _share("share of the vector peak of a tile of 128 x 128 without waits"),
+    "gemm_tensor_rate": _share("share of the matrix peak of a tile of 128 x 128 without waits"),
+    "gemm_tile_loss": _share("share that a tile of half the side loses"),
     "gemm_simt_threads": Key(_COUNT, "resident threads at which 64 lanes of an SM run at half their rate"),
     "gemm_tensor_threads": Key(_COUNT, "resident threads at which an SM's tensor cores run at half their rate"),
     "gemm_simt_tile_cycles": Key(_COUNT, "to start and store the tiles that fill an SM, on the vector pipes"),
     "gemm_tensor_tile_cycles": Key(_COUNT, "to start and store the tiles that fill an SM, on tensor cores"),
     "gemm_turn_cycles": Key(_COUNT, "between the tiles of an SM on tensor cores, whatever their size"),
-    "gemm_dram_share": Key(_COUNT, "share of the DRAM bandwidth at which products read their operands"),
+    "gemm_dram_share": _share("share of the DRAM bandwidth at which products read their operands"),
     "gemm_sharpness": Key(_COUNT, "power with which times of pipes, L2 and DRAM add: infinite if they overlap perfectly, 1 if not at all"),
     "capped_energy_12nm": Key("J/FLOP", "board power over FP32 FLOP/s of products at the power cap, 12 and 16 nm"),
     "capped_energy_8nm": Key("J/FLOP", "the same, 8 nm"),
@@ -129,23 +154,23 @@ GPU: dict[str, Key] = {
 }
 
 PIM: dict[str, Key] = {
-    "channels_per_stack": Key(_COUNT, "channels (pseudo-channels) with units, a package or stack"),
-    "banks_per_channel": Key(_COUNT, "banks"),
-    "banks_per_unit": Key(_COUNT, "banks that share a unit"),
+    "channels_per_stack": _whole("channels (pseudo-channels) with units, a package or stack"),
+    "banks_per_channel": _whole("banks"),
+    "banks_per_unit": _whole("banks that share a unit"),
     "lanes_per_unit": Key(_COUNT, "multiply-adders of a unit"),
     "outputs_per_unit": Key(_COUNT, "outputs of a product that a unit accumulates at once"),
     "registers_per_unit": Key(_COUNT, "vector registers for each bank of a unit"),
-    "elementwise_share": Key(_COUNT, "share of the units that deliver a result in an elementwise command"),
+    "elementwise_share": _share("share of the units that deliver a result in an elementwise command"),
     "unit_clock": Key("Hz", "clock of the units"),
     "access_bytes": Key("B", "a column access of one bank"),
     "page_bytes": Key("B", "a row of one bank"),
     "column_interval": Key("s", "between column accesses in all-bank mode"),
     "mode_switch": Key("s", "between normal and PIM operation", positive=False),
-    "host_share": Key(_COUNT, "share of the stacks' channels that stay open to others while PIM computes", required=False, positive=False),
-    "flush_share": Key(_COUNT, "share of the GPU's L2 that is dirty at a hand-over", positive=False),
-    "layout_share": Key(_COUNT, "share of handed-over data that is laid out anew"),
-    "in_memory_share": Key(_COUNT, "share of the GPU's stacks that are PIM by default"),
-    "attached_stacks": Key(_COUNT, "stacks of an attached device by default"),
+    "host_share": _share("share of the stacks' channels that stay open to others while PIM computes", required=False, positive=False),
+    "flush_share": _share("share of the GPU's L2 that is dirty at a hand-over", positive=False),
+    "layout_share": _share("share of handed-over data that is laid out anew"),
+    "in_memory_share": _share("share of the GPU's stacks that are PIM by default"),
+    "attached_stacks": _whole("stacks of an attached device by default"),
     "stack_bytes_plain": Key("B", "capacity of a stack without units"),
     "stack_bytes_lost": Key("B", "capacity that the units take, as sold", positive=False),
     "stack_bandwidth": Key("B/s", "bandwidth to the outside"),
@@ -160,17 +185,17 @@ PIM: dict[str, Key] = {
 }
 
 CPU: dict[str, Key] = {
-    "cores": Key(_COUNT, "physical cores"),
+    "cores": _whole("physical cores"),
     "clock": Key("Hz", "of all cores under vector load"),
-    "vector_bits": Key(_COUNT, "bits of a vector instruction that a pipe executes in a clock"),
-    "fma_pipes": Key(_COUNT, "fused multiply-add pipes of a core"),
+    "vector_bits": _whole("bits of a vector instruction that a pipe executes in a clock"),
+    "fma_pipes": _whole("fused multiply-add pipes of a core"),
     "last_level_cache": Key("B", "capacity of the last level of cache"),
     "cache_bandwidth": Key("B/s", "of the last level of cache, all cores together"),
     "line_bytes": Key("B", "granule of cache and DRAM transfers"),
     "gemm_tile_m": Key(_COUNT, "rows that a core computes at once in registers"),
     "gemm_tile_n": Key(_COUNT, "columns that a core computes at once in registers"),
-    "gemm_efficiency": Key(_COUNT, "share of the peak that a large product reaches"),
-    "solver_efficiency": Key(_COUNT, "share of a core's peak that factorisations of small matrices reach"),
+    "gemm_efficiency": _share("share of the peak that a large product reaches"),
+    "solver_efficiency": _share("share of a core's peak that factorisations of small matrices reach"),
     "transcendental_flops": Key(_COUNT, "FLOP of a transcendental: vectorised polynomials"),
     "kernel_floor": Key("s", "to start all cores on a kernel and wait for the last"),
     "matrix_flops": Key("FLOP/s", "peak of matrix units by dtype", required=False, group=True),
@@ -194,15 +219,15 @@ RECONFIGURABLE: dict[str, Key] = {
     "drain_cycles": Key(_COUNT, "until the array has filled or emptied"),
     "configuration": Key("B", "bytes of a configuration"),
     "configuration_bandwidth": Key("B/s", "at which it is loaded"),
-    "engines": Key(_COUNT, "arrays that work side by side, by mode", group=True),
-    "rows": Key(_COUNT, "rows of an array, by mode", group=True),
-    "columns": Key(_COUNT, "columns of an array, by mode", group=True),
-    "step_cycles": Key(_COUNT, "dependent step of a factorisation, by mode", group=True),
-    "vector_lanes": Key(_COUNT, "results of elementwise operations a clock, by mode", group=True),
-    "transcendental_lanes": Key(_COUNT, "transcendental results a clock, by mode", group=True),
-    "buffer": Key("B", "on-chip memory for operands, by mode", group=True),
-    "bandwidth_share": Key(_COUNT, "share of the peak bandwidth that is reached, by mode", group=True),
-    "bits": Key(_COUNT, "width of operands, by mode", group=True),
+    "engines": Key(_COUNT, "arrays that work side by side, by mode", group=True, by="mode"),
+    "rows": Key(_COUNT, "rows of an array, by mode", group=True, by="mode"),
+    "columns": Key(_COUNT, "columns of an array, by mode", group=True, by="mode"),
+    "step_cycles": Key(_COUNT, "dependent step of a factorisation, by mode", group=True, by="mode"),
+    "vector_lanes": Key(_COUNT, "results of elementwise operations a clock, by mode", group=True, by="mode"),
+    "transcendental_lanes": Key(_COUNT, "transcendental results a clock, by mode", group=True, by="mode"),
+    "buffer": Key("B", "on-chip memory for operands, by mode", group=True, by="mode"),
+    "bandwidth_share": _share("share of the peak bandwidth that is reached, by mode", group=True, by="mode"),
+    "bits": Key(_COUNT, "width of operands, by mode", group=True, by="mode"),
     "board_power": Key("W", "power cap", required=False),
     "static_power": Key("W", "power that does not depend on what runs", required=False),
     "energy_per_flop": Key("J/FLOP", "dynamic, by dtype", required=False, group=True),
@@ -271,13 +296,14 @@ MEMORY: dict[str, Key] = {
     "request_write_bandwidth": Key("B/s", "writes in requests of those sizes", required=False, many=True),
     "energy_per_byte": Key("J/B", "cell to the controller", required=False),
     "static_power": Key("W", "refresh and background", required=False),
+    "refresh_share": _share("share of that power that refreshes cells", required=False, positive=False),
     "price": Key("USD", "what it costs", required=False),
 }
 
 HOST: dict[str, Key] = {
     "launch_interval": Key("s", "from one launch to the next"),
     "launch_latency": Key("s", "from a launch's call to its start"),
-    "queue_depth": Key(_COUNT, "launches that may wait"),
+    "queue_depth": _whole("launches that may wait"),
     "graph_gap": Key("s", "between kernels of a command buffer", positive=False),
     "round_trip": Key("s", "the host waits for the device and issues again", positive=False),
 }
@@ -295,7 +321,7 @@ LINK: dict[str, Key] = {
 
 DRAM: dict[str, Key] = {
     "clock_period": Key("s", "of the clock that the timing counts"),
-    "timing": Key(_COUNT, "clocks from one command to another, by the name that its simulator uses", group=True, positive=False),
+    "timing": Key(_COUNT, "clocks from one command to another, by the name that its simulator uses", group=True, positive=False, by="name"),
 }
 
 KINDS: dict[str, dict[str, Key]] = {

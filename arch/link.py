@@ -38,6 +38,7 @@ class Link:
         for name, value in (("latency", self.latency_s), ("time for a collective", self.collective_s)):
             if not 0 <= value < float("inf"):
                 raise MachineError(f"the {name} of the link {self.id!r} must be finite and not negative, but got {value} s")
+        units.check_known(self, f"the link {self.id!r}", {"pj_per_byte": "pJ/B"})
         if self.source == self.target:
             raise MachineError(f"the link {self.id!r} must join two memories, but both ends are {self.source!r}")
 
@@ -76,3 +77,4 @@ class HandOver:
                 f"a hand-over to {self.device!r} must have a layout bandwidth above zero, a closed fraction from 0 to 1 and times that "
                 f"are not negative, but got {self}"
             )
+        units.check_known(self, f"the hand-over to {self.device!r}", {"pj_per_byte": "pJ/B"})

@@ -160,6 +160,11 @@ class Machine:
         return _sum([*(device.static_watts for device in self.devices), *self._own_memories("static_watts")])
 
     @property
+    def refresh_watts(self) -> float:
+        """Of ``static_watts``, what is known to refresh cells: of a GPU's own memory it is not known, and counts as the rest."""
+        return sum(memory.refresh_watts for memory in self.memories)
+
+    @property
     def assumptions(self) -> int:
         """How many of the catalogue's numbers behind the machine are assumptions."""
         numbers = [q.source_kind for entry in self.entries for q in entry.numbers.values()]
@@ -202,6 +207,7 @@ def _complete(device: Device, machine: str) -> None:
                 f"every device of the machine {machine!r} must have {name} ({meaning}), but {type(device).__name__} has "
                 f"{getattr(device, name, None)!r}; set the class attribute {name}"
             )
+    units.check_known(device, f"the device {device.id!r}", {"static_watts": "W", "area_mm2": "mm2", "price_usd": "USD"})
 
 
 def _unique(what: str, ids: Sequence[str], machine: str) -> set[str]:

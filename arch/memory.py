@@ -9,6 +9,7 @@ from arch.catalog import Entry
 from traces.errors import MachineError
 
 _DIMENSIONS = {"capacity_bytes": "B", "bandwidth": "B/s", "read_bandwidth": "B/s", "write_bandwidth": "B/s", "latency_s": "s"}
+_AMOUNTS = {"pj_per_byte": "pJ/B", "static_watts": "W", "price_usd": "USD", "refresh_watts": "W"}
 ROLES = ("device", "dram", "ssd")
 
 
@@ -31,6 +32,8 @@ class Memory:
     latency_s: float = 0.0
     role: str = "device"
     price_usd: float | None = None
+    refresh_watts: float = 0.0
+    """Of ``static_watts``, what is known to refresh cells."""
 
     def __post_init__(self) -> None:
         units.parse_fields(self, f"the memory {self.id!r}", _DIMENSIONS)
@@ -46,6 +49,7 @@ class Memory:
                 )
         if not 0 <= self.latency_s < float("inf"):
             raise MachineError(f"the latency of the memory {self.id!r} must be finite and not negative, but got {self.latency_s} s")
+        units.check_known(self, f"the memory {self.id!r}", _AMOUNTS)
         if self.role not in ROLES:
             raise MachineError(f"the role of the memory {self.id!r} must be one of {', '.join(ROLES)}, but got {self.role!r}")
 

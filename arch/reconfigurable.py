@@ -262,24 +262,33 @@ def _pick(values: Sequence[Float], which: Int) -> Float:
     return np.asarray(np.choose(which, values) if len(values) > 1 else values[0], dtype=np.float64)
 
 
-def _prices(device: Reconfigurable, work: Work, seconds: Float, moved: Float, energy: Float, terms: dict[str, Float]) -> Prices:
+def _prices(device: Reconfigurable, work: Work, seconds: Float, moved: Float, joules: dict[str, Float], terms: dict[str, Float]) -> Prices:
     """Put infinities where a kernel is refused."""
     refused = device.refuse(work).code != 0
     all_terms = {name: np.where(refused, np.inf, value) for name, value in terms.items()}
-    seconds, moved, energy = (np.where(refused, np.inf, values) for values in (seconds, moved, energy))
-    return Prices(seconds, moved, energy, all_terms)
+    joules = {name: np.where(refused, np.inf, value) for name, value in joules.items()}
+    energy = np.sum(list(joules.values()), axis=0)
+    seconds, moved = (np.where(refused, np.inf, values) for values in (seconds, moved))
+    return Prices(seconds, moved, energy, all_terms, energy_terms=joules)
 
 
-def _energy(device: Reconfigurable, known: Facts, moved: Float) -> Float:
-    """Dynamic joules: arithmetic by type, every operand once through a buffer, and memory."""
+def _energy(device: Reconfigurable, known: Facts, moved: Float) -> dict[str, Float]:
+    """Dynamic joules by term: arithmetic by type, every operand once through a buffer, and memory; NaN where a constant is unknown."""
     entry, per_flop = device.entry, device.entry.group("energy_per_flop")
-    of_memory, of_buffer = entry.get("memory_energy_per_byte"), entry.get("buffer_energy_per_byte")
-    if not per_flop or of_memory is None or of_buffer is None:
-        return np.full(len(moved), np.nan)
-    flops = known.flops_matrix + known.flops_vector + known.flops_transcendental * entry["transcendental_energy_flops"]
-    joules = flops * known.dtype.number(lambda dtype: per_flop.get(pipe_of(dtype), np.nan))
+    of_dtype = known.dtype.number(lambda dtype: per_flop.get(pipe_of(dtype), np.nan))
     asked = total(known.owner, known.requested, len(moved)) + np.where(known.has_accesses, 0.0, known.bytes_unique)
-    return np.asarray(joules + asked * of_buffer + moved * of_memory, dtype=np.float64)
+    return {
+        "compute_matrix_j": known.flops_matrix * of_dtype,
+        "compute_vector_j": known.flops_vector * of_dtype,
+        "transcendental_j": known.flops_transcendental * entry["transcendental_energy_flops"] * of_dtype,
+        "buffer_j": asked * _per_byte(device, "buffer_energy_per_byte"),
+        "dram_j": moved * _per_byte(device, "memory_energy_per_byte"),
+    }
+
+
+def _per_byte(device: Reconfigurable, key: str) -> float:
+    value = device.entry.get(key)
+    return np.nan if value is None else value
 
 
 def _arrangement(device: Reconfigurable, trace: "Trace", work: Work, mine: Bool) -> Arrangement:
@@ -361,15 +370,16 @@ def _arranged(device: Reconfigurable, trace: "Trace", work: Work, mine: Bool, pl
     of_switch = plan.switch_s * plan.switches / np.maximum(trace.executions, 1)
     spilled = np.maximum(plan.switch_s - device.switch_s, 0.0) * plan.switches / np.maximum(trace.executions, 1) * device.memory_bandwidth
     terms["switch_s"], terms["floor_s"] = of_switch, device.entry["kernel_floor"] / plan.chains.length
-    energy = np.where(mine, _energy(device, known, moved + spilled), alone.energy_j) + _switch_energy(device, trace, plan)
-    return _prices(device, work, seconds + of_switch, moved + spilled, energy, terms)
+    joules = _energy(device, known, moved)
+    joules["switch_j"] = _switch_energy(device, trace, plan, spilled)
+    return _prices(device, work, seconds + of_switch, moved + spilled, joules, terms)
 
 
-def _switch_energy(device: Reconfigurable, trace: "Trace", plan: Arrangement) -> Float:
-    """Joules to load configurations, an execution of each kernel."""
-    per_byte = device.entry.get("memory_energy_per_byte")
-    joules = np.nan if per_byte is None else per_byte * device.entry["configuration"]
-    return np.asarray(np.where(plan.switches > 0, joules * plan.switches / np.maximum(trace.executions, 1), 0.0), dtype=np.float64)
+def _switch_energy(device: Reconfigurable, trace: "Trace", plan: Arrangement, spilled: Float) -> Float:
+    """Joules to load configurations and to write ``spilled`` bytes of the buffers to memory, an execution of each kernel."""
+    times = plan.switches / np.maximum(trace.executions, 1)
+    moved = times * device.entry["configuration"] + spilled
+    return np.where(plan.switches > 0, moved * _per_byte(device, "memory_energy_per_byte"), 0.0)
 
 
 def with_mode(device: Reconfigurable, mode: str) -> Reconfigurable:

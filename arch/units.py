@@ -60,7 +60,6 @@ _AMBIGUOUS = {
     "GBps": "GB/s",
     "Gbps": "Gbit/s",
     "b": "B for bytes",
-    "": "a unit, '1' for a pure number",
 }
 _TEXT = re.compile(r"\s*([-+]?[0-9][0-9_]*(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*")
 
@@ -70,6 +69,9 @@ def factor(unit: str, dimension: str, where: str) -> float:
 
     Raises MachineError, naming ``where`` (file and key), if the unit is unknown, ambiguous, or of another dimension.
     """
+    if not unit:
+        known = ", ".join(u for u, (_, base) in _FACTORS.items() if base == dimension)
+        raise MachineError(f"{where}: a number without a unit is ambiguous; write one of {known} behind it")
     if unit in _AMBIGUOUS:
         raise MachineError(f"{where}: the unit {unit!r} is ambiguous or missing; write {_AMBIGUOUS[unit]}")
     if unit not in _FACTORS:
@@ -88,14 +90,19 @@ def parse(value: float | int | str, dimension: str, where: str) -> float:
     Raises MachineError if a text has no unit (and is not a pure number), or the value is not finite or is negative.
     """
     if isinstance(value, str):
-        match = _TEXT.fullmatch(value)
-        if match is None:
-            raise MachineError(f"{where} must be a number with a unit, such as '1.5 {dimension}', but got {value!r}")
-        unit = match[2] or ("1" if dimension == "1" else "")
-        number = float(match[1]) * factor(unit, dimension, where)
+        amount, unit = split(value, where, dimension)
+        number = amount * factor(unit or ("1" if dimension == "1" else ""), dimension, where)
     else:
         number = _as_float(value, where)
     return checked(number, where)
+
+
+def split(text: str, where: str, dimension: str = "TB/s") -> tuple[float, str]:
+    """Return number and unit of a text such as '1.5 TB/s', the unit '' if there is none. Raises MachineError if it is no such text."""
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise MachineError(f"{where} must be a number with a unit, such as '1.5 {dimension}', but got {text!r}")
+    return float(match[1]), match[2]
 
 
 def parse_fields(part: object, who: str, dimensions: Mapping[str, str]) -> None:
@@ -107,6 +114,21 @@ def parse_fields(part: object, who: str, dimensions: Mapping[str, str]) -> None:
         value = getattr(part, name)
         if isinstance(value, str):
             object.__setattr__(part, name, parse(value, dimension, f"{who}: {name}"))
+
+
+def check_known(part: object, who: str, dimensions: Mapping[str, str]) -> None:
+    """Raise MachineError naming ``who`` and the field if a field of a part is neither None nor a finite number that is not negative.
+
+    ``dimensions`` are the units that the message shows by field.
+    """
+    for name, unit in dimensions.items():
+        value = getattr(part, name, None)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            raise MachineError(
+                f"{name} of {who} must be None (unknown) or a finite number of {unit} that is not negative, but got {value!r}"
+            )
 
 
 def checked(number: float, where: str) -> float:

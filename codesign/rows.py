@@ -20,11 +20,22 @@ def timeline_tables(timeline: dict[str, Any]) -> list[Rows]:
     links = [(name, show(link["busy_s"], "s"), "—", show(link["idle_s"], "s")) for name, link in timeline["links"].items()]
     tables = [
         Rows(timeline_title(timeline), ("", ""), _totals(timeline)),
+        Rows("Energy", ("part", "joules", "%"), _energy(timeline)),
         Rows("Queues", ("device or link", "busy", "hand-over", "idle"), devices + links),
         *_shares(timeline),
         Rows("What a device cannot run", ("device", "reason", "% of kernel time"), _refused(timeline)),
     ]
     return [table for table in tables if table.rows]
+
+
+def _energy(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Where the joules go, the largest part first; parts that are zero are left out."""
+    parts, whole = timeline.get("energy_parts", {}), timeline["energy_j"]
+    known = sorted((item for item in parts.items() if item[1]), key=lambda item: -abs(item[1]))
+    rows: list[tuple[str, ...]] = [
+        (name.replace("_", " "), show(joules, "J"), percent(joules / whole) if whole else "—") for name, joules in known
+    ]
+    return rows + [(name.replace("_", " "), "unknown", "—") for name, joules in parts.items() if joules is None]
 
 
 def timeline_title(timeline: dict[str, Any]) -> str:

@@ -203,8 +203,12 @@ def test_a_file_of_a_users_own_is_read(tmp_path: Path) -> None:
         ('kind = "link"', 'kind = "string"', "kind must be one of"),
         ('description = "a link', 'descripton = "a link', "unknown key 'descripton'; did you mean 'description'"),
         ("bandwidth = {", "bandwith = {", "unknown number 'bandwith'; did you mean 'bandwidth'"),
-        ("value = 10,", "valeu = 10,", "must be a table"),
-        ("value = 10,", 'value = "10",', "value must be a number"),
+        ("value = 10,", "valeu = 10,", "unknown field 'valeu'; did you mean 'value'"),
+        ("value = 10,", 'value = "10",', "must have its unit once"),
+        ('value = 10, unit = "GB/s"', 'value = "10"', "bandwidth: a number without a unit is ambiguous; write one of B/s, .*GB/s"),
+        ('value = 10, unit = "GB/s"', 'value = "10 GB"', "bandwidth must be in one of"),
+        ('value = 10, unit = "GB/s"', 'value = "fast"', "bandwidth must be a number with a unit"),
+        (', unit = "GB/s"', "", "bandwidth must have unit"),
         ("value = 10,", "value = nan,", "bandwidth must be finite"),
         ("value = 10,", "value = -10,", "not negative"),
         ("value = 10,", "value = 0,", "above zero"),
@@ -234,6 +238,38 @@ def test_a_faulty_file_is_refused_with_file_and_key(tmp_path: Path, old: str, ne
     with pytest.raises(MachineError, match=says) as error:
         arch.load_entry(write(tmp_path, USER_LINK.replace(old, new)))
     assert "user.toml" in str(error.value)
+
+
+def test_a_value_may_be_a_text_with_its_unit(tmp_path: Path) -> None:
+    entry = arch.load_entry(write(tmp_path, USER_LINK.replace('value = 10, unit = "GB/s"', 'value = "1.5 TB/s"')))
+    assert (entry["bandwidth"], entry.quantity("bandwidth").value, entry.quantity("bandwidth").unit) == (1.5e12, 1.5, "TB/s")
+
+
+@pytest.mark.parametrize(
+    ("base", "number", "says"),
+    [
+        ("a5000", 'dram_energy_per_byte = { value = -3, unit = "pJ/B"', "dram_energy_per_byte must be .*not negative"),
+        (
+            "a5000",
+            'vector_flops.f23 = { value = 3, unit = "TFLOP/s"',
+            "vector_flops .* there is no dtype 'f23'; .*'f32'",
+        ),
+        ("a5000", 'sm_count = { value = 3.5, unit = "1"', "sm_count must be a whole number"),
+        ("a5000", 'dram_efficiency = { value = 1.01, unit = "1"', "dram_efficiency must be at most 1"),
+        ("plasticine", 'rows.fft = { value = 16, unit = "1"', "must have engines.fft, as other groups have the mode 'fft'"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_with_file_and_key(tmp_path: Path, base: str, number: str, says: str) -> None:
+    kind = "gpu" if base == "a5000" else "reconfigurable"
+    head = f'id = "mine"\nkind = "{kind}"\nbase = "{base}"\n[sources]\nmine = "a guess"\n[numbers]\n'
+    with pytest.raises(MachineError, match=f"user.toml.*{says}"):
+        arch.load_entry(write(tmp_path, f'{head}{number}, source = "mine", source_kind = "assumption" }}\n'))
+
+
+def test_a_share_of_all_is_still_a_share(tmp_path: Path) -> None:
+    number = 'dram_efficiency = { value = 1, unit = "1", source = "mine", source_kind = "assumption" }'
+    head = 'id = "mine"\nkind = "gpu"\nbase = "a5000"\n[sources]\nmine = "a guess"\n[numbers]\n'
+    assert arch.load_entry(write(tmp_path, head + number))["dram_efficiency"] == 1
 
 
 def test_a_file_without_a_required_number_is_refused(tmp_path: Path) -> None:

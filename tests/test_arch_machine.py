@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,7 +216,7 @@ def test_rates_of_parts_may_be_texts_with_a_unit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("1.5", "ambiguous or missing"), ("1.5 Gb/s", "write Gbit/s or GB/s"), ("0 GB/s", "above zero")]
+    ("text", "says"), [("1.5", "without a unit is ambiguous"), ("1.5 Gb/s", "write Gbit/s or GB/s"), ("0 GB/s", "above zero")]
 )
 def test_a_rate_that_is_ambiguous_or_zero_is_refused_with_part_and_field(text: str, says: str) -> None:
     with pytest.raises(MachineError, match=f"link 'wire'.*bandwidth.*{says}"):
@@ -230,6 +231,23 @@ def test_a_device_that_does_not_say_what_it_is_or_where_it_works_is_refused(attr
     device = type("Own", (arch.Device,), {k: v for k, v in attributes.items() if k != attribute})()
     with pytest.raises(MachineError, match=f"must have {attribute} .*but Own has None; set the class attribute {attribute}"):
         parts(devices=(device,))
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), True])
+def test_energies_powers_and_prices_that_cannot_be_are_refused_with_part_and_field(value: float) -> None:
+    made: list[tuple[str, Callable[[], object]]] = [
+        ("pj_per_byte of the memory 'm'", lambda: arch.Memory("m", 1, 1.0, pj_per_byte=value)),
+        ("static_watts of the memory 'm'", lambda: arch.Memory("m", 1, 1.0, static_watts=value)),
+        ("price_usd of the memory 'm'", lambda: arch.Memory("m", 1, 1.0, price_usd=value)),
+        ("pj_per_byte of the link 'l'", lambda: arch.Link("l", "a", "b", 1.0, None, 0.0, pj_per_byte=value)),
+        ("pj_per_byte of the hand-over to 'p'", lambda: arch.HandOver("p", "m", 0.0, 0.0, 1.0, 0.0, pj_per_byte=value)),
+    ]
+    for says, make in made:
+        with pytest.raises(MachineError, match=says):
+            make()
+    gpu = arch.machine("a5000")
+    with pytest.raises(MachineError, match="static_watts of the device 'a5000'"):
+        replace(gpu, devices=(replace(gpu.gpu, static_watts=value),))
 
 
 @pytest.mark.parametrize("seconds", [-1e-6, float("nan"), float("inf")])

@@ -75,7 +75,7 @@ def test_the_report_holds_the_machine_and_the_table(names: dict[str, Any]) -> No
     ("override", "says"),
     [
         ({"bandwith": 1e12}, "no parameter 'bandwith'; did you mean 'bandwidth'"),
-        ({"bandwidth": "3"}, "ambiguous or missing"),
+        ({"bandwidth": "3"}, "without a unit is ambiguous"),
         ({"bandwidth": "32 TB/s"}, "<= bandwidth <="),
         ({"link_bandwidth": 0}, "above zero|<= link_bandwidth <="),
         ({"link_bandwidth": -1}, "not negative"),

@@ -32,12 +32,13 @@ def _prices(pim: Units, known: Facts, able: Abilities, parts: Parts) -> Prices:
     refused = able.refusals.code != 0
     never = np.where(refused, np.inf, 0.0)
     duration = sum(parts.terms.values(), np.zeros(len(refused)))
-    energy = _energy(pim, known, parts.moved)
+    joules = {name: _or_never(refused, values) for name, values in _energy(pim, known, parts.moved).items()}
     return Prices(
         _or_never(refused, duration),
         _or_never(refused, parts.moved),
-        _or_never(refused, energy),
+        np.sum(list(joules.values()), axis=0),
         {name: values + never for name, values in parts.terms.items()},
+        energy_terms=joules,
     )
 
 
@@ -78,11 +79,18 @@ def _refresh(pim: Units, seconds: Float) -> Float:
     return refreshes(seconds, interval / 2, interval, lost) * lost
 
 
-def _energy(pim: Units, known: Facts, moved: Float) -> Float:
-    """Dynamic joules: rows and columns of the bytes that the units move, and their arithmetic."""
-    entry = pim.entry
-    row, column, flop = (entry.get(key) for key in ("row_energy_per_byte", "column_energy_per_byte", "energy_per_flop"))
-    if row is None or column is None or flop is None:
-        return np.full(len(moved), np.nan)
-    flops = known.flops_matrix + known.flops_vector + known.flops_transcendental
-    return np.asarray(moved * (row + column) + flops * flop, dtype=np.float64)
+def _energy(pim: Units, known: Facts, moved: Float) -> dict[str, Float]:
+    """Dynamic joules by term: rows and columns of the bytes that the units move, and their arithmetic; NaN where a constant is unknown."""
+    row, column, flop = (_known(pim, key) for key in ("row_energy_per_byte", "column_energy_per_byte", "energy_per_flop"))
+    return {
+        "row_j": moved * row,
+        "column_j": moved * column,
+        "compute_matrix_j": known.flops_matrix * flop,
+        "compute_vector_j": known.flops_vector * flop,
+        "transcendental_j": known.flops_transcendental * flop,
+    }
+
+
+def _known(pim: Units, key: str) -> float:
+    value = pim.entry.get(key)
+    return np.nan if value is None else value

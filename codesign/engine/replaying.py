@@ -86,7 +86,7 @@ def replay(
         memory, peaks = _memory(made, run, trace, record)
     except CapacityError as error:
         raise CapacityError(f"{error}{beyond_help(trace, machine, mapping)}") from None
-    return timeline_of(trace, machine, mapping, warm, made.program, run, engine, memory, peaks)
+    return timeline_of(trace, machine, mapping, warm, costs, made.program, run, engine, memory, peaks)
 
 
 def with_all_ranks(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> "tuple[Trace, str | Scheduler | Mapping]":

@@ -12,6 +12,7 @@ import numpy as np
 
 from arch.error_bars import by_group, total
 from codesign.engine.entries import Entries, Spans, entries_of
+from codesign.engine.joules import parts
 from codesign.engine.program import HAND_OVER, KERNEL, PS, TRANSFER, Floats, Program, Run
 from codesign.engine.usage import Usage
 from traces import html
@@ -84,6 +85,8 @@ class Timeline:
     uncertainty: dict[str, Any] = field(default_factory=dict)
     assumed: dict[str, dict[str, float]] = field(default_factory=dict)
     """By assumption that the replay was told to make: how many kernels rest on it (``kernels``), and their ``share`` of kernel time."""
+    energy_parts: dict[str, float | None] = field(default_factory=dict)
+    """Joules by what they were spent on (`codesign.engine.joules`), None where unknown; they add up to ``energy_j``."""
     entries: Entries | None = None
     memory: dict[str, Usage] = field(default_factory=dict)
     """Each memory over time, where the replay recorded; not saved."""
@@ -110,7 +113,7 @@ class Timeline:
     def from_dict(cls, data: Dictionary[str, Any]) -> "Timeline":
         """Return the timeline that ``to_dict`` wrote; other keys are ignored. Raises TraceError if it is none."""
         names = [f.name for f in fields(cls) if f.name not in ("by_group", "entries", "memory")]
-        later = {"uncertainty", "assumed"}  # timelines of version 0.1 have none
+        later = {"uncertainty", "assumed", "energy_parts"}  # timelines of version 0.1 have none
         missing = [name for name in [*names, "shares"] if name not in {*data, *later}]
         if missing:
             raise TraceError(f"a timeline must have the keys that `Timeline.to_dict` writes, but {', '.join(missing)} are missing")
@@ -146,7 +149,14 @@ class Timeline:
         return cls.from_dict(document)
 
     def __repr__(self) -> str:
-        return f"<Timeline {self.program} on {self.machine}: {self.time_s:.4g} s, {self.launches:,} launches>"
+        parts = ", ".join(f"{name.replace('_', ' ')} {joules:.3g}" for name, joules in self._spent().items())
+        energy = "energy unknown" if self.energy_j is None else f"{self.energy_j:.4g} J ({parts})" if parts else f"{self.energy_j:.4g} J"
+        return f"<Timeline {self.program} on {self.machine}: {self.time_s:.4g} s, {energy}, {self.launches:,} launches>"
+
+    def _spent(self) -> dict[str, float]:
+        """The parts of the energy that are known and not zero, the largest first."""
+        known = {name: joules for name, joules in self.energy_parts.items() if joules}
+        return dict(sorted(known.items(), key=lambda item: -abs(item[1])))
 
     def _repr_html_(self) -> str:
         energy = "unknown" if self.energy_j is None else f"{self.energy_j:.4g} J"
@@ -156,6 +166,7 @@ class Timeline:
         title += f"energy {energy}, {self.launches:,} launches"
         rows = [(name, *(row[key] for key in ("busy_s", "hand_over_s", "idle_s"))) for name, row in self.devices.items()]
         parts = [title, html.table(["device", "busy s", "hand-over s", "idle s"], rows)]
+        parts += [html.table(["energy", "J"], [(name.replace("_", " "), joules) for name, joules in self._spent().items()])]
         parts += [html.table([by, "share of kernel time"], list(self.by_group[by].items())) for by in GROUPS]
         return "".join(parts)
 
@@ -164,6 +175,7 @@ def timeline_of(
     trace: "Trace",
     machine: "Machine",
     mapping: "Mapping",
+    warm: "CostTable",
     costs: "CostTable",
     program: Program,
     run: Run,
@@ -197,9 +209,10 @@ def timeline_of(
         devices=_devices(machine, program, elapsed, time),
         links=_links(machine, program, elapsed, time),
         captured_for=trace.target,
-        ineligible=ineligible(trace, machine, costs),
+        ineligible=ineligible(trace, machine, warm),
         uncertainty=uncertainty(trace, machine, program, elapsed),
         assumed=assumed(trace, machine, program, elapsed),
+        energy_parts=parts(program, machine, costs, trace.kernels["launches"], time),
         entries=None if run.records is None else entries_of(program, run.records, trace),
         memory=memory,
     )
