@@ -126,6 +126,16 @@ def test_ranks_share_nothing_and_each_memory_holds_its_own() -> None:
     assert {name: used.peak for name, used in timeline.memory.items()} == {f"h100-sxm-memory-{i}": own for i in range(4)}
 
 
+def test_every_rank_has_a_cache_of_its_own() -> None:
+    """What others touch in between does not push a rank's data out: all have the reuse distances of one alone."""
+    trace = meets("all-reduce", trips=3)
+    distance = trace.side_by_side().reuse_distance_bytes
+    whole, alone = trace.side_by_side(), trace.reuse_distance_bytes
+    for rank in range(4):
+        mine = whole.kernels["stream"][whole.accesses["kernel"]] == rank
+        assert distance[mine].tolist() == alone.tolist()
+
+
 @ENGINES
 def test_hosts_of_ranks_keep_pace(engine: Any) -> None:
     """Every rank has a host of its own: four ranks are issued as fast as one, here one launch every 20 us."""

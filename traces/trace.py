@@ -113,15 +113,25 @@ class Trace:
     def reuse_distance_bytes(self) -> NDArray[np.float64]:
         """For each access: distinct bytes of other alias sets since its own was touched last, loops wrapped around once.
 
-        inf at the first touch. An LRU stack distance over whole accesses (bytes_unique; unknown counts as none);
-        shape [accesses].
+        inf at the first touch. An LRU stack distance over whole accesses (bytes_unique; unknown counts as none). Of ranks side by
+        side each has a cache of its own; shape [accesses].
         """
+        from traces.ranks import held
+
+        if held(self) == 1:
+            return self._reuse_distances(self._walk)
+        of_kernel, ranks = self.kernels["stream"], held(self)
+        each = np.stack([self._reuse_distances(self._walk[of_kernel[self._walk] == rank]) for rank in range(ranks)])
+        found: NDArray[np.float64] = each[of_kernel[self.accesses["kernel"]], np.arange(each.shape[1])]
+        return found
+
+    def _reuse_distances(self, walk: NDArray[np.int32]) -> NDArray[np.float64]:
         from traces.locality import reuse_distances
 
         sets = int(self.alias_index.max(initial=-1)) + 1
-        steps = int(np.diff(self.access_offsets)[self._walk].sum()) if len(self._walk) else 0
+        steps = int(np.diff(self.access_offsets)[walk].sum()) if len(walk) else 0
         size = np.nan_to_num(self.accesses["bytes_unique"], nan=0.0)
-        return reuse_distances(self._walk, self.access_offsets, self.access_alias, size, sets, steps)
+        return reuse_distances(walk, self.access_offsets, self.access_alias, size, sets, steps)
 
     @cached_property
     def content_hash(self) -> str:

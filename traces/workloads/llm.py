@@ -6,6 +6,7 @@ a seed, once for all layers of a phase; a real router would ask the host for it 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from traces.workloads.workload import Option, Program, Value, Workload
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from traces.workloads.llm_parallel import Part, Routing
+
 SOURCE = "ours; shape from "
 
 _COMMON = (
@@ -31,10 +34,12 @@ _COMMON = (
     ),
     Option("attention", "flash", "one kernel, or two products and a softmax, which other devices may run", choices=("flash", "unfused")),
     Option("segments", SEGMENTS, "loops that stand for the decoding steps, each with the sizes of its middle"),
+    Option("tensor_parallel", 1, "GPUs that share every product and the heads; the trace is one rank's"),
 )
 _MIXTURE = (
     Option("routing", "uniform", "probability of the experts: equal, or 1 / rank (Zipf)", choices=("uniform", "zipf")),
     Option("seed", 0, "of the draw of experts", at_least=0),
+    Option("expert_parallel", 1, "GPUs that share the experts, each with its part of the batch; the trace is that of the busiest"),
 )
 
 
@@ -51,9 +56,12 @@ def arguments(shape: ModelShape, settings: Mapping[str, Value], make: Any = None
     import torch
 
     from traces.workloads.llm_model import angles
+    from traces.workloads.llm_parallel import Part
     from traces.workloads.llm_weights import ACTIVATIONS, on_meta, weights
 
-    batch, prompt, tokens = (int(settings[name]) for name in ("batch", "prompt", "tokens"))
+    prompt, tokens = int(settings["prompt"]), int(settings["tokens"])
+    shape = shape if isinstance(shape, Part) else _part(shape, settings)
+    batch = int(settings["batch"]) // shape.expert
     made = weights(shape, str(settings["weights"]), make or on_meta)
     like = made["embedding"]
     length = prompt + tokens
@@ -66,13 +74,39 @@ def arguments(shape: ModelShape, settings: Mapping[str, Value], make: Any = None
     return made, cache, first, rope, _choice(shape, batch * given, settings, like), _choice(shape, batch, settings, like)
 
 
-def _choice(shape: ModelShape, tokens: int, settings: Mapping[str, Value], like: "Tensor") -> "list[Tensor] | None":
+def _choice(shape: "Part", tokens: int, settings: Mapping[str, Value], like: "Tensor") -> "list[Tensor] | Routing | None":
     import torch
 
-    if not shape.experts:
+    from traces.workloads.llm_parallel import routing_of
+
+    if not shape.whole_experts:
         return None
-    drawn = histogram(shape, tokens, str(settings["routing"]), int(settings["seed"]))
+    drawn = _drawn(model_of(shape), tokens * shape.expert, settings)
+    if shape.expert > 1:
+        return routing_of(shape, drawn, tokens, like)
     return [torch.tensor(rows, dtype=torch.int64).to(like.device) for rows in drawn]
+
+
+def _drawn(shape: ModelShape, tokens: int, settings: Mapping[str, Value]) -> list[list[int]]:
+    return histogram(shape, tokens, str(settings["routing"]), int(settings["seed"]))
+
+
+def model_of(part: "Part") -> ModelShape:
+    """Return a shape with the experts of the whole model."""
+    return replace(part, experts=part.whole_experts)
+
+
+def _part(shape: ModelShape, settings: Mapping[str, Value]) -> "Part":
+    """Return what the trace's rank has of the model: of experts, the one that decodes for the most tokens."""
+    from traces.errors import CaptureError
+    from traces.workloads.llm_parallel import busiest, part_of
+
+    tensor, expert = int(settings.get("tensor_parallel", 1)), int(settings.get("expert_parallel", 1))
+    batch = int(settings["batch"])
+    if batch % expert:
+        raise CaptureError(f"expert_parallel must divide the batch, {batch}, but got {expert}")
+    part = part_of(shape, tensor, expert)
+    return part if expert == 1 else replace(part, rank=busiest(shape, expert, _drawn(shape, batch, settings)))
 
 
 def _programs(name: str, settings: Mapping[str, Value]) -> list[Program]:
@@ -91,9 +125,10 @@ def _programs(name: str, settings: Mapping[str, Value]) -> list[Program]:
         )
     if settings["prefill"] == "no" and not int(settings["tokens"]):
         raise CaptureError(f"{name!r} without prefill and without tokens does nothing: set tokens or prefill=yes")
+    part = _part(shape, settings)
     function = partial(
         generate,
-        shape=shape,
+        shape=part,
         prompt_length=int(settings["prompt"]),
         tokens=int(settings["tokens"]),
         prefill=settings["prefill"] == "yes",
@@ -105,7 +140,7 @@ def _programs(name: str, settings: Mapping[str, Value]) -> list[Program]:
             name="generate",
             phase="",
             function=function,
-            initial=partial(_initial, shape, settings),
+            initial=partial(_initial, part, settings),
             precision="highest",
             x64=True,
             stage_rules=(),
@@ -114,7 +149,7 @@ def _programs(name: str, settings: Mapping[str, Value]) -> list[Program]:
     ]
 
 
-def _initial(shape: ModelShape, settings: Mapping[str, Value], seed: int | None) -> tuple[Any, ...]:
+def _initial(shape: "Part", settings: Mapping[str, Value], seed: int | None) -> tuple[Any, ...]:
     if seed is None:
         return arguments(shape, settings)
     from traces.workloads.llm_weights import normal

@@ -14,14 +14,15 @@ from torch.nn import functional
 
 from traces.capture.aten.loops import SEGMENTS, scan, scope, steps
 from traces.workloads.llm_linear import linear
+from traces.workloads.llm_parallel import Part, Routing, all_gather, all_reduce, all_to_all
 from traces.workloads.llm_shapes import ModelShape
 
 ROPE_BASE = 500000.0
 """Of Llama 3; it does not change what is computed, only the angles."""
 EPSILON = 1e-5
 
-Choice = Sequence[Tensor] | None
-"""For each expert the tokens it gets, int64; None: what the router says."""
+Choice = Sequence[Tensor] | Routing | None
+"""For each expert the tokens it gets, int64; where experts are on several ranks, who sends whom what; None: what the router says."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _place(position: int, count: int, rope: tuple[Tensor, Tensor] | None, choice
 def forward(weights: dict[str, Any], cache: dict[str, Tensor], tokens: Tensor, place: Place, shape: ModelShape) -> Tensor:
     """Return the most probable next token, int64 [batch, 1], of tokens int64 [batch, count]; the cache gets their keys and values."""
     with scope("stage_embedding"):
-        x = functional.embedding(tokens, weights["embedding"])
+        x = _embedded(tokens, weights["embedding"], shape)
         if "positions" in weights:
             x = x + weights["positions"][place.position : place.position + tokens.shape[1]]
 
@@ -110,7 +111,32 @@ def forward(weights: dict[str, Any], cache: dict[str, Tensor], tokens: Tensor, p
     with scope("stage_head"):
         x = _norm(x[:, -1:], weights["final_norm"])
         logits = linear(x, weights.get("head", weights["embedding"]))
+        if _ranks(shape) > 1:
+            logits = all_gather(logits[:, 0], _ranks(shape))[:, None]
         return logits.argmax(dim=-1)
+
+
+def _ranks(shape: ModelShape) -> int:
+    """Ranks that share the products."""
+    return shape.tensor if isinstance(shape, Part) else 1
+
+
+def _embedded(tokens: Tensor, table: Tensor, shape: ModelShape) -> Tensor:
+    """Look tokens up; those of other ranks count nothing here and are added up."""
+    if not isinstance(shape, Part) or shape.tensor == 1:
+        return functional.embedding(tokens, table)
+    own = tokens - shape.first_token
+    elsewhere = (own < 0) | (own >= shape.vocabulary)
+    found = functional.embedding(own.masked_fill(elsewhere, 0), table)
+    return all_reduce(found.masked_fill(elsewhere[..., None], 0.0))
+
+
+def _summed(x: Tensor, layer: dict[str, Any], shape: ModelShape) -> Tensor:
+    """A linear layer that is split by rows: partial sums of all ranks, added up, and the bias."""
+    if _ranks(shape) == 1:
+        return linear(x, **_of(layer))
+    total = all_reduce(linear(x, layer["weight"]))
+    return total + layer["bias"] if "bias" in layer else total
 
 
 def _layer(x: Tensor, layer: dict[str, Any], cache: tuple[Tensor, Tensor], place: Place, shape: ModelShape) -> Tensor:
@@ -150,7 +176,7 @@ def _attention(x: Tensor, layer: dict[str, Any], cache: tuple[Tensor, Tensor], p
         )
     else:
         attended = _unfused(query, keys[:, :, :end], values[:, :, :end])
-    return linear(attended.transpose(1, 2).reshape(batch, count, shape.hidden), **_of(layer["out"]))
+    return _summed(attended.transpose(1, 2).reshape(batch, count, shape.width), layer["out"], shape)
 
 
 def _unfused(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -178,7 +204,7 @@ def _feed_forward(x: Tensor, weights: dict[str, Any], shape: ModelShape) -> Tens
     activation = activations[shape.activation]
     wide = linear(x, **_of(weights["up"]))
     wide = activation(linear(x, **_of(weights["gate"]))) * wide if shape.gated else activation(wide)
-    return linear(wide, **_of(weights["down"]))
+    return _summed(wide, weights["down"], shape)
 
 
 def _mixture(x: Tensor, layer: dict[str, Any], choice: Choice, shape: ModelShape) -> Tensor:
@@ -186,6 +212,9 @@ def _mixture(x: Tensor, layer: dict[str, Any], choice: Choice, shape: ModelShape
     flat = x.reshape(-1, shape.hidden)
     shares = functional.softmax(linear(flat, **_of(layer["router"])), dim=-1)
     best, chosen = shares.topk(shape.top_k, dim=-1)
+    if isinstance(choice, Routing):
+        in_order = best.gather(1, chosen.argsort(dim=-1))
+        return _exchanged(flat, in_order, choice, layer["experts"], shape).view_as(x)
     mixed = torch.zeros_like(flat)
     for number, expert in enumerate(layer["experts"]):
         tokens = (chosen == number).any(dim=-1).nonzero()[:, 0] if choice is None else choice[number]
@@ -195,3 +224,15 @@ def _mixture(x: Tensor, layer: dict[str, Any], choice: Choice, shape: ModelShape
         share = shares[tokens, number] / best[tokens].sum(dim=-1)
         mixed.index_add_(0, tokens, part * share[:, None])
     return mixed.view_as(x)
+
+
+def _exchanged(flat: Tensor, best: Tensor, routing: Routing, experts: Sequence[dict[str, Any]], shape: ModelShape) -> Tensor:
+    """Send each token to its experts' ranks, run the rank's own experts on what comes, send it back and add up by ``best`` shares."""
+    sent = flat[routing.order // shape.top_k]
+    got = all_to_all(sent, routing.sends, routing.gets)[routing.arrange]
+    parts = [
+        _feed_forward(of, expert, shape) for of, expert in zip(torch.split(got, list(routing.counts)), experts, strict=True) if of.shape[0]
+    ]
+    came = all_to_all(torch.cat(parts)[routing.restore], routing.gets, routing.sends)[routing.back]
+    shares = best / best.sum(dim=-1, keepdim=True)
+    return (came.view(flat.shape[0], shape.top_k, -1) * shares[..., None]).sum(dim=1)

@@ -44,6 +44,11 @@ class ModelShape:
         return max(self.moe_every, 1)
 
     @property
+    def width(self) -> int:
+        """Of all queries together."""
+        return self.heads * self.head_dim
+
+    @property
     def kv_width(self) -> int:
         return self.kv_heads * self.head_dim
 

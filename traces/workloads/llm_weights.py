@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from traces.workloads.llm_parallel import Part
 from traces.workloads.llm_shapes import ModelShape
 
 BITS = {"int8": 8, "int4": 4, "ternary": 2}
@@ -80,10 +81,12 @@ def _layer(shape: ModelShape, dtype: str, mixture: bool, make: Make) -> dict[str
     layer: dict[str, Any] = {name: _norm(shape, stack, make) for name in ("attention_norm", "forward_norm")}
     if shape.post_norms:
         layer |= {name: _norm(shape, stack, make) for name in ("attention_post_norm", "forward_post_norm")}
-    for name, rows in (("query", shape.hidden), ("key", shape.kv_width), ("value", shape.kv_width), ("out", shape.hidden)):
+    for name, rows in (("query", shape.width), ("key", shape.kv_width), ("value", shape.kv_width)):
         layer[name] = _linear(shape, dtype, name, stack, rows, shape.hidden, make)
+    layer["out"] = _linear(shape, dtype, "out", stack, shape.hidden, shape.width, make)
     if mixture:
-        layer["router"] = {"weight": make("router", (*stack, shape.experts, shape.hidden), ACTIVATIONS)}
+        routed = shape.whole_experts if isinstance(shape, Part) else shape.experts
+        layer["router"] = {"weight": make("router", (*stack, routed, shape.hidden), ACTIVATIONS)}
         layer["experts"] = [_forward(shape, dtype, stack, make) for _ in range(shape.experts)]
     else:
         layer["forward"] = _forward(shape, dtype, stack, make)

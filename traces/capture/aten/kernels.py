@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from traces.capture.aten import launch, operators, products, sdpa
+from traces.capture.aten import collectives, launch, operators, products, sdpa
 from traces.capture.aten.call import Call, Touch, fastest_axis, main_dtype, read, storage_key, touched_bytes, write
 from traces.capture.aten.kernel import NO_SIZE, UNKNOWN, Kernel, Rule, Setting
 from traces.capture.work import Flops
 
-_RULES: dict[str, Rule] = {**products.RULES, **sdpa.RULES}
+_RULES: dict[str, Rule] = {**products.RULES, **sdpa.RULES, **collectives.RULES}
 _registered: dict[str, Rule] = {}
 
 
