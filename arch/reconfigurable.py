@@ -16,7 +16,7 @@ Alone, in one mode, a kernel takes floor + max(compute, memory), where
   inside the chain moves no bytes. The chain's time is divided over its kernels: each its compute, the rest by what it took alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -169,9 +169,19 @@ def _mode(device: Reconfigurable, name: str) -> Mode:
 
 
 def _bits(dtype: str) -> float:
-    """Bits that a mode's operands must have for a type; complex numbers are computed as real ones, masks as anything."""
+    """Bits that a mode's operands must have for a type: complex numbers are computed as real ones, integers as 32 bits at most.
+
+    Types narrower than a byte take one; what is no number, such as a token, takes more than any mode has.
+    """
+    if dtype == "pred" or dtype.startswith(("f8", "f4")):
+        return 8.0
     pipe = pipe_of(dtype)
-    return 8.0 if dtype == "pred" else 8 * itemsize(pipe) if pipe else np.inf
+    return 8 * min(itemsize(dtype), itemsize(pipe)) if pipe else np.inf
+
+
+def _of_type(per_flop: Mapping[str, float], dtype: str) -> float:
+    """The number of a type, that of the pipe which computes it where it has none of its own; NaN if neither is known."""
+    return per_flop.get(dtype, per_flop.get(pipe_of(dtype), np.nan))
 
 
 def _refuse(device: Reconfigurable, work: Work) -> Refusals:
@@ -275,7 +285,7 @@ def _prices(device: Reconfigurable, work: Work, seconds: Float, moved: Float, jo
 def _energy(device: Reconfigurable, known: Facts, moved: Float) -> dict[str, Float]:
     """Dynamic joules by term: arithmetic by type, every operand once through a buffer, and memory; NaN where a constant is unknown."""
     entry, per_flop = device.entry, device.entry.group("energy_per_flop")
-    of_dtype = known.dtype.number(lambda dtype: per_flop.get(pipe_of(dtype), np.nan))
+    of_dtype = known.dtype.number(lambda dtype: _of_type(per_flop, dtype))
     asked = total(known.owner, known.requested, len(moved)) + np.where(known.has_accesses, 0.0, known.bytes_unique)
     return {
         "compute_matrix_j": known.flops_matrix * of_dtype,

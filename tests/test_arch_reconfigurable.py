@@ -465,3 +465,67 @@ def test_every_mode_of_a_preset_has_every_number() -> None:
         names = set(entry.group("engines"))
         for group in ("rows", "columns", "step_cycles", "vector_lanes", "transcendental_lanes", "buffer", "bandwidth_share", "bits"):
             assert set(entry.group(group)) == names, (name, group)
+
+
+def product_of(dtype: str, batch: int = 1, side: int = 2048, k: int = 2048) -> Trace:
+    toy = Launches()
+    toy.kernel("g", ("a",), ("b",), family="gemm", launch_kind="library", dtype=dtype, precision="highest", batch=batch, m=side, n=side,
+               k=k, flops_matrix=2.0 * batch * side**2 * k)  # fmt: skip
+    return toy.build()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mode", "faster"),
+    [("f32", "gemm", 1), ("s32", "gemm", 1), ("f16", "gemm16", 2), ("bf16", "gemm16", 2), ("s8", "gemm8", 4), ("f8e4m3fn", "gemm8", 4)],
+)
+def test_narrow_operands_get_the_mode_whose_lanes_split(dtype: str, mode: str, faster: float) -> None:
+    """A lane of 32 bits holds two operands of 16 or four of 8: the peak is 12.3 TFLOP/s times two or four."""
+    unit = device("plasticine-flex")
+    assert modes_of(product_of(dtype), unit) == [mode]
+    assert unit.peak_flops(mode) == faster * unit.peak_flops("gemm")
+    seconds = [with_mode(unit, m).price(Work.of(product_of(dtype))).terms["compute_matrix_s"][0] for m in (mode, "gemm")]
+    assert seconds[1] / seconds[0] == pytest.approx(faster, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "forced", "reason"),
+    [
+        ("f32", "gemm8", "dtype f32"),
+        ("f16", "gemm8", "dtype f16"),
+        ("s8", "gemm8", ""),
+        ("f32", "gemm16", "dtype f32"),
+        ("f16", "gemm16", ""),
+    ],
+)
+def test_operands_wider_than_a_mode_are_refused_and_as_wide_ones_taken(dtype: str, forced: str, reason: str) -> None:
+    work = Work.of(product_of(dtype))
+    assert with_mode(device("plasticine-flex"), forced).refuse(work).reason(0) == reason
+
+
+def test_small_products_get_the_mode_whose_units_split_into_engines() -> None:
+    """8,192 products of 4 x 4 x 64: a unit of 16 x 6 computes one at a time, its four engines of 4 x 6 four, in shorter folds."""
+    trace, unit = product_of("f32", batch=8192, side=4, k=64), device("plasticine-flex")
+    assert modes_of(trace, unit) == ["split"]
+    cycles = {m.name: arrays.product_cycles(m.array, one(8192), one(4), one(4), one(64))[0] for m in unit.modes}
+    assert cycles["gemm"] == 8192 / 64 * (2 * 16 + 6 + 64 - 2)
+    assert cycles["split"] == 8192 / 256 * (2 * 4 + 6 + 64 - 2)
+
+
+def test_a_type_with_an_energy_of_its_own_costs_that() -> None:
+    unit = device("plasticine-flex")
+    joules = {
+        dtype: unit.price(Work.of(product_of(dtype))).energy_terms["compute_matrix_j"][0] / 2 / 2048**3 for dtype in ("s8", "f32", "s32")
+    }
+    assert {dtype: pytest.approx(1e12 * value) for dtype, value in joules.items()} == {"s8": 0.5, "f32": 3.3, "s32": 1.5}
+
+
+class TestPlasticineWhoseLanesSplit(DeviceConformance):
+    def device(self) -> Device:
+        return arch.machine("plasticine-flex").devices[0]
+
+
+class TestPlasticineWhoseLanesSplitInBytes(DeviceConformance):
+    dtype = "s8"
+
+    def device(self) -> Device:
+        return arch.machine("a5000+plasticine-flex").device("plasticine-flex")
