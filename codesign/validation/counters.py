@@ -33,7 +33,7 @@ def rows() -> Iterator[Row]:
             yield row_of(
                 survey,
                 f"counter/{counter}/{ansatz}",
-                f"{survey['labels'][ansatz]}: {name}, mean over kernel time",
+                f"{survey['labels'][ansatz]}: {name}, mean of the hundred hottest kernels",
                 ansatz,
                 None if found is None else found.mean(COUNTERS[counter](found)),
                 published=value,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from arch.gpu import GPU
 
 Float = NDArray[np.float64]
+HOT = 100
+"""Kernels whose counters the survey averages ('top-100 SM utilization', section III-F)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +93,8 @@ class Profile(Step):
         return hits
 
     def mean(self, fraction: Float) -> float:
-        """Return a counter of the whole step, kernels weighted by their time."""
-        return float((fraction * self.seconds).sum() / self.kernel_time_s)
+        """Return the mean of a counter over the hundred kernels that take most of the time: the survey's 'top-100'."""
+        return float(fraction[np.argsort(-self.seconds, kind="stable")[:HOT]].mean())
 
     @property
     def _l2_bytes(self) -> Float:

@@ -180,7 +180,20 @@ def _alternatives(survey: dict[str, Any]) -> Iterator[Row]:
             if molecule == survey["molecule"]:
                 yield Row(f"{head}/sampling", f"{name}: share of sampling", sampling, share, None, other["configuration"], "")
     yield from _alternative_speedups(survey)
+    yield from _transposes(survey)
     yield from _profiled(survey)
+
+
+def _transposes(survey: dict[str, Any]) -> Iterator[Row]:
+    """Transposes that do arithmetic too may count as elementwise by their name: both families together, without a bar."""
+    for ansatz in survey["ansatze"]:
+        within = survey["shares"][ansatz].get("within", {})
+        found = survey_step(ansatz, survey["molecule"])
+        if "transpose" in within:
+            ours = None if found is None else found.share((*BAND, "transpose"), True) / found.share((), True)
+            quantity = f"{survey['labels'][ansatz]}, elementwise, slice/concat and transpose within sampling: share of sampling time"
+            row_id, published = f"alternative/share/{ansatz}/within/elementwise+transpose", within["elementwise"] + within["transpose"]
+            yield row_of(survey, row_id, quantity, ansatz, ours, published=published, tolerance=None, source=survey["shares"]["where"])
 
 
 def _profiled(survey: dict[str, Any]) -> Iterator[Row]:
