@@ -54,7 +54,7 @@ class OffloadTensors(Scheduler):
 
     def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
         """Return the mapping; raise MappingError if the machine lacks such a memory, or every device refuses a kernel."""
-        shares = {_memory(machine, role): share for role, share in (("dram", self.dram), ("ssd", self.ssd)) if share > 0}
+        shares = {memory_of_role(machine, role): share for role, share in (("dram", self.dram), ("ssd", self.ssd)) if share > 0}
         home = np.full(len(trace.tensors), -1, np.int32)
         kinds = [kind.strip() for kind in self.kinds.split(",")]
         chosen = np.isin(trace.tensors["kind"].astype(str), kinds)
@@ -73,7 +73,7 @@ class OffloadTensors(Scheduler):
     def _devices(self, trace: Trace, machine: Machine, costs: CostTable) -> npt.NDArray[np.int32]:
         device = first_accepting(trace, machine, costs)
         if self.host_phase:
-            dram = machine.memories[_memory(machine, "dram")].id
+            dram = machine.memories[memory_of_role(machine, "dram")].id
             hosts = [number for number, d in enumerate(machine.devices) if d.memory == dram]
             if not hosts:
                 raise MappingError(f"host_phase needs a device that works in {dram!r}, but {machine.id!r} has none: add '+cpu'")
@@ -82,7 +82,7 @@ class OffloadTensors(Scheduler):
         return device
 
 
-def _memory(machine: Machine, role: str) -> int:
+def memory_of_role(machine: Machine, role: str) -> int:
     """Return the index of the machine's first memory of a role."""
     for number, memory in enumerate(machine.memories):
         if memory.role == role:

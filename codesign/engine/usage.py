@@ -64,7 +64,7 @@ def too_much(memory: str, capacity: int, needed: int, tensor: int, time_s: float
     when = "" if time_s is None else f" at {time_s:.6g} s"
     return CapacityError(
         f"the memory {memory!r} holds {capacity:,} bytes, but with {what} it would need {needed:,}{when}, {needed - capacity:,} too many: "
-        "use a larger memory, a smaller batch, or a mapping that puts less there"
+        "use a larger memory, a smaller batch, or a mapping that puts less there ('offload-idle' on a machine with '+dram' finds one)"
     )
 
 
