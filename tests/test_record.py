@@ -82,3 +82,40 @@ def test_a_program_that_computes_nothing_is_an_error(tmp_path: Path) -> None:
     done = run("record", "-o", tmp_path / "a.trace", tmp_path / "idle.py")
     assert done.exit_code == 2
     assert "must hold GPU kernels" in done.stderr
+
+
+def test_a_workload_is_recorded_by_name_program_by_program(tmp_path: Path) -> None:
+    """One record of a small step; its profiles then stand in for those of a later run that is joined to it."""
+    pytest.importorskip("folx", reason="needs the extra nnvmc")
+    from codesign.cli.record import _joined
+
+    options = ("--molecule", "He", "--batch", "2", "--set", "steps=2", "--runs", "2", "--keep", tmp_path / "kept")
+    found = document(*options, "-o", tmp_path / "step.trace", "psiformer")
+    trace = cd.load(tmp_path / "step.trace")
+    assert list(found["programs"]) == ["sampling", "local_energy"]
+    assert found["kernels"] == sum(told["kernels"] for told in found["programs"].values()) == len(trace.kernels)
+    assert (trace.program, trace.manifest["batch"], trace.manifest["options"]["molecule"]) == ("psiformer", 2, "He")
+    profiles = {name: next((tmp_path / "kept" / name).rglob("*.xplane.pb")) for name in found["programs"]}
+    with pytest.warns(UserWarning, match="have a name that another kernel has too"):  # each launch is a row here
+        joined, told = _joined(trace, profiles)
+    assert told["measured"] == told["kernels"] == len(trace.kernels)
+    assert told["share_of_profile"] == pytest.approx(1.0)
+    total = np.nansum(trace.kernels["measured_s"])
+    assert np.nansum(joined.kernels["measured_s"]) == pytest.approx(total)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("psiformer", "--molecule", "He"), "options stand before the name of a workload"),
+        (("llama-3-8b",), "must be JAX's, but 'llama-3-8b' is torch's: run it on the GPU under torch.profiler"),
+        (("psiformr",), "there is no file psiformr, and no workload of that name; did you mean 'psiformer'"),
+        (("--molecule", "CH5", "psiformer"), "there is no molecule 'CH5'; did you mean 'CH4'"),
+        (("--batch", "2", EXAMPLE), "options are of workloads"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_before_it_runs(tmp_path: Path, arguments: tuple[str | Path, ...], message: str) -> None:
+    done = run("record", "-o", tmp_path / "a.trace", *arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+    assert not (tmp_path / "a.trace").exists()

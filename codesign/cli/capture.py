@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codesign import files
-from codesign.cli.options import Json, Settings, deliver, parse_settings
+from codesign.cli.options import Json, Settings, deliver, given_settings
 from codesign.cli.terminal import note, quiet_output, table
 from codesign.units import show
 
@@ -33,12 +33,12 @@ def capture(
     from traces import registry
 
     if workload not in registry.names("workloads") and (Path(workload).exists() or os.sep in workload or Path(workload).suffix):
-        _capture_file(ctx, Path(workload), target, _given(molecule, batch, settings), output, as_json)
+        _capture_file(ctx, Path(workload), target, given_settings(molecule, batch, settings), output, as_json)
         return
     with quiet_output():
         chosen = registry.get("workloads", workload)
         compile_target = machine(target).target
-        given = _given(molecule, batch, settings)
+        given = given_settings(molecule, batch, settings)
         options = chosen.settings(**given)
         path = output or Path(_name(workload, options, compile_target.id))
         files.check_writable(path)
@@ -66,11 +66,6 @@ def _capture_file(ctx: typer.Context, program: Path, target: str, given: dict[st
         _save(trace, path)
     note(f"wrote {path}")
     deliver(ctx, "capture", _summary(trace, path), lambda: _table(trace), as_json=as_json)
-
-
-def _given(molecule: str | None, batch: int | None, settings: list[str] | None) -> dict[str, Any]:
-    named = {"molecule": molecule, "batch": batch}
-    return {key: value for key, value in named.items() if value is not None} | parse_settings(settings)
 
 
 def _name(workload: str, options: dict[str, Any], target: str) -> str:

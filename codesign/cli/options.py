@@ -39,6 +39,12 @@ def parse_settings(given: list[str] | None, option: str = "--set") -> dict[str, 
     return settings
 
 
+def given_settings(molecule: str | None, batch: int | None, settings: list[str] | None) -> dict[str, Any]:
+    """Return a workload's options as they were given: --molecule, --batch, and those of --set."""
+    named = {"molecule": molecule, "batch": batch}
+    return {key: value for key, value in named.items() if value is not None} | parse_settings(settings)
+
+
 def deliver(
     ctx: typer.Context,
     kind: str,

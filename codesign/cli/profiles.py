@@ -88,7 +88,11 @@ def warnings_noted() -> Iterator[list[str]]:
 
 
 def show_import(profile: Path, payload: dict[str, Any]) -> "Group":
-    rows = [(name.replace("_", " "), _text(name, value)) for name, value in payload.items() if name not in ("file", "warnings", "shares")]
+    apart = ("file", "warnings", "shares", "programs")
+    rows = [(name.replace("_", " "), _text(name, value)) for name, value in payload.items() if name not in apart]
+    for program, told in payload.get("programs", {}).items():
+        kept = ("measured", "share_of_profile", "total_us")
+        rows += [(f"{program}: {name.replace('_', ' ')}", _text(name, told[name])) for name in kept if name in told]
     shares = [(f"share in {family}", _text("share", share)) for family, share in payload.get("shares", {}).items()]
     return table(f"{profile} as {payload['file']}", ("", ""), rows + shares)
 

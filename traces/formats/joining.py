@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Joined:
-    """The trace with measured_s filled in, how many of its kernels were found, and the share of the profile's time that they are."""
+    """The trace with measured_s filled in, how many of its kernels were found, the profile's time, and their share of it."""
 
     trace: "Trace"
     kernels: int
     share_of_time: float
+    total_s: float
 
 
 def plain(name: str) -> str:
@@ -30,18 +31,19 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def add_measured(trace: "Trace", profile: Profile) -> Joined:
+def add_measured(trace: "Trace", profile: Profile, region: str | None = None) -> Joined:
     """Return the trace with the mean measured time of every kernel that the profile knows by name.
 
-    A row that launches several kernels gets that many means. Raises TraceError if no name of the profile is in the trace; warns
-    (ProfileWarning) of names that several rows share, as merged programs may.
+    A row that launches several kernels gets that many means. ``region`` is the program of a merged trace that was profiled; None: all.
+    Raises TraceError if no name of the profile is in the trace, or there is no such region; warns (ProfileWarning) of names that several
+    rows share, as merged programs may.
     """
     from traces.trace import Trace
 
     check_clock(profile)
     means, total = _means(profile)
     names = [plain(str(name)) for name in trace.kernels["name"]]
-    found = np.array([name in means for name in names], np.bool_)
+    found = np.array([name in means for name in names], np.bool_) & _within(trace, region)
     if not found.any():
         first = profile.launches.name[0] if len(profile.launches) else "none"
         raise TraceError(
@@ -54,9 +56,21 @@ def add_measured(trace: "Trace", profile: Profile) -> Joined:
     kernels = Table.build("kernels", trace.kernels.decoded() | {"measured_s": measured})
     captured = {**(trace.manifest["captured"] or {}), "measured": {"file": profile.path.rsplit("/", 1)[-1], "format": profile.format}}
     made = Trace(kernels, trace.tensors, trace.accesses, trace.regions, trace.manifest | {"captured": captured})
-    known = set(names)
-    share = sum(t for name, t in total.items() if name in known) / (sum(total.values()) or 1.0)
-    return Joined(made, int(found.sum()), share)
+    known = {name for name, mine in zip(names, found.tolist(), strict=True) if mine}
+    seconds = sum(total.values())
+    return Joined(made, int(found.sum()), sum(t for name, t in total.items() if name in known) / (seconds or 1.0), seconds)
+
+
+def _within(trace: "Trace", region: str | None) -> np.ndarray:
+    """Return which kernels lie in the region of that name; shape [kernels]."""
+    inside = np.zeros(len(trace.kernels), np.bool_)
+    if region is None:
+        return ~inside
+    rows = np.flatnonzero(trace.regions["name"] == region)
+    if not len(rows):
+        raise TraceError(f"the trace of {trace.program!r} must have a program {region!r}; {nearest(region, trace.regions['name'])}")
+    inside[trace.regions["first_kernel"][rows[0]] : trace.regions["end_kernel"][rows[0]]] = True
+    return inside
 
 
 def _means(profile: Profile) -> tuple[dict[str, float], dict[str, float]]:
