@@ -33,7 +33,8 @@ from arch.registered import find, names
 from traces.errors import MachineError, nearest
 
 ORGANISATIONS = ("in_memory", "attached")
-_FIRST = ("gpu", "cpu", "reconfigurable", "tpu")
+FIRST = ("gpu", "cpu", "reconfigurable", "tpu")
+"""Kinds of devices that a machine's name may begin with."""
 _LATER = ("pim", "cpu", "memory", "reconfigurable", *EXTENSIONS)
 
 
@@ -91,7 +92,7 @@ def _recipe(name: str, organisation: str | None) -> _Recipe:
     first, *rest = name.split("+")
     if "" in (first, *rest):
         raise MachineError(f"a machine's name must be parts joined by '+', such as 'a5000+aim', but {name!r} has an empty part")
-    start = Part(_of_kind(first, _FIRST, name))
+    start = Part(_of_kind(first, FIRST, name))
     parts = (start, *(_part(text, name, organisation) for text in rest))
     recipe = _Recipe(parts, find(start.entry.text.get("host", "host")))
     _check(recipe, name, first)
@@ -201,7 +202,7 @@ def _memories(recipe: _Recipe) -> tuple[Part, ...]:
     named = sorted(recipe.of_kind("memory"), key=lambda part: part.entry.text["role"] != "dram")
     cpus = recipe.of_kind("cpu")
     if cpus and not any(part.entry.text["role"] == "dram" for part in named):
-        named.insert(0, Part(find(cpus[0].entry.text["dram"])))
+        named.insert(0, Part(find(cpus[0].entry.text["dram"]), cpus[0].joined, cpus[0].link))
     return tuple(named)
 
 

@@ -9,6 +9,7 @@ from arch.link import HandOver
 from arch.memory import Memory
 from arch.parameter import Parameter
 from arch.pim import PIM
+from arch.registered import find
 
 _MOST_ATTACHED = 32
 
@@ -31,7 +32,7 @@ def add_gpu_with_pim(draft: Assembly, part: Part, pim: Part) -> None:
     draft.devices += [slower, device]
     draft.memories.append(memory_of(slower, capacity, bandwidth))
     draft.hand_overs.append(_hand_over(slower, device, of_pim, share))
-    draft.entries += [entry, pim.entry]
+    draft.entries += [entry, pim.entry, *_timing(pim.entry)]
 
 
 def _hand_over(gpu: GPU, pim: PIM, stack_bandwidth: float, layout_share: float) -> HandOver:
@@ -63,8 +64,13 @@ def add_attached_pim(draft: Assembly, part: Part, link: Entry) -> None:
     draft.memories.append(
         Memory(pim.memory, pim.stacks * pim.stack_bytes, pim.stacks * entry["stack_bandwidth"], pico(entry.get("io_energy_per_byte")))
     )
-    draft.entries.append(entry)
+    draft.entries += [entry, *_timing(entry)]
     add_link(draft, link, draft.home, pim.memory)
+
+
+def _timing(entry: Entry) -> list[Entry]:
+    """The timing of its DRAM, unless its price counts no commands."""
+    return [] if entry.text["timing"] == "none" else [find(entry.text["timing"])]
 
 
 def pim_alone(entry: Entry) -> PIM:

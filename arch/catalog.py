@@ -151,6 +151,11 @@ class Entry:
     def _is_fitted(self, key: str) -> bool:
         return self.numbers[key].source_kind == "fitted"
 
+    @property
+    def assumptions(self) -> int:
+        """How many of its numbers, the table of opcodes among them, are assumptions."""
+        return [*(quantity.source_kind for quantity in self.numbers.values()), self.opcodes.source_kind].count("assumption")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the whole file, every number with its source, ready for JSON."""
         return {

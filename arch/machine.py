@@ -167,9 +167,7 @@ class Machine:
     @property
     def assumptions(self) -> int:
         """How many of the catalogue's numbers behind the machine are assumptions."""
-        numbers = [q.source_kind for entry in self.entries for q in entry.numbers.values()]
-        tables = [entry.opcodes.source_kind for entry in self.entries]
-        return [*numbers, *tables].count("assumption")
+        return sum(entry.assumptions for entry in self.entries)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the machine and every catalogue number behind it with unit, source and kind of source, ready for JSON."""

@@ -133,6 +133,35 @@ def _how(design: dict[str, Any]) -> str:
     return ", ".join([str(name), *(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in parts.items())])
 
 
+_KINDS = {
+    "gpu": "GPUs",
+    "pim": "PIM: in the memory of a GPU, or behind a link ('@link')",
+    "cpu": "CPUs",
+    "reconfigurable": "Reconfigurable accelerators",
+    "layout": "GPU extensions",
+    "elementwise": "GPU extensions",
+    "chains": "GPU extensions",
+    "tpu": "TPUs",
+    "memory": "Memories of the host",
+    "host": "Hosts: who issues launches",
+    "link": "Links",
+    "dram": "Timing of DRAM that PIM counts in",
+}
+
+
+def catalogue_tables(devices: dict[str, dict[str, Any]]) -> list[Rows]:
+    """Return a table for each kind of device: name, what it is, how many numbers are assumptions, and a machine that has it."""
+    captions = {name: _KINDS.get(device["kind"], device["kind"]) for name, device in devices.items()}
+    columns = ("name", "", "what it is", "assumptions", "in a machine")
+    order = [caption for caption in dict.fromkeys([*_KINDS.values(), *captions.values()]) if caption in captions.values()]
+    return [Rows(c, columns, [_device_row(name, d) for name, d in devices.items() if captions[name] == c]) for c in order]
+
+
+def _device_row(name: str, device: dict[str, Any]) -> tuple[str, ...]:
+    names, mark = ", ".join([name, *device["aliases"]]), "hypothetical" if device["hypothetical"] else ""
+    return names, mark, device["description"], f"{device['assumptions']} of {device['numbers']}", device["example"] or "—"
+
+
 def machine_tables(machine: dict[str, Any]) -> list[Rows]:
     """Return the tables of a machine: devices, parameters, what is not modelled, numbers with their sources, sources."""
     title = f"{marked(machine['id'], machine['hypothetical'])}: {machine['assumptions']} of {machine['numbers']} numbers are assumptions"

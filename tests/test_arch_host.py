@@ -63,6 +63,7 @@ def test_a_cpu_brings_its_own_dram_where_none_is_named() -> None:
         ("a5000+dram@pcie3", "pcie3", ("a5000-memory", "ddr5-4800-12ch")),
         ("a5000+ssd@direct", "nvme-gen4-link", ("a5000-memory", "nvme-gen4")),
         ("h200+lpddr5x@c2c", "nvlink-c2c", ("h200-memory", "lpddr5x-grace")),
+        ("h200+grace@c2c", "nvlink-c2c", ("h200-memory", "lpddr5x-grace")),
         ("a5000+ssd+dram", "nvme-gen4-link", ("ddr5-4800-12ch", "nvme-gen4")),
         ("a5000+dram+cxl", "cxl2", ("ddr5-4800-12ch", "cxl-ddr5")),
         ("cpu+ssd", "nvme-gen4-link", ("ddr5-4800-12ch", "nvme-gen4")),

@@ -251,6 +251,42 @@ def test_a_machine_shows_its_numbers_with_sources_and_counts_the_assumptions() -
     assert "a5000+aim-fp32 " in run("machines").stdout
 
 
+def test_every_device_of_the_catalogue_is_listed_by_kind_with_a_machine_that_has_it() -> None:
+    from arch import machine
+    from arch.registered import find, names
+
+    listed, shown = document("machines"), run("machines").stdout
+    assert set(listed["devices"]) == {find(name).id for name in names()}
+    for name, device in listed["devices"].items():
+        assert {"kind", "description", "hypothetical", "numbers", "assumptions", "example", "not_modelled"} <= set(device)
+        assert device["not_modelled"] or device["kind"] == "dram", name
+        assert name in shown
+        example = device["example"]
+        assert example is None or example in listed["machines"] or machine(example).id in listed["machines"], name
+    for caption in ("GPUs", "CPUs", "TPUs", "Links", "GPU extensions", "Reconfigurable accelerators", "Memories of the host"):
+        assert caption in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "example", "shows"),
+    [
+        ("aim", "a5000+aim", "aim.unit_clock"),
+        ("pcie4", "a5000+dram@pcie4", "pcie4.bandwidth"),
+        ("ssd", "a5000+dram+nvme-gen4", "nvme-gen4.capacity"),
+        ("layout-engine", "a5000+layout-engine", "layout-engine.request_bytes"),
+        ("dram-hbm2-pim", "a100-sxm-40gb+hbm-pim", "dram-hbm2-pim.timing.RL"),
+    ],
+)
+def test_a_part_that_no_machine_begins_with_is_shown_in_one_that_has_it(name: str, example: str, shows: str) -> None:
+    done = run("machines", name)
+    assert shows in done.stdout
+    assert f"shown as it is in {example}" in " ".join(done.stderr.split())
+
+
+def test_a_timing_that_no_machine_uses_says_who_does() -> None:
+    assert "`codesign predict` uses this timing" in refusal("machines", "dram-hbm3-attacc-npc")
+
+
 def test_a_changed_parameter_changes_the_machine() -> None:
     slow = document("replay", TRACE, "-m", "a5000", "--set", "host_launch_interval_s=1 ms")
     assert slow["time_s"] > document("replay", TRACE, "-m", "a5000")["time_s"]

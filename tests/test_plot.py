@@ -234,7 +234,7 @@ def machine_texts(name: str) -> list[str]:
 
 def test_a_machine_shows_devices_memories_and_links_with_their_rates() -> None:
     texts = machine_texts("a5000+aim-fp32@link")
-    assert {"a5000", "gpu", "a5000-memory", "24 GiB", "768 GB/s", "aim-fp32", "pim, hypothetical", "16 GiB"} <= set(texts)
+    assert {"a5000", "gpu", "a5000-memory", "24 GiB", "768 GB/s", "aim-fp32", "pim", "hypothetical", "16 GiB"} <= set(texts)
     assert "pcie4\n→ 24.8 GB/s\n← 24.8 GB/s\nboth 22.0 GB/s\n1.00 µs" in texts
 
 
@@ -248,7 +248,10 @@ def test_a_hand_over_is_shown_at_its_device() -> None:
     assert {"hand-over 338 GB/s", "+ 4.67 µs"} <= set(machine_texts("a5000+aim"))
 
 
-@pytest.mark.parametrize("name", ["a5000", "t4+cpu+dram+ssd", "a5000+aim-fp32@link+cpu+dram+ssd", "a100+duplex"])
+@pytest.mark.parametrize(
+    "name",
+    ["a5000", "a5000+layout-engine+near-l2+fused-chains+sn40l", "t4+cpu+dram+ssd", "a5000+aim-fp32@link+cpu+dram+ssd", "a100+duplex"],
+)
 def test_no_text_of_a_machine_leaves_its_figure_or_covers_another(name: str) -> None:
     import arch
     from codesign.figures import plot
@@ -270,6 +273,12 @@ def test_only_hypothetical_devices_are_dashed_and_hollow() -> None:
     figure = plot(arch.machine("a5000+aim-fp32@link"))
     hollow = [p for p in figure.axes[0].patches if p.get_linestyle() == "--" and p.get_facecolor() == (1.0, 1.0, 1.0, 1.0)]
     assert (len(hollow), len(figure.axes[0].patches)) == (1, 4)
+
+
+def test_extensions_say_what_they_are_built_into_and_a_gpu_which_chains_it_fuses() -> None:
+    texts = machine_texts("a5000+layout-engine+near-l2+fused-chains")
+    assert {"layout-engine", "near-l2", "with fused-chains"} <= set(texts)
+    assert texts.count("32 units in a5000") == 2
 
 
 def test_a_picture_of_a_machine_is_written_by_its_extension(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from codesign.cli.options import Json, Output, deliver
 from codesign.cli.terminal import note, quiet_output, table, tables
-from codesign.rows import machine_tables
+from codesign.rows import catalogue_tables, machine_tables
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:
@@ -128,26 +128,46 @@ def _options(described: dict[str, Any]) -> "Group":
 
 def machines(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One machine: its numbers, with their sources.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A machine or a device: its numbers, with their sources.")] = None,
     as_json: Json = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="A picture of one (.png, .svg, .pdf); else the JSON document.")
     ] = None,
 ) -> None:
-    """List the machines, or the numbers of one with their sources; counts the assumptions among them."""
+    """List the devices of the catalogue by kind, each with a machine that has it, or the numbers of one with their sources."""
     from arch.build import machine
 
     with quiet_output():
         if name:
-            found = machine(name)
+            found = machine(_with_part(name))
             described, output = found.to_dict(), _without_picture(found, output)
         else:
             _refuse_picture(output)
-            listed = {found.id: _overview(found) for found in map(machine, _names())}
+            payload = {"devices": _catalogue(), "machines": {found.id: _overview(found) for found in map(machine, _names())}}
     if name:
         deliver(ctx, "machine", described, lambda: tables(machine_tables(described)), as_json=as_json, output=output)
     else:
-        deliver(ctx, "machines", {"machines": listed}, lambda: _machines_table(listed), as_json=as_json, output=output)
+        deliver(ctx, "machines", payload, lambda: tables(catalogue_tables(payload["devices"])), as_json=as_json, output=output)
+
+
+def _with_part(name: str) -> str:
+    """Return the name of a machine: that of the example where ``name`` is a part that no machine begins with."""
+    from arch.build import FIRST
+    from arch.examples import example_of
+    from arch.registered import find
+
+    if "+" in name or "@" in name:
+        return name
+    entry = find(name)
+    if entry.kind in FIRST:
+        return name
+    if name.endswith(".toml"):
+        raise CodesignError(f"{name} describes a {entry.kind}, a part of a machine: name the machine, such as a5000+{name}")
+    example = example_of(entry)
+    if example is None:
+        raise CodesignError(f"{entry.id!r} is in no machine: `codesign predict` uses this timing, of another preset of a simulator")
+    note(f"{entry.id} is a part of kind {entry.kind!r}; shown as it is in {example}")
+    return example
 
 
 def _is_picture(output: Path | None) -> bool:
@@ -176,30 +196,46 @@ def _refuse_picture(output: Path | None) -> None:
         )
 
 
-def _names() -> list[str]:
-    """Return the GPUs of the catalogue, and each with each PIM that fits into its memory."""
+def _catalogue() -> dict[str, dict[str, Any]]:
+    """Return every registered device, host, memory, link and timing, in the order of kinds and names."""
     from arch import registered
+    from arch.examples import example_of
+    from arch.keys import KINDS
+
+    found = sorted(map(registered.find, registered.names()), key=lambda entry: (list(KINDS).index(entry.kind), entry.id))
+    return {
+        entry.id: {
+            "kind": entry.kind,
+            "description": entry.description,
+            "aliases": list(entry.aliases),
+            "hypothetical": entry.hypothetical,
+            "numbers": len(entry.numbers),
+            "assumptions": entry.assumptions,
+            "example": example_of(entry),
+            "not_modelled": list(entry.not_modelled),
+        }
+        for entry in found
+    }
+
+
+def _names() -> list[str]:
+    """Return machines of one device, GPUs with each PIM that fits into their memory, and the example of every other device."""
+    from arch import registered
+    from arch.build import FIRST
+    from arch.examples import example_of
 
     found = {device: registered.find(device) for device in registered.names()}
-    gpus = [device for device, entry in found.items() if entry.kind == "gpu"]
-    pims = [device for device, entry in found.items() if entry.kind == "pim"]
+    gpus, pims = ([device for device, entry in found.items() if entry.kind == kind] for kind in ("gpu", "pim"))
+    alone = [device for device, entry in found.items() if entry.kind in FIRST]
     fits = [f"{gpu}+{pim}" for gpu in gpus for pim in pims if found[gpu].text["memory_family"] == found[pim].text["memory_family"]]
-    return sorted([*gpus, *fits])
+    return sorted({*alone, *fits, *filter(None, map(example_of, found.values()))})
 
 
 def _overview(machine: "Machine") -> dict[str, Any]:
     return {
-        "description": "; ".join(entry.description for entry in machine.entries if entry.kind in ("gpu", "pim")),
+        "description": "; ".join(entry.description for entry in machine.entries if entry.kind != "host"),
         "aliases": sorted({alias for entry in machine.entries[:1] for alias in entry.aliases}),
         "hypothetical": machine.hypothetical,
         "numbers": sum(len(entry.numbers) for entry in machine.entries),
         "assumptions": machine.assumptions,
     }
-
-
-def _machines_table(listed: dict[str, dict[str, Any]]) -> "Group":
-    rows = [
-        (name, "hypothetical" if m["hypothetical"] else "", m["description"], f"{m['assumptions']} of {m['numbers']}")
-        for name, m in listed.items()
-    ]
-    return table("Machines (GPU+PIM@link attaches the PIM instead)", ("name", "", "what it is", "assumptions"), rows)

@@ -123,9 +123,16 @@ def _capacity(size: int) -> str:
 def _device_box(drawn: "Machine", device: "Device") -> Box:
     from arch import show as facts
 
-    inside = facts.device_dict(device).get("internal_bandwidth_bytes_per_s")
-    lines = [device.id, f"{device.kind}, hypothetical" if device.hypothetical else device.kind]
+    known = facts.device_dict(device)
+    inside = known.get("internal_bandwidth_bytes_per_s")
+    lines = [device.id, device.kind, *(["hypothetical"] if device.hypothetical else [])]
     lines += [f"{show(inside, 'B/s')} inside"] if inside else []
+    lines += (
+        [f"{known['units']:g} units in {known['built_into']}", show(known["port_bandwidth_bytes_per_s"], "B/s")]
+        if "built_into" in known
+        else []
+    )
+    lines += [f"with {name}" for name in known.get("extensions", ())]
     for hand_over in drawn.hand_overs:
         if hand_over.device == device.id:
             lines += [f"hand-over {show(hand_over.layout_bandwidth, 'B/s')}", f"+ {show(hand_over.mode_switch_s + hand_over.flush_s, 's')}"]
