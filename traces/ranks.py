@@ -24,6 +24,7 @@ SIDE_BY_SIDE = "ranks"
 """Key of the manifest's options that says how many ranks a trace holds."""
 
 Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 
 
 def ranks_of(trace: "Trace") -> int:
@@ -73,8 +74,9 @@ def side_by_side(trace: "Trace") -> "Trace":
 def data_parallel(trace: "Trace", ranks: int, *, before: str = "optimizer", of: str = "gradient") -> "Trace":
     """Return the trace of one of ``ranks`` that each run it on their own part of the batch, and add up gradients.
 
-    What a kernel of the phase ``of`` wrote and one of the phase ``before`` reads is all-reduced, each tensor by a kernel of its own,
-    where that phase begins.
+    A gradient is what a kernel of the phase ``of`` wrote, one of the phase ``before`` reads later, and is as large as some parameter
+    (what is larger or smaller depends on the batch: activations, energies). Each is all-reduced by a kernel of its own before it is read
+    first. What an optimiser adds up beside gradients (KFAC's factors) is not told from its own work, and left out.
 
     Parameters
     ----------
@@ -95,49 +97,51 @@ def data_parallel(trace: "Trace", ranks: int, *, before: str = "optimizer", of: 
     options = {**_options(trace), "data_parallel": ranks}
     at, tensors = _to_add(trace, before, of)
     kernels, accesses = _with_reductions(trace, at, tensors, before)
-    moved = {name: _later(trace.tensors[name], at, len(tensors)) for name in ("first_kernel", "last_kernel")}
+    moved = {name: _later(trace.tensors[name], at) for name in ("first_kernel", "last_kernel")}
     regions = trace.regions.decoded()
-    regions["first_kernel"] = regions["first_kernel"] + len(tensors) * (regions["first_kernel"] > at)
-    regions["end_kernel"] = regions["end_kernel"] + len(tensors) * (regions["end_kernel"] > at)
+    for name in ("first_kernel", "end_kernel"):  # before the first kernel of a region is inside it
+        regions[name] = regions[name] + np.searchsorted(at, regions[name], side="left").astype(np.int32)
     table = Table.build("tensors", trace.tensors.decoded() | moved)
     return type(trace)(kernels, table, accesses, Table.build("regions", regions), {**trace.manifest, "options": options})
 
 
-def _to_add(trace: "Trace", before: str, of: str) -> tuple[int, npt.NDArray[np.int64]]:
-    """Return the first kernel of the phase ``before``, and a tensor of each alias set that it reads from the phase ``of``."""
+def _to_add(trace: "Trace", before: str, of: str) -> tuple[Ints, Ints]:
+    """Return the gradients' tensors and the kernel that each is read by first, in that order."""
     phase, kernel = trace.kernels["phase"].astype(str), trace.accesses["kernel"]
-    late = np.flatnonzero(phase == before)
-    if not len(late):
+    if not (phase == before).any():
         raise TraceError(
             f"there must be kernels of the phase {before!r} to add gradients up before, but the trace has {sorted(set(phase))}"
         )
-    at, alias = int(late[0]), trace.access_alias
-    made = alias[trace.access_writes & (phase[kernel] == of) & (kernel < at)]
-    used = alias[~trace.access_writes & (phase[kernel] == before)]
-    sets = np.intersect1d(made, used)
-    if not len(sets):
-        raise TraceError(f"the phase {before!r} must read something that the phase {of!r} wrote, but it reads nothing of it")
-    size, index = trace.tensors["bytes"], trace.alias_index
-    return at, np.array([max(np.flatnonzero(index == a), key=lambda row: int(size[row])) for a in sets], np.int64)
+    writer, size = trace.last_writer, trace.tensors["bytes"]
+    parameters = np.unique(size[trace.tensors["kind"] == "parameter"])
+    tensor = trace.accesses["tensor"]
+    read = ~trace.access_writes & (phase[kernel] == before) & (writer >= 0) & (writer < kernel)
+    rows = np.flatnonzero(read & np.isin(size[tensor], parameters))
+    rows = rows[phase[writer[rows]] == of]
+    _, first = np.unique(np.stack([trace.access_alias[rows], writer[rows]]), axis=1, return_index=True)
+    rows = rows[np.sort(first)]
+    if not len(rows):
+        raise TraceError(f"the phase {before!r} must read something as large as a parameter that the phase {of!r} wrote, but it does not")
+    return kernel[rows].astype(np.int64), tensor[rows].astype(np.int64)
 
 
-def _with_reductions(trace: "Trace", at: int, tensors: npt.NDArray[np.int64], phase: str) -> tuple[Table, Table]:
-    """Return kernels and accesses with an all-reduce of each of ``tensors`` before kernel ``at``."""
+def _with_reductions(trace: "Trace", at: Ints, tensors: Ints, phase: str) -> tuple[Table, Table]:
+    """Return kernels and accesses with an all-reduce of each of ``tensors`` before kernel ``at`` (sorted)."""
     kernels, accesses, more = trace.kernels.decoded(), trace.accesses.decoded(), len(tensors)
     own: dict[str, Any] = dict.fromkeys(kernels, None)
     size = trace.tensors["bytes"][tensors].astype(np.float64)
     own |= {"family": "collective", "opcodes": "all-reduce:1", "library": "nccl", "launch_kind": "library", "phase": phase}
-    own |= {"region": int(kernels["region"][at]), "launches": 1, "bytes_unique": 2 * size, "bytes_requested": 2 * size}
+    own |= {"region": kernels["region"][at], "launches": 1, "bytes_unique": 2 * size, "bytes_requested": 2 * size}
     own |= {
         "name": np.array([f"all-reduce of {name}" for name in trace.tensors["name"][tensors]]),
         "dtype": trace.tensors["dtype"][tensors],
     }
     own |= dict.fromkeys(("flops_matrix", "flops_transcendental"), 0.0) | {"flops_vector": size / 4}
     rows = {name: _inserted(values, at, _filled(values, own[name], more)) for name, values in kernels.items()}
-    cut = int(np.searchsorted(accesses["kernel"], at))
+    cut = np.repeat(np.searchsorted(accesses["kernel"], at), 2)
     new: dict[str, Any] = {"kernel": np.repeat(at + np.arange(more), 2), "tensor": np.repeat(tensors, 2), "stride": "contiguous"}
     new |= {"mode": np.tile(["read", "write"], more), "bytes_unique": np.repeat(size, 2), "bytes_requested": np.repeat(size, 2)}
-    accesses["kernel"] = accesses["kernel"] + more * (accesses["kernel"] >= at)
+    accesses["kernel"] = _later(accesses["kernel"], at)
     joined = {name: _inserted(values, cut, _filled(values, new[name], 2 * more)) for name, values in accesses.items()}
     return Table.build("kernels", rows), Table.build("accesses", joined)
 
@@ -150,12 +154,13 @@ def _filled(like: npt.NDArray[Any], value: Any, count: int) -> npt.NDArray[Any]:
     return filled
 
 
-def _inserted(values: npt.NDArray[Any], at: int, new: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.concatenate([values[:at], new.astype(values.dtype) if values.dtype.kind in "if" else new, values[at:]])
+def _inserted(values: npt.NDArray[Any], at: Ints, new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.insert(values, at, new.astype(values.dtype))
 
 
-def _later(rows: npt.NDArray[Any], at: int, more: int) -> npt.NDArray[Any]:
-    moved: npt.NDArray[Any] = rows + more * (rows >= at)
+def _later(rows: npt.NDArray[Any], at: Ints) -> npt.NDArray[Any]:
+    """Return where rows of kernels are once one has been inserted before each of ``at``; -1 stays."""
+    moved: npt.NDArray[Any] = rows + np.searchsorted(at, rows, side="right").astype(rows.dtype)
     return moved
 
 

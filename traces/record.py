@@ -91,7 +91,7 @@ def planned() -> list[Recording]:
     langevin_training = [Recording(w, m, "a5000", (LANGEVIN, TRAINING)) for m in MOLECULES for w in DEEPQMC]
     wave_functions = [r for r in (*default, *batches, *training, *notebooks, *langevin, *langevin_training) if r.name not in NOT_YET]
     torch = [Recording(w, "", t, changed) for w, changed in torch_programs() for t in TARGETS]
-    return [*wave_functions, *tpus, *torch, *sampling_study()]
+    return [*wave_functions, *tpus, *torch, *sampling_study(), *several_gpus(), *offloading()]
 
 
 NOT_YET: frozenset[str] = frozenset(
@@ -154,6 +154,21 @@ def sampling_study() -> list[Recording]:
         for size, batch in sizes
         for variant in SAMPLING_STUDY
     ]
+
+
+def several_gpus() -> list[Recording]:
+    """Return Llama 2 70B on four and eight A100, as in published runs (studies/tensor_parallel.py): one rank's traces."""
+    runs = [("a100-sxm-80gb", "4", "1", "128", "0"), ("a100-sxm-80gb", "4", "1", "2048", "0"), ("a100-sxm-80gb", "4", "64", "256", "255")]
+    runs += [("a100-sxm-40gb", "8", "32", "1", "2047"), ("a100-sxm-40gb", "8", "24", "1024", "1023")]
+    names = ("tensor_parallel", "batch", "prompt", "tokens")
+    return [Recording("llama-2-70b", "", target, tuple(zip(names, values, strict=True))) for target, *values in runs]
+
+
+def offloading() -> list[Recording]:
+    """Return OPT on a T4 at the batches of FlexGen's published runs (studies/flexgen.py): the prompt, and 31 tokens after the first."""
+    runs = [("opt-30b", "144", "512"), ("opt-30b", "320", "256"), ("opt-175b", "256", "512"), ("opt-175b", "512", "256")]
+    common = (("tokens", "31"), ("segments", "1"))
+    return [Recording(name, "", "t4", (("batch", batch), ("prompt", prompt), *common)) for name, batch, prompt in runs]
 
 
 def torch_programs() -> list[tuple[str, tuple[tuple[str, str], ...]]]:
