@@ -474,6 +474,9 @@ def _solvers(entry: Entry, known: Facts, kinds: _Kinds) -> Float:
         warp_threads=entry["warp_threads"],
         clock_hz=entry["clock"],
         slots=entry["sm_count"] * entry["max_blocks_per_sm"],
+        memory_s=max(entry["dram_latency"], entry["l2_latency"]),
+        launch_s=entry["kernel_floor"],
+        product_flops=entry.group("vector_flops")["f32"] * entry["gemm_efficiency_vector"],
     )
     seconds, batch, m = np.zeros(len(known.m)), np.maximum(known.batch, 1.0), np.maximum(known.m, 0.0)
     seconds[kinds.lu] = solvers.lu_s(latency, batch[kinds.lu], m[kinds.lu])
