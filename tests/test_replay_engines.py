@@ -179,6 +179,15 @@ def test_operations_that_share_get_max_min_fair_shares(engine: Any) -> None:
 
 
 @ENGINES
+def test_a_memory_that_is_closed_stops_a_transfer_however_little_of_it_that_asks_for(engine: Any) -> None:
+    """100 bytes of 10^24 a second are lost in the rounding of their sum; closed from 2 to 3 us, they still take 1 us longer."""
+    builder = ProgramBuilder(["a", "b"], launch_interval_s=2 * US, resources={"memory": 1e24})
+    builder.launch("a", 10 * US, uses={"memory": 100.0})
+    builder.launch("b", 1 * US, claims={"memory": 1.0})
+    assert engine.run(builder.build()).records.end_ps.tolist() == [11_000_000, 3_000_000]
+
+
+@ENGINES
 def test_a_small_demand_is_served_in_full_and_the_rest_is_divided(engine: Any) -> None:
     """Of 100 GB/s, c gets its 10, a and b get 45 each: at 10 us, c ends, a has done 5 and b 7.5 of their 10; then each gets 50.
 

@@ -30,10 +30,7 @@ LANE = np.dtype(
         ("total", "i8"),  # launches so far, stepped ones included
         ("shift", "i8"),
         ("wire", "i8"),  # -1: none
-        (
-            "taken",
-            "i8",
-        ),  # the first moment at which its last operation leaves its wire to whoever asks: after its start, even if it takes no time
+        ("taken", "i8"),  # from when on others may have its wire: after the start of its last operation, even if that takes no time
         ("guest", "i8"),  # is it a guest's?
     ],
     align=True,
@@ -186,12 +183,12 @@ def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state
                 lane[q].total += 1
             for u in range(op.use_start, op.use_end):  # could one that was launched before on another queue have to share?
                 r = ops.use[u].resource
-                asked = contention.demand[r, q]
+                asked, others = contention.demand[r, q], 0.0
                 if asked > 0.0:
                     for other in range(len(lane)):
                         if other != q and contention.end[r, other] > start:
-                            asked += contention.demand[r, other]
-                    if asked > max(hardware.capacity[r] * NO_CONTENTION, contention.demand[r, q]):
+                            others += contention.demand[r, other]
+                    if others > 0.0 and asked + others > hardware.capacity[r] * NO_CONTENTION:
                         clock[STATUS] = CONTENTION
                         return
                     contention.end[r, q] = stop
