@@ -64,18 +64,19 @@ def _run(program: Program, step_over: bool, record: bool) -> Run:
 def _by_events(program: Program, step_over: bool, record: bool) -> Run:
     """Replay event by event."""
     room = FIRST_ROOM
+    known = record and not step_over  # how many instances are run
+    log = _room(int(program.executions.sum()) if known else 0, 0)
     while True:
-        board = events.replay(program, step_over, _room(0, 0), False, room)
+        board = events.replay(program, step_over, log, known, room)
         if board.clock[STATUS] != events.FULL:
             break
         room *= 4
     clock = board.clock
     _check(clock)
-    records = None
-    if record:
+    if record and not known:
         log = _room(int(clock[RUN]), int(clock[STEPS]))
         events.replay(program, step_over, log, True, room)
-        records = _records(log)
+    records = _records(log) if record else None
     elapsed = board.tally["elapsed"].astype(np.float64)
     return Run(int(clock[events.TIME]), int(clock[BOUND_PS]), elapsed, int(clock[LAUNCHES]), int(clock[STEPPED]), records)
 

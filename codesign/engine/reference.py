@@ -98,7 +98,7 @@ class Shared:
         self.settling = False
         now = self.env.now
         self.running = [stream for stream in self.running if stream.finish > now]
-        shares = {name: self._shares(name) for name in self.capacity}
+        shares = {name: self._shares(name) for name in {name for stream in self.running for name, _ in stream.demands}}
         for stream in self.running:
             rate = min((shares[name][id(stream)] / demand for name, demand in stream.demands), default=1.0)
             if rate != stream.rate:
@@ -301,7 +301,7 @@ class Simulation:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.env = simpy.Environment(initial_time=0)
-        self.steps = list(_steps(program))
+        self.steps = _steps(program)
         self.shared = Shared(self.env, dict(zip(program.resources, program.hardware.capacity.tolist(), strict=True)))
         wire = program.hardware.wire.tolist()
         self.wires = Wires(self.env, len(wire), max(wire, default=-1) + 1)
@@ -333,7 +333,7 @@ class Simulation:
             raise TraceError(
                 f"a replay must end before {LIMIT_PS / PS:.3g} s, but it ended at {self.env.now / PS:.3g} s: check the trip counts"
             )
-        return _summary(self.program, self.log)
+        return _summary(self.program, self.steps, self.log)
 
     def _host(self) -> Process:
         latest: dict[int, Instance] = {}
@@ -365,27 +365,30 @@ class Simulation:
         instance.done.succeed()
 
 
-def _steps(program: Program) -> Iterator[Step]:
-    for op in program.ops.op:
-        uses = [
-            (program.resources[resource], moved, claim)
-            for resource, moved, claim in program.ops.use[op["use_start"] : op["use_end"]].tolist()
-        ]
-        flags = int(op["flags"])
-        yield Step(
-            queue=int(op["queue"]),
-            duration=int(op["duration"]),
-            gap=int(op["gap"]),
-            latency=program.hardware.latency if flags & LAUNCHED else 0,
+def _steps(program: Program) -> list[Step]:
+    ops, latency = program.ops, program.hardware.latency
+    names = ("queue", "duration", "gap", "slot", "flags", "dep_start", "dep_end", "use_start", "use_end")
+    dep = ops.dep.tolist()
+    use = [(program.resources[resource], moved, claim) for resource, moved, claim in ops.use.tolist()]
+    return [
+        Step(
+            queue=queue,
+            duration=duration,
+            gap=gap,
+            latency=latency if flags & LAUNCHED else 0,
             issues=bool(flags & ISSUES),
             launched=bool(flags & LAUNCHED),
             leaves=bool(flags & LEAVES),
             waits=bool(flags & WAITS),
-            slot=int(op["slot"]),
-            dependencies=program.ops.dep[op["dep_start"] : op["dep_end"]].tolist(),
-            uses={name: moved for name, moved, _ in uses if moved > 0},
-            claims={name: claim for name, _, claim in uses if claim > 0},
+            slot=slot,
+            dependencies=dep[dep_start:dep_end],
+            uses={name: moved for name, moved, _ in use[use_start:use_end] if moved > 0},
+            claims={name: claim for name, _, claim in use[use_start:use_end] if claim > 0},
         )
+        for queue, duration, gap, slot, flags, dep_start, dep_end, use_start, use_end in zip(
+            *(ops.op[name].tolist() for name in names), strict=True
+        )
+    ]
 
 
 def unrolled(program: Program) -> Iterator[int]:
@@ -405,17 +408,16 @@ def unrolled(program: Program) -> Iterator[int]:
     return body(0, len(program), loops)
 
 
-def host_bound(program: Program, log: list[Instance]) -> int:
+def host_bound(steps: list[Step], guests: list[int], log: list[Instance]) -> int:
     """Sum the time in which all that was issued has ended, because the next launch has not been issued."""
     busy = total = 0
     free: dict[int, int] = {}
     latest: dict[int, int] = {}
-    steps = list(_steps(program))
     for instance in log:
         step = steps[instance.op]
         latest_inputs = [latest.get(d, 0) for d in step.dependencies]
         latest[instance.op] = instance.end
-        if step.waits or program.hardware.guest[step.queue]:
+        if step.waits or guests[step.queue]:
             continue
         other = max([free.get(step.queue, 0) + step.gap, *latest_inputs])
         ready = instance.issue + step.latency
@@ -426,7 +428,7 @@ def host_bound(program: Program, log: list[Instance]) -> int:
     return total
 
 
-def _summary(program: Program, log: list[Instance]) -> Run:
+def _summary(program: Program, steps: list[Step], log: list[Instance]) -> Run:
     op = np.array([i.op for i in log], np.int32)
     start = np.array([i.start for i in log], np.int64)
     end = np.array([i.end for i in log], np.int64)
@@ -435,7 +437,7 @@ def _summary(program: Program, log: list[Instance]) -> Run:
     own |= program["queue"][op] < 0
     run = Run(
         time_ps=int(end[own].max(initial=0)),
-        host_bound_ps=host_bound(program, log),
+        host_bound_ps=host_bound(steps, program.hardware.guest.tolist(), log),
         elapsed_ps=np.bincount(op, (end - start).astype(np.float64), minlength=len(program)).astype(np.float64),
         launches_run=int((program["kind"][op] == KERNEL).sum()),
         launches_stepped=0,
