@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -229,6 +230,23 @@ def test_a_round_trip_waits_for_everything(engine: Any) -> None:
     run = engine.run(builder.build())
     assert starts(run) == [3, 3, 23, 30, 30, 50]
     assert (run.time_ps, run.host_bound_ps) == (54_000_000, 10_000_000)
+
+
+@ENGINES
+@pytest.mark.parametrize("spread", [0.0, 1e-9])
+def test_a_launch_is_bound_by_the_host_if_only_a_later_instance_of_its_input_ends_with_it(engine: Any, spread: float) -> None:
+    """At 2 us, a's copy waits for the b of the iteration before, which ended at 0; the b launched with it ends at 2 us, first.
+
+    From 1 to 2 us nothing runs. (A spread too small to change anything lets the fast engine go event by event.)
+    """
+    builder = ProgramBuilder(["a", "b"], launch_interval_s=2 * US, wires=[("a",)])
+    with builder.loop(2):
+        copied = builder.operation("a", 1 * US)
+        launched = builder.launch("b", 0.0)
+        builder.depend(copied, launched)
+    program = builder.build()
+    run = engine.run(replace(program, hardware=program.hardware._replace(spread=spread)))
+    assert (starts(run), run.host_bound_ps) == ([0, 0, 2, 2], 1_000_000)
 
 
 @ENGINES

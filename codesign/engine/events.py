@@ -64,8 +64,8 @@ QUEUE = np.dtype(
     align=True,
 )
 WAITING = np.dtype([("op", "i8"), ("issue", "i8"), ("number", "i8"), ("offset", "i8")], align=True)
-TALLY = np.dtype([("issued", "i8"), ("done", "i8"), ("ended_at", "i8"), ("elapsed", "i8")], align=True)
-"""Of each operation: instances issued and ended, the end of the last, the time of all."""
+TALLY = np.dtype([("issued", "i8"), ("done", "i8"), ("ended_at", "i8"), ("done_before", "i8"), ("elapsed", "i8")], align=True)
+"""Of each operation: instances issued and ended, the end of the last, how many had ended before that moment, the time of all."""
 
 
 class Board(NamedTuple):
@@ -206,6 +206,8 @@ def end_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool
             moved = True
             queue.running = -1
             tally = board.tally[i]
+            if tally.ended_at != now:
+                tally.done_before = tally.done
             queue.free = tally.ended_at = now
             tally.done += 1
             tally.elapsed += now - queue.start
@@ -290,7 +292,7 @@ def start(q: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -
     op = ops.op[first.op]
     ready = first.issue + (hardware.latency if op.flags & LAUNCHED else 0)
     drained = ready == now and queue.free + op.gap < now and clock[ENDED] == first.number
-    if drained and (queue.ready <= now or not _input_ends(first.op, now, ops, board)):
+    if drained and (queue.ready <= now or not _input_ends(q, first.op, now, ops, board)):
         clock[BOUND_PS] += max(0, now - clock[BUSY])
     queue.head = queue.head + 1 if queue.head + 1 < board.waiting.shape[1] else 0
     queue.waiting -= 1
@@ -312,10 +314,13 @@ def start(q: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -
 
 
 @in_place
-def _input_ends(i: int, now: int, ops: Operations, board: Board) -> bool:
-    """Does an input end at this very moment (so that the launch was not all it waited for)?"""
-    for d in range(ops.op[i].dep_start, ops.op[i].dep_end):  # noqa: SIM110 (compiled code has no generator for any())
-        if board.tally[ops.dep[d]].ended_at == now:
+def _input_ends(q: int, i: int, now: int, ops: Operations, board: Board) -> bool:
+    """Does an input of the first waiting instance of a queue, one of operation ``i``, end at this very moment (so that the launch was
+    not all it waited for)? A later instance of what it waits for may have ended since."""
+    first = ops.op[i].dep_start
+    for d in range(first, ops.op[i].dep_end):
+        tally = board.tally[ops.dep[d]]
+        if tally.ended_at == now and board.need[q, board.queue[q].head, d - first] > tally.done_before:
             return True
     return False
 
@@ -511,6 +516,8 @@ def wait(i: int, duration: int, hardware: Hardware, board: Board, log: Log) -> b
     if clock[RECORDING]:
         log.record[clock[RUN]].start, log.record[clock[RUN]].stop = begin + clock[OFFSET], stop + clock[OFFSET]
     tally = board.tally[i]
+    if tally.ended_at != stop:
+        tally.done_before = tally.done
     tally.elapsed += duration
     tally.done += 1
     tally.ended_at = stop
@@ -675,7 +682,7 @@ def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
         at += 1
     for on in ops.dep:
         if board.tally[on].ended_at == now:
-            state[size - 1 - on] = 1.0
+            state[size - 1 - on] = 1 + board.tally[on].done - board.tally[on].done_before
     return state
 
 
@@ -700,5 +707,7 @@ def _describe_waiting(q: int, place: int, at: int, ops: Operations, hardware: Ha
     state[at], state[at + 1] = waiting.op, max(waiting.issue + latency - board.clock[NOW], -1)
     state[at + 2] = board.clock[RUN] - waiting.number
     for d in range(op.dep_start, op.dep_end):
-        state[at + 3 + d - op.dep_start] = max(0, board.need[q, place, d - op.dep_start] - board.tally[ops.dep[d]].done)
+        tally = board.tally[ops.dep[d]]
+        done = tally.done_before if tally.ended_at == board.clock[NOW] else tally.done
+        state[at + 3 + d - op.dep_start] = max(0, board.need[q, place, d - op.dep_start] - done)
     return int(at + 3 + board.need.shape[2])
