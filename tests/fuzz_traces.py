@@ -51,7 +51,7 @@ class Planned:
             "writes": r.integers(-1, TENSORS, each),
             "launches": r.choice([1, 1, 1, 2, 3], each),
             "buffer": r.choice([-1, -1, 0, 1], each),
-            "work": r.choice(3, each, p=[0.7, 0.15, 0.15]),
+            "work": r.choice(3, each, p=[0.4, 0.3, 0.3]),
             "begins": r.random(each) < 0.12,
             "length": r.integers(1, 7, each),
             "trips": r.choice([1, 2, 3, 5, 12, 40], each, p=[0.15, 0.3, 0.2, 0.2, 0.1, 0.05]),
@@ -295,7 +295,7 @@ class Tables:
         valid = (tensor >= 0) & here[..., None]
         b, k, mode = np.nonzero(valid)
         moved = row["size"][b, tensor[valid]].astype(np.float64)
-        columns = {"kernel": k, "tensor": tensor[valid], "mode": np.array(["read", "read", "write"], object)[mode]}
+        columns: dict[str, Any] = {"kernel": k, "tensor": tensor[valid], "mode": np.array(["read", "read", "write"], object)[mode]}
         columns |= {"bytes_unique": moved, "bytes_requested": moved, "stride": ["contiguous"] * len(b)}
         self.accesses = Table.build("accesses", columns), _bounds(valid.sum(axis=(1, 2)))
         used = np.zeros((*here.shape, TENSORS), bool)
@@ -311,15 +311,16 @@ class Tables:
 
         defaults: dict[str, Any] = {
             "opcodes": "add:1", "dtype": "f32", "grid_x": 64, "grid_y": 1, "grid_z": 1, "block_x": 128, "block_y": 1, "block_z": 1,
-            "shared_bytes": 0, "registers": 32, "spill_bytes": 0, "flops_vector": 1024.0, "flops_transcendental": 0.0,
+            "shared_bytes": 0, "registers": 32, "spill_bytes": 0, "flops_transcendental": 0.0,
             "bytes_unique": 4096.0, "bytes_requested": 4096.0, "phase": "",
         }  # fmt: skip
-        columns = {name: [value] * count for name, value in defaults.items()}
+        columns: dict[str, Any] = {name: [value] * count for name, value in defaults.items()}
         columns |= {
             "name": [f"k{number}" for number in k.tolist()], "region": nest.region[b, k], "launches": row["launches"][b, k],
             "command_buffer": row["buffer"][b, k], "family": of("elementwise", "gemm", "lu"), "stage": of("E", "A", "D"),
-            "launch_kind": of("fusion", "library", "library"), "precision": of("", "highest", ""), "batch": of(-1, 1, 512),
-            "m": of(-1, 512, 16), "n": of(-1, 512, 16), "k": of(-1, 512, -1), "flops_matrix": of(0.0, 2.0 * 512**3, 512 * 2 / 3 * 16.0**3),
+            "launch_kind": of("fusion", "library", "library"), "precision": of("", "highest", ""), "batch": of(-1, 1, 4096),
+            "m": of(-1, 2048, 30), "n": of(-1, 2048, 30), "k": of(-1, 2048, -1), "flops_vector": of(1e9, 0.0, 0.0),
+            "flops_matrix": of(0.0, 2.0 * 2048**3, 4096 * 2 / 3 * 30.0**3),
         }  # fmt: skip
         self.kernels = Table.build("kernels", columns), _bounds(row["kernels"])
 

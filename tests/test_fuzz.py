@@ -13,5 +13,5 @@ def test_five_thousand_random_programs() -> None:
 
 def test_a_run_that_was_ended_goes_on(tmp_path: Path) -> None:
     state = tmp_path / "fuzz.json"
-    fuzz(seed=1, first=0, count=500, state=state)
-    assert fuzz(seed=1, first=0, count=600, state=state) == fuzz(seed=1, first=0, count=600)
+    fuzz(seed=1, first=0, count=1000, state=state)
+    assert fuzz(seed=1, first=0, count=1100, state=state) == fuzz(seed=1, first=0, count=1100)
