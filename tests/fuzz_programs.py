@@ -42,7 +42,7 @@ class ByHand:
             "resource": r.choice([0, 0, 1, 2, 3, 4, 5, 6], (b, MOST, 3)),
             "begins": r.random(each) < 0.15,
             "length": r.integers(1, 6, each),
-            "trips": r.choice([1, 2, 3, 5, 12, 40], each, p=[0.1, 0.2, 0.3, 0.2, 0.15, 0.05]),
+            "trips": r.choice([1, 2, 3, 5, 12, 40], each, p=[0.15, 0.3, 0.25, 0.15, 0.12, 0.03]),
             "asks": r.random(each) < 0.15,
             "carried": r.random((b, MOST, 2, 2)),
             "buffer": r.random(each) < 0.1,

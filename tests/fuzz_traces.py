@@ -49,19 +49,19 @@ class Planned:
             "alias": r.random((b, TENSORS)) < 0.1,
             "reads": r.integers(-2, TENSORS, (*each, 2)),
             "writes": r.integers(-1, TENSORS, each),
-            "launches": r.choice([1, 1, 1, 2, 3], each),
+            "launches": r.choice([1, 2, 3], each, p=[0.8, 0.1, 0.1]),
             "buffer": r.choice([-1, -1, 0, 1], each),
             "work": r.choice(3, each, p=[0.4, 0.3, 0.3]),
             "begins": r.random(each) < 0.12,
             "length": r.integers(1, 7, each),
-            "trips": r.choice([1, 2, 3, 5, 12, 40], each, p=[0.15, 0.3, 0.2, 0.2, 0.1, 0.05]),
+            "trips": r.choice([1, 2, 3, 5, 12, 40], each, p=[0.15, 0.35, 0.25, 0.15, 0.07, 0.03]),
             "asks": r.random(each) < 0.2,
             "machine": r.integers(0, MACHINES, b),
             "device": r.integers(0, 1000, (b, KERNELS * STREAMS)),
             "home": r.integers(-4, 1000, (b, TENSORS * STREAMS)),
             "offload": r.random(b) < 0.4,
             "distance": r.integers(0, 4, b),
-            "slices": r.random(b) < 0.3,
+            "slices": r.random(b) < 0.6,
             "synchronous": r.random(b) < 0.5,
             "write_backs": r.integers(1, 4, b),
             "disturbed": r.random(b) < 0.2,
@@ -146,7 +146,7 @@ class Case:
         """Does a reconfigurable array change its mode?"""
         unit = self.machine.devices[-1]
         mine = self.mapping.device == len(self.machine.devices) - 1
-        if unit.id != "plasticine" or not mine.any():
+        if unit.id != "plasticine" or len(set(self.trace.kernels["family"][mine])) < 2:
             return False
         from arch.work import Work
 
@@ -228,7 +228,7 @@ def make_mapping(row: dict[str, Any], machine: Machine, trace: Trace) -> Mapping
     if row["offload"]:
         drawn = row["home"][: len(trace.tensors)]
         home = np.where(drawn < 0, -1, drawn % len(machine.memories)).astype(np.int32)
-        handed = any(machine.devices[d].kind == "pim" for d in device)
+        handed = {over.device for over in machine.hand_overs} & {machine.devices[d].id for d in device}
         distance = int(row["distance"])
         waits = bool(row["synchronous"]) and distance == 0
         offload = Offload(home, distance, bool(row["slices"]) and not handed, waits, True, int(row["write_backs"]))
