@@ -26,12 +26,15 @@ def add_reconfigurable(draft: Assembly, part: Part, link: Entry | None = None) -
 
 
 def _changed(draft: Assembly, entry: Entry) -> Entry:
-    """Scale the array (arrays, lanes, buffers, area, static power together) and its clock."""
+    """Scale the array (arrays, lanes, buffers, area, static power together), its clock and its memory's bandwidth."""
     doc = "size of the array: engines, lanes, buffers, area and static power together"
     scale = draft.parameter("array_scale", Parameter(1.0, "1", 0.05, 8.0, doc))
     own = entry["clock"]
     clock = draft.parameter("array_clock_hz", Parameter(own, "Hz", own / 4, own * 2, "clock of the array", design=False))
-    new: dict[str, float] = {} if clock == own else {"clock": clock}
+    as_sold = entry["memory_bandwidth"]
+    width = Parameter(as_sold, "B/s", as_sold / 16, as_sold * 16, "of the array's memory", design=False)
+    bandwidth = draft.parameter("array_memory_bandwidth_bytes_per_s", width)
+    new = {key: value for key, value in (("clock", clock), ("memory_bandwidth", bandwidth)) if value != entry[key]}
     if scale != 1.0:
         new |= {key: max(entry[key] * scale, 1.0) for key in entry.numbers if key.split(".")[0] in _SCALED}
         new |= {key: entry[key] * scale for key in ("die_area", "static_power") if key in entry.numbers}
