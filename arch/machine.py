@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from arch import show, units
+from arch.area import at_node
 from arch.catalog import Entry
 from arch.device import Device
 from arch.gpu import ASSUMPTIONS, GPU
@@ -143,6 +144,19 @@ class Machine:
     def area_mm2(self) -> float | None:
         """Silicon of the GPU's die and of PIM units; None if any of it is unknown."""
         return _sum([device.area_mm2 for device in self.devices])
+
+    def area_at(self, node: str) -> float | None:
+        """Return the silicon of its devices in mm2 if they were made in ``node`` ('8 nm'), by the density that large GPUs reached.
+
+        None if an area or a process is unknown. Raises MachineError with the nearest node if one is not known.
+        """
+        entries = [getattr(device, "entry", None) for device in self.devices]
+        nodes = [entry.text.get("node") if isinstance(entry, Entry) else None for entry in entries]
+        moved = [
+            None if area is None or own is None else at_node(area, own, node).mm2
+            for area, own in zip((device.area_mm2 for device in self.devices), nodes, strict=True)
+        ]
+        return _sum(moved)
 
     @property
     def price_usd(self) -> float | None:

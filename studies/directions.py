@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 import codesign as cd
-from arch import area
-from arch.reconfigurable import Reconfigurable, with_mode
 from studies.beyond_attention import RECORDED, outcomes, trace
 
 GPU, ARRAY = "a5000", "sn40l"
@@ -67,17 +66,16 @@ def answers(ansatz: str) -> Iterator[Answer]:
 
 def array_on_the_gpus_silicon() -> cd.Machine:
     """Return the array scaled to the GPU's die and memory bandwidth, beside a CPU that sorts."""
-    gpu, array = cd.machine(GPU).entries[0], cd.machine(ARRAY).entries[0]
-    scale = area.equal_area_scale(array["die_area"], array.text["node"], gpu["die_area"], gpu.text["node"]).mm2
-    return cd.machine(f"{ARRAY}+cpu").with_(array_scale=scale, array_memory_bandwidth_bytes_per_s=gpu["memory_bandwidth"])
+    gpu, array = cd.machine(GPU), cd.machine(ARRAY)
+    scale = (gpu.area_mm2 or 0.0) / (array.area_at(gpu.entries[0].text["node"]) or 1.0)
+    return cd.machine(f"{ARRAY}+cpu").with_(array_scale=scale, array_memory_bandwidth_bytes_per_s=gpu.memories[0].bandwidth)
 
 
 def array_of_one_mode() -> cd.Machine:
     """Return the same with its array in the mode for FP32 products throughout."""
     machine = array_on_the_gpus_silicon()
-    array, *others = machine.devices
-    assert isinstance(array, Reconfigurable)
-    return replace(machine, devices=(with_mode(array, "gemm32"), *others))
+    array: Any = machine.devices[0]
+    return replace(machine, devices=(replace(array, forced="gemm32"), *machine.devices[1:]))
 
 
 MACHINES: dict[str, Callable[[], cd.Machine]] = {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import arch
+from arch.area import at_node
 from arch.machine import Machine
 from codesign.testing import example_trace
 from traces.capture.target import CompileTarget
@@ -312,3 +313,12 @@ def test_the_documentation_names_every_parameter_and_term() -> None:
     prices = arch.machine("a5000").gpu.price(arch.Work.of(example_trace()))
     for term in prices.terms:
         assert f"| {term.removesuffix('_s')} |" in text
+
+
+def test_an_area_moves_between_processes_and_stays_in_its_own() -> None:
+    gpu, array = arch.machine("a5000"), arch.machine("sn40l")
+    assert gpu.area_at("8 nm") == gpu.area_mm2 == 628.4
+    assert array.area_at("8 nm") == pytest.approx(at_node(1040, "5 nm", "8 nm").mm2)
+    assert arch.machine("a5000", sm_count=32).area_at("8 nm") is None
+    with pytest.raises(MachineError, match="there is no node '9 nm'"):
+        gpu.area_at("9 nm")
