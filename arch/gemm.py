@@ -15,6 +15,7 @@ from arch import power
 from arch.catalog import Entry
 from arch.facts import itemsize
 from arch.gemm_library import Library, library
+from arch.streaming import kept_share
 from arch.work import Bool, Float, Int
 
 _CHUNK = 2048
@@ -107,7 +108,7 @@ def kernel_s(
     """
     work = Products(batch, m, n, k, np.full(len(m), float(itemsize(dtype))))
     unit = library(entry, dtype)
-    warm = resident(unit, work) if hot is None else hot
+    warm = resident(entry, work) if hot is None else hot
     rest = np.broadcast_to(np.asarray(idle_s, dtype=np.float64), m.shape)
     chosen = plan(unit, work, warm)
     share = clock_share(entry, unit, chosen, rest)
@@ -125,9 +126,9 @@ def clock_share(entry: Entry, unit: Library, chosen: Plan, idle_s: Float | float
     return power.clock_share(entry, unit.energy_per_flop, chosen.executed_flops, chosen.total_s, idle_s)
 
 
-def resident(unit: Library, work: Products) -> Hot:
-    """Return what L2 holds of operands that were used last: all if everything fits, nothing if all of it is evicted before."""
-    share = np.clip(2 - sum(work.operand_bytes) / unit.l2_bytes, 0.0, 1.0)
+def resident(entry: Entry, work: Products) -> Hot:
+    """Return what L2 holds of operands that were used last."""
+    share = kept_share(entry, np.sum(work.operand_bytes, axis=0), entry["l2"])
     return Hot(share, share, share)
 
 
@@ -155,7 +156,33 @@ def _fastest(unit: Library, work: Products, hot: Hot) -> Plan:
     seconds[tile, split, row] = np.nan_to_num(tried.total_s, nan=_WORST, posinf=_WORST)
     place[tile, split, row] = np.arange(len(row))
     best = seconds.reshape(-1, len(work.m)).argmin(axis=0)
-    return tried[place.reshape(-1, len(work.m))[best, np.arange(len(work.m))]]
+    return _rows_of_one(unit, work, hot, tried[place.reshape(-1, len(work.m))[best, np.arange(len(work.m))]])
+
+
+def _rows_of_one(unit: Library, work: Products, hot: Hot, tiled: Plan) -> Plan:
+    """Return the plans of products of tiles, but where a vector meets a matrix that of the library's kernel for it, if faster.
+
+    It streams the matrix once through all SMs: no tile is padded, and a block has next to nothing to keep and to store.
+    """
+    vector = (work.m == 1) | (work.n == 1)
+    if not vector.any():
+        return tiled
+    a, b, c = work.operand_bytes
+    cold = a * (1 - hot.a) + b * (1 - hot.b) + c * (1 - hot.c)
+    flops = work.flops
+    streamed = Plan(
+        compute_s=flops / unit.vector_flops_per_s + unit.turn_cycles / unit.clock_hz,
+        l2_s=(a + b + c) / unit.l2_bytes_per_s,
+        dram_s=cold / unit.dram_bytes_per_s,
+        extra_s=np.zeros_like(flops),
+        l2_bytes=a + b + c,
+        again_bytes=np.zeros_like(flops),
+        executed_flops=flops,
+        sharpness=unit.sharpness,
+    )
+    better = vector & (streamed.total_s < tiled.total_s)
+    arrays = {name: np.where(better, getattr(streamed, name), getattr(tiled, name)) for name in _ARRAYS}
+    return Plan(**arrays, sharpness=unit.sharpness)
 
 
 def _sensible(unit: Library, splits: Float, work: Products) -> Bool:
@@ -182,9 +209,10 @@ def _candidate(unit: Library, tile_m: Float, tile_n: Float, split: Float, work: 
     parts = np.where(split > 1, work.batch * work.m * work.n * 4.0 * (split + 1), 0.0)
     again_a, again_b = _again(unit, tile_m * tile_n, work, rows, columns)
     a, b, c = work.operand_bytes
-    cold = a * (1 - hot.a) + b * (1 - hot.b) + c * (1 - hot.c)
+    written = c * (1 - hot.c) * (1 + unit.partial_fill * (work.n * work.size % unit.sector_bytes != 0))
+    cold = a * (1 - hot.a) + b * (1 - hot.b) + written
     return Plan(
-        compute_s=_compute_s(unit, tile_m, tile_n, blocks, inner),
+        compute_s=_compute_s(unit, tile_m, tile_n, blocks, inner) * _page_misses(unit, (tile_m + tile_n) * work.k * work.size),
         l2_s=l2_bytes / unit.l2_bytes_per_s,
         dram_s=(cold + again_a + again_b) / unit.dram_bytes_per_s,
         extra_s=parts / unit.l2_bytes_per_s + np.where(split > 1, unit.launch_s + start_s(unit, 0.0), 0.0),
@@ -210,6 +238,15 @@ def _compute_s(unit: Library, tile_m: Float, tile_n: Float, blocks: Float, inner
     fixed = np.where(unit.persistent, 1.0, turns) * (unit.tile_cycles * full + unit.turn_cycles) / unit.clock_hz
     seconds: Float = np.maximum(pipes, waits) + fixed
     return seconds
+
+
+def _page_misses(unit: Library, reach: Float) -> Float:
+    """Return by how much pages that the SM's table does not hold stretch a main loop.
+
+    Its tile's rows are as far apart as the inner dimension is long: each step reads another place of all the bytes in ``reach``.
+    """
+    missing: Float = 1 + unit.tlb_loss * np.maximum(1 - unit.tlb_bytes / np.maximum(reach, 1.0), 0.0)
+    return missing
 
 
 def _again(unit: Library, area: Float, work: Products, rows: Float, columns: Float) -> tuple[Float, Float]:

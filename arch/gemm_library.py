@@ -7,6 +7,7 @@ import numpy as np
 from arch import power
 from arch.catalog import Entry
 from arch.facts import itemsize
+from arch.streaming import dram_rate, filled
 from arch.work import Float
 
 
@@ -29,6 +30,8 @@ class Library:
     sms: float
     clock_hz: float
     flops_per_sm: float
+    vector_flops_per_s: float
+    """Of the vector pipes in FP32, with which a vector and a matrix are multiplied."""
     peak_share: float
     issue_share: float
     """What a main loop can reach at most: other instructions take issue slots where multiply-adds fill them."""
@@ -46,6 +49,12 @@ class Library:
     l2_latency_s: float
     dram_bytes_per_s: float
     dram_latency_s: float
+    tlb_bytes: float
+    tlb_loss: float
+    """Time over that of a main loop whose tile's rows the SM's table of pages reaches."""
+    sector_bytes: float
+    partial_fill: float
+    """What is read of a result, over what is written, if its rows do not begin on sectors."""
     launch_s: float
 
     def resident(self, area: Float) -> Float:
@@ -87,6 +96,7 @@ def library(entry: Entry, dtype: str, tuned: bool = False) -> Library:
         sms=entry["sm_count"],
         clock_hz=entry["clock"],
         flops_per_sm=peak / entry["sm_count"],
+        vector_flops_per_s=entry["vector_flops.f32"],
         peak_share=entry[f"gemm_{kind}_rate"],
         issue_share=1.0 if tensor or lanes == 1 else entry["gemm_issue_share"],
         tile_loss=entry["gemm_tile_loss"],
@@ -100,7 +110,11 @@ def library(entry: Entry, dtype: str, tuned: bool = False) -> Library:
         l2_bytes=entry["l2"],
         l2_bytes_per_s=entry["l2_bandwidth"] * entry["l2_efficiency"],
         l2_latency_s=entry["l2_latency"] if tensor else entry["shared_latency_cycles"] / entry["clock"],
-        dram_bytes_per_s=entry["memory_bandwidth"] * entry["gemm_dram_share"],
+        dram_bytes_per_s=dram_rate(entry) * entry["gemm_dram_share"],
         dram_latency_s=entry["dram_latency"],
+        tlb_bytes=entry["tlb_reach"],
+        tlb_loss=0.0 if tensor else entry["gemm_tlb_loss"],
+        sector_bytes=entry["sector_bytes"],
+        partial_fill=filled(entry),
         launch_s=entry["kernel_floor"],
     )

@@ -61,7 +61,7 @@ def calls(entry: Entry, parts: list[Distinct], count: int) -> Calls:
 
 def _terms(entry: Entry, name: str, work: gemm.Products) -> tuple[Float, Float, Float, Float]:
     unit = library(entry, name, tuned=True)
-    chosen = gemm.plan(unit, work, gemm.resident(unit, work))
+    chosen = gemm.plan(unit, work, gemm.resident(entry, work))
     share = gemm.clock_share(entry, unit, chosen, 0.0)
     return np.maximum(chosen.compute_s, chosen.l2_s) / share, chosen.l2_bytes, chosen.extra_s, chosen.again_bytes
 

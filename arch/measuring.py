@@ -12,6 +12,7 @@ import numpy as np
 from arch.catalog import Entry
 from arch.gemm import Hot, Products, resident
 from arch.gemm_library import library
+from arch.streaming import kept_share
 from arch.work import Float
 
 _COPIES = 5
@@ -21,12 +22,12 @@ def hot(entry: Entry, source: str, dtype: str, work: Products) -> Hot:
     """Return the shares of the operands that L2 holds before a kernel of a source; unknown sources measure as NeuSight does."""
     unit = library(entry, dtype)
     if source not in ("aiconfigurator", "vidur"):
-        return resident(unit, work)
+        return resident(entry, work)
     a, b, c = work.operand_bytes
     first, last = (np.clip(2 - 2 * each / unit.l2_bytes, 0.0, 1.0) for each in (a, c))
     copies = np.clip(np.ceil(unit.l2_bytes / b), 1, _COPIES)
-    kept = copies * (b + c) + a <= unit.l2_bytes * 1.1
-    return Hot(first, np.where(kept & (source == "aiconfigurator"), 1.0, 0.0), last)
+    weights = kept_share(entry, copies * (b + c) + a, entry["l2"]) if source == "aiconfigurator" else np.zeros_like(b)
+    return Hot(first, weights, last)
 
 
 def idle_s(entry: Entry, source: str, name: str) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from arch import gemm, measuring, streaming, trust
 from arch.catalog import Entry
 from arch.facts import itemsize
-from arch.work import Float
+from arch.work import Bool, Float
 
 SHAPES = {"gemm": ("batch", "m", "n", "k"), "elementwise": ("rows", "cols"), "softmax": ("rows", "cols"), "layernorm": ("rows", "cols")}
 """The sizes of each op: a product is a batch of (m x k) @ (k x n), softmax and layernorm reduce over cols."""
@@ -23,8 +23,7 @@ _THREADS = 128.0
 _VECTOR = 4.0
 _PERSISTENT_COLUMNS = 1024.0
 _MOST_THREADS = 1024.0
-_LINE_BYTES = 128.0
-"""PyTorch's launch rules, and the line of NVIDIA's caches."""
+"""PyTorch's launch rules."""
 
 FAMILIES = {"gemm": "gemm", "elementwise": "elementwise", "softmax": "reduce", "layernorm": "reduce"}
 """The family of a trace to which an op belongs."""
@@ -100,7 +99,9 @@ def _softmax(entry: Entry, work: Operators) -> streaming.Stream:
     rows_of_block = np.where(short, _THREADS / entry["warp_threads"], 1.0)
     instructions = np.where(short, 0.0, threads / entry["warp_threads"] * entry["block_softmax_instructions"])
     row_bytes = rows_of_block * cols * itemsize(work.dtype)
-    return _stream(work, np.ceil(rows / rows_of_block), threads, row_bytes, passes=np.where(short, 1, 3), instructions=instructions)
+    begin = cols * itemsize(work.dtype) % entry["sector_bytes"] != 0
+    passes, partial = np.where(short, 1, 3), short & begin  # the kernel of long rows shifts its stores to whole sectors
+    return _stream(work, np.ceil(rows / rows_of_block), threads, row_bytes, passes=passes, instructions=instructions, partial=partial)
 
 
 def _layernorm(entry: Entry, work: Operators) -> streaming.Stream:
@@ -127,11 +128,10 @@ def _stream(
     inputs: int = 1,
     passes: Float | float = 1.0,
     instructions: Float | float = 0.0,
+    partial: Bool | bool = False,
 ) -> streaming.Stream:
-    """Return a stream over tensors of the row's size: ``inputs`` are read, one is written; a flat tensor has no rows to align."""
+    """Return a stream over tensors of the row's size: ``inputs`` are read, one is written, where ``partial`` not in whole sectors."""
     tensor = work.elements * itemsize(work.dtype)
-    line = work.shape["cols"] * itemsize(work.dtype) % _LINE_BYTES == 0
-    flat = work.op == "elementwise"
     return streaming.Stream(
         blocks=blocks,
         threads=threads.astype(np.float64),
@@ -140,7 +140,7 @@ def _stream(
         again_bytes=(passes - 1.0) * tensor,
         held_bytes=inputs * tensor,
         warp_instructions=instructions + np.zeros(len(blocks)),
-        aligned=np.ones(len(blocks)) if flat else line.astype(np.float64),
+        partial_bytes=tensor * partial,
     )
 
 

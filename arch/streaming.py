@@ -1,8 +1,8 @@
 """Time of kernels that stream tensors through an SM's registers: passes over rows, caches between the passes, instruction issue.
 
 A grid of blocks, each of which reads a row ``passes`` times and writes it once. What the blocks that are resident together read
-must be kept somewhere between the passes: in the SM's own L1, or in L2; where it is not, a pass reads DRAM again. Rows that do not
-begin on a line of 128 bytes share lines with their neighbours and cost more of everything.
+must be kept somewhere between the passes: in the SM's own L1, or in L2; where it is not, a pass reads DRAM again. Before Ampere
+L2 reads a part of the sectors that are written in part: results whose rows do not begin on sectors.
 
 DRAM and instruction issue overlap between blocks once they run out of step: they begin in step, so that the first turns of a grid
 pay both one after the other.
@@ -33,8 +33,8 @@ class Stream:
     """Of the operands, what L2 holds when the kernel starts, as far as it fits: warm inputs."""
     warp_instructions: Float
     """Of a block."""
-    aligned: Float
-    """1 where rows begin on lines, 0 where they do not."""
+    partial_bytes: Float
+    """Of the result, what warps write in lines of 128 bytes that do not begin on sectors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +49,17 @@ class Cost:
 def dram_rate(entry: Entry, bandwidth: float | None = None) -> float:
     """Return the B/s that streaming reaches of ``bandwidth``, by default the data sheet's."""
     peak = entry["memory_bandwidth"] if bandwidth is None else bandwidth
-    return peak * entry["dram_efficiency"] * entry["streaming_gain"]
+    return peak * entry["dram_efficiency"]
+
+
+def filled(entry: Entry) -> float:
+    """Return what L2 reads from DRAM over what is written, where sectors are written in part; 0 where it waits for their rest."""
+    return entry["l2_fills"] * entry["partial_fill"]
 
 
 def kept_share(entry: Entry, needed: Float, capacity: float) -> Float:
-    """Return the share of what is read again that a cache of ``capacity`` bytes still holds, of ``needed`` bytes in use at once."""
-    full, none = entry["reuse_full"], entry["reuse_none"]
+    """Return the share of what is read again that a cache of ``capacity`` bytes still holds, of ``needed`` bytes in use in turn."""
+    full, none = entry["l2_full"], entry["l2_none"]
     return np.clip((none - needed / capacity) / (none - full), 0.0, 1.0)
 
 
@@ -79,10 +84,9 @@ def cost(entry: Entry, stream: Stream) -> Cost:
     resident = blocks_per_sm(limits(entry), stream.threads, unknown, np.zeros_like(unknown))
     again = stream.again_bytes * (1 - between_passes(entry, resident, stream.row_bytes))
     held = stream.held_bytes * kept_share(entry, stream.moved_bytes, entry["l2"])
-    share = 1 + (entry["unaligned_cost"] - 1) * (1 - stream.aligned)
-    from_dram = (stream.moved_bytes - held + again) * share / dram_rate(entry)
-    from_l2 = (stream.moved_bytes + stream.again_bytes) * share / (entry["l2_bandwidth"] * entry["l2_efficiency"])
-    issue = issue_s(entry, stream.blocks, stream.warp_instructions * share)
+    from_dram = (stream.moved_bytes - held + again + filled(entry) * stream.partial_bytes) / dram_rate(entry)
+    from_l2 = (stream.moved_bytes + stream.again_bytes) / (entry["l2_bandwidth"] * entry["l2_efficiency"])
+    issue = issue_s(entry, stream.blocks, stream.warp_instructions)
     memory = np.maximum(from_dram, from_l2)
     return Cost(overlapped(entry, memory, issue, stream.blocks / (entry["sm_count"] * resident)), memory, issue)
 

@@ -115,8 +115,8 @@ def test_pipes_and_dram_overlap_but_not_perfectly() -> None:
 
 
 def test_what_fits_into_l2_stays_there() -> None:
-    unit = replace(PLAIN, l2_bytes=6.0 * 1024)
-    shares = [gemm.resident(unit, of(1, 32, 32, 32 * scale)).a[0] for scale in (1, 2, 8)]
+    entry = find("a5000").refitted({"l2": 6.0 * 2**20, "l2_full": 0.7, "l2_none": 1.2})
+    shares = [gemm.resident(entry, of(1, side, side, side)).a[0] for side in (800, 1000, 1200)]
     assert shares[0] == 1
     assert 0 < shares[1] < 1
     assert shares[2] == 0
@@ -160,12 +160,12 @@ def test_a_row_times_a_matrix_on_the_a100_takes_what_waferllm_measured(side: int
     assert microseconds("a100-sxm-80gb", "f16", 1, 1, side, side) == pytest.approx(us, rel=tolerance)
 
 
-@pytest.mark.parametrize(("side", "copies", "share"), [(512, 5, 1.0), (4096, 2, 0.0), (5120, 1, 1.0), (8192, 1, 0.0)])
+@pytest.mark.parametrize(("side", "copies", "share"), [(512, 5, 1.0), (4096, 2, 0.0), (5120, 1, 0.39), (8192, 1, 0.0)])
 def test_aiconfigurator_uses_as_many_copies_of_the_weights_as_exceed_l2(side: int, copies: int, share: float) -> None:
-    """50 MiB of L2 on an H100: 5120 x 5120 BF16 weights fill exactly that and are used again and again."""
+    """50 MiB of L2 on an H100: 5120 x 5120 BF16 weights fill exactly that, of which L2 holds a part from one use to the next."""
     entry = find("h100-sxm")
     work = of(1, 16, side, side)
-    assert measuring.hot(entry, "aiconfigurator", "bf16", work).b[0] == share
+    assert measuring.hot(entry, "aiconfigurator", "bf16", work).b[0] == pytest.approx(share, abs=0.01)
     assert measuring.hot(entry, "vidur", "f16", work).b[0] == 0
     assert copies == min(5, max(1, -(-50 * 2**20 // (2 * side * side))))
 

@@ -58,7 +58,7 @@ def product(m: int, n: int, k: int, precision: str = "highest", batch: int = 1, 
 def streamed(size: int, grid: int, name: str = "a5000") -> float:
     """Seconds of `elementwise`: DRAM, and of the bytes through L1 what the first turns do not overlap."""
     entry = gpu(name).entry
-    dram = 3 * size / (entry["memory_bandwidth"] * entry["dram_efficiency"] * entry["streaming_gain"])
+    dram = 3 * size / (entry["memory_bandwidth"] * entry["dram_efficiency"])
     busiest = math.ceil(grid / entry["sm_count"]) * entry["sm_count"] / grid
     l1 = 3 * size / (entry["l1_bytes_per_clock"] * entry["sm_count"] * entry["clock"]) * busiest
     turns = max(grid / (entry["sm_count"] * min(entry["max_blocks_per_sm"], entry["max_warps_per_sm"] / 4)), 1)

@@ -30,7 +30,7 @@ def elementwise(name: str, elements: float) -> Operators:
 def test_a_long_addition_moves_three_tensors_at_the_streaming_rate(name: str) -> None:
     entry = catalog.builtin(name)
     elements = 2.0**32
-    rate = entry["memory_bandwidth"] * entry["dram_efficiency"] * entry["streaming_gain"]
+    rate = entry["memory_bandwidth"] * entry["dram_efficiency"]
     expected = entry["kernel_floor"] + 12 * elements / rate
     assert operators.kernel_s(entry, elementwise("add", elements))[0] == pytest.approx(expected)
     assert operators.kernel_s(entry, elementwise("relu", elements))[0] < 0.7 * expected
@@ -47,7 +47,7 @@ def test_warm_inputs_that_fit_l2_are_not_read_from_dram() -> None:
 
 def test_what_lies_between_passes_is_kept_up_to_a_share_of_a_cache_and_lost_beyond() -> None:
     entry = catalog.builtin("t4")
-    full, none = entry["reuse_full"], entry["reuse_none"]
+    full, none = entry["l2_full"], entry["l2_none"]
     needed = np.array([0.5 * full, full, (full + none) / 2, none, 2 * none]) * 1e6
     np.testing.assert_allclose(streaming.kept_share(entry, needed, 1e6), [1, 1, 0.5, 0, 0], atol=1e-12)
 

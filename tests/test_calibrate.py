@@ -75,7 +75,6 @@ TRUTH = {
     **STARTS,
     "eager_floors": (20e-6, 25e-6, 30e-6, 40e-6, 60e-6),
     "eager_overlap": 0.4,
-    "streaming_gain": 1.0,
     "block_softmax_instructions": 700.0,
     "layernorm_row_instructions": 600.0,
 }
@@ -88,7 +87,6 @@ def test_a_fit_finds_the_constants_that_made_the_times() -> None:
     table = table.assign(latency_us=predict(table, constants=TRUTH)["predicted_us"])
     found = fit_streams(table)
     assert found["eager_overlap"] == pytest.approx(TRUTH["eager_overlap"], abs=0.03)
-    assert found["streaming_gain"] == pytest.approx(1.0, rel=0.01)
     again = predict(table, constants=found | {"eager_floors": TRUTH["eager_floors"]})
     error = np.abs(again["predicted_us"] / table["latency_us"] - 1)
     assert error.groupby(table["op"]).median().max() < 0.02
@@ -138,14 +136,14 @@ def test_what_a_left_out_device_showed_is_judged_on_rows_above_its_floor() -> No
 
 def test_a_calibration_is_written_as_a_catalogue_file_that_reads_back() -> None:
     one = Calibration(
-        {"streaming_gain": 1.0625, "eager_floors": (26e-6, 30.5e-6)},
+        {"reuse_l1_share": 0.70624, "eager_floors": (26e-6, 30.5e-6)},
         {"softmax_long": {"row": 0.1, "total": 0.05}},
         {"t4/softmax": {"median": 0.08, "bias": -0.02}},
         {"x": 3},
         "0",
     )
     read = tomllib.loads(one.to_toml())
-    assert read["numbers"]["streaming_gain"]["value"] == 1.062
+    assert read["numbers"]["reuse_l1_share"]["value"] == 0.7062
     assert read["numbers"]["eager_floors"] == {"value": [26, 30.5], "unit": "us", "source": "calibration", "source_kind": "fitted"}
     assert read["residuals"]["softmax_long"] == {"row": 0.1, "total": 0.05}
     assert read["left_out"]["t4/softmax"] == {"median": 0.08, "bias": -0.02}

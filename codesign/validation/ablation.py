@@ -25,13 +25,14 @@ OFF: Mapping[str, Mapping[str, float | tuple[float, ...]]] = {
     "starts and stores of tiles": {"gemm_simt_tile_cycles": NOTHING, "gemm_tensor_tile_cycles": NOTHING, "gemm_turn_cycles": NOTHING},
     "warps that hide latency": {"gemm_simt_threads": NOTHING, "gemm_tensor_threads": NOTHING},
     "what memory and arithmetic do not overlap": {"gemm_sharpness": 50.0, "overlap_turns": NOTHING},
-    "caches between passes": {"reuse_full": 1e-6, "reuse_none": 2e-6},
+    "L1 between passes": {"reuse_l1_share": NOTHING},
+    "misses of the table of pages": {"gemm_tlb_loss": NOTHING},
     "instructions of a row": {
         "block_softmax_instructions": NOTHING,
         "layernorm_row_instructions": NOTHING,
         "layernorm_step_instructions": NOTHING,
     },
-    "alignment": {"unaligned_cost": 1.0},
+    "sectors that are written in part": {"partial_fill": NOTHING},
 }
 """Fitted constants that switch a term off, or make it free."""
 
