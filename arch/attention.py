@@ -20,6 +20,7 @@ import numpy as np
 from arch import gemm, power
 from arch.catalog import Entry
 from arch.facts import itemsize
+from arch.streaming import dram_rate
 from arch.work import Float
 
 _SHARED_BYTES_A_CLOCK = 128
@@ -170,7 +171,7 @@ def ceilings(entry: Entry, kernel: Kernel, dtype: str, shape: Shape) -> Ceilings
     peak = entry["matrix_flops." + dtype] / sms * ((entry.get("mma_sync_share") or 1.0) if kernel.older_instruction else 1.0)
     instructions = kernel.softmax_instructions * (2.0 if shape.backward else 1.0)
     summed = shape.dim * _SUM_BYTES / tile.keys if shape.backward else np.zeros_like(shape.dim)
-    rate = entry["memory_bandwidth"] * entry["dram_efficiency"]
+    rate = dram_rate(entry)
     return Ceilings(
         tensor_s=2 * products * shape.dim * scores / peak,
         exponential_s=scores / (entry["sfu_lanes_per_sm"] * clock),

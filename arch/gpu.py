@@ -118,7 +118,7 @@ class _Geometry:
 _GEOMETRY = (
     *("warp_threads", "max_warps_per_sm", "max_blocks_per_sm", "registers_per_sm", "register_unit", "warp_unit", "shared_per_sm"),
     *("shared_unit_bytes", "shared_reserved_bytes", "sm_count", "sector_bytes", "strided_step", "l2", "default_block_threads"),
-    *("l2_stream_full", "l2_stream_none"),
+    *("l2_full", "l2_none"),
     *("default_bytes_per_thread", "outstanding_bytes_per_thread", "fp32_lanes_per_sm", "arithmetic_latency_cycles"),
 )
 """Numbers on which the shape of grids and their traffic depend: GPUs that share them share both."""

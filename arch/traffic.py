@@ -49,7 +49,7 @@ class Caches:
     @classmethod
     def of_gpu(cls, numbers: Entry | Mapping[str, float]) -> "Caches":
         """Return the caches of a GPU of the catalogue."""
-        names = ("sector_bytes", "strided_step", "l2", "sm_count", "l2_stream_full", "l2_stream_none")
+        names = ("sector_bytes", "strided_step", "l2", "sm_count", "l2_full", "l2_none")
         return cls(*(numbers[name] for name in names))
 
 

@@ -162,5 +162,5 @@ def _whole_tiles(found: Profile, unit: str, rows: NDArray[np.int64]) -> Float:
         size = known.dtype.number(itemsize)[shaped]
         work = gemm.Products(np.maximum(known.batch[shaped], 1.0), known.m[shaped], known.n[shaped], known.k[shaped], size)
         tiles = library(found.gpu.entry, unit, tuned=True)
-        flops[shaped] = gemm.plan(tiles, work, gemm.resident(tiles, work)).executed_flops
+        flops[shaped] = gemm.plan(tiles, work, gemm.resident(found.gpu.entry, work)).executed_flops
     return flops[rows]
