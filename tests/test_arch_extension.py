@@ -82,7 +82,7 @@ def test_the_layout_engine_moves_bytes_at_the_slowest_of_dram_l2_and_its_ports()
     """128 MiB in all through DRAM; a port moves 64 B a clock of 1.695 GHz; one unit is the narrowest, all 32 are not."""
     bytes_ = 2.0 * 64 * MIB
     entry = extension("layout-engine").gpu.entry
-    dram = bytes_ / (768e9 * entry["dram_efficiency"] * entry["streaming_gain"])
+    dram = bytes_ / (768e9 * entry["dram_efficiency"])
     fixed = 0.5e-6 + 336e-9
     assert extension("layout-engine").units == 32  # 2,048 B a clock in slices of 64
     assert extension("layout-engine").price(one_kernel(**MOVES)).duration_s[0] == pytest.approx(fixed + dram, rel=1e-12)
@@ -283,7 +283,7 @@ def test_a_chain_has_one_floor_and_moves_only_what_enters_and_leaves_it() -> Non
     assert costs.joined[0].tolist() == [False, True, True]
     assert costs.dram_bytes[0].sum() == 2 * 16 * MIB
     gpu = arch.machine("a5000").gpu
-    rate = 768e9 * gpu.entry["dram_efficiency"] * gpu.entry["streaming_gain"]
+    rate = 768e9 * gpu.entry["dram_efficiency"]
     floor = gpu.entry["kernel_floor"] + 2 * 0.2e-6
     assert costs.duration_s[0].sum() >= floor + 2 * 16 * MIB / rate
     assert costs.duration_s[0].sum() < 0.5 * alone.duration_s[0].sum()
