@@ -30,7 +30,7 @@ STARTS: Mapping[str, float] = {
     "gemm_turn_cycles": 1700.0,
     "gemm_dram_share": 0.95,
     "gemm_tlb_loss": 0.3,
-    "gemm_sharpness": 2.5,
+    "gemm_sharpness": 2.0,
     "capped_energy_12nm": 20e-12,
     "capped_energy_7nm": 15e-12,
     "capped_energy_tensor": 1.6e-12,

@@ -65,9 +65,9 @@ def streamed(size: int, grid: int, name: str = "a5000") -> float:
     return FLOOR + dram + l1 / (1 + turns / entry["overlap_turns"])
 
 
-@pytest.mark.parametrize(("name", "bandwidth", "efficiency"), [("a5000", 768e9, 0.88), ("a100", 1555e9, 0.84), ("h200", 4.8e12, 0.73)])
+@pytest.mark.parametrize(("name", "bandwidth", "efficiency"), [("a5000", 768e9, 0.94), ("a100", 1555e9, 0.88), ("h200", 4.8e12, 0.78)])
 def test_a_cold_elementwise_kernel_takes_its_bytes_over_the_achieved_bandwidth(name: str, bandwidth: float, efficiency: float) -> None:
-    size = 64 * MIB
+    size = 128 * MIB
     seconds = price(elementwise(size, grid=size // 4 // 512), name).duration_s[0]
     assert seconds == pytest.approx(streamed(size, size // 4 // 512, name), rel=1e-9)
     assert seconds == pytest.approx(3 * size / (bandwidth * efficiency), rel=0.08)
@@ -77,7 +77,7 @@ def test_a_megapixel_addition_on_the_a5000_takes_20_us() -> None:
     prices = price(elementwise(4 * MIB))
     assert prices.duration_s[0] == pytest.approx(streamed(4 * MIB, 2048), rel=1e-9)
     assert prices.duration_s[0] * 1e6 == pytest.approx(
-        17.38 + 1.2 + 1.56, abs=0.02
+        17.43 + 1.2 + 1.56, abs=0.02
     )  # DRAM, the floor, and of L1 what the first turns do not overlap
     assert prices.dram_bytes[0] == 12 * MIB
 

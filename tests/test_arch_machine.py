@@ -52,12 +52,12 @@ def test_half_of_the_stacks_are_pim_unless_told_otherwise() -> None:
 @pytest.mark.parametrize(("stacks", "share", "passes"), [(12, 0.25, 0.5), (6, 0.25, 1.0), (12, 0.01, 0.02), (3, 1.0, 2.75)])
 def test_data_moves_into_the_pim_stacks_and_some_of_it_is_laid_out_anew(stacks: int, share: float, passes: float) -> None:
     machine = arch.machine("a5000+aim", pim_stacks=stacks, pim_layout_share=share)
-    assert machine.hand_overs[0].layout_bandwidth == pytest.approx(stacks * 64e9 * 0.88 / passes)
+    assert machine.hand_overs[0].layout_bandwidth == pytest.approx(stacks * 64e9 * 0.94 / passes)
 
 
 def test_a_hand_over_flushes_half_of_l2() -> None:
     hand_over = arch.machine("a5000+aim").hand_overs[0]
-    reached = 768e9 * 0.88
+    reached = 768e9 * 0.94
     assert hand_over.mode_switch_s == pytest.approx(16e-9)
     assert hand_over.flush_s == pytest.approx(3 * 2**20 / reached)
     assert (hand_over.device, hand_over.memory) == ("aim", "a5000-memory")
