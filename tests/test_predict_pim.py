@@ -1,5 +1,6 @@
 """Do the closed forms reproduce cycle-level runs of four PIM simulators, from sizes and named timing parameters alone?"""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -189,6 +190,18 @@ PIMBA: dict[str, object] = {"simulator": "pimba x", "device_preset": "LAX_8Gb/dr
             {"simulator": "pimba x", "device_preset": "LAX_8Gb/dramsim3", "kernel": "SU_Pimba", "dims": "n8x64x128"},
             "elements like 1B or 2B",
         ),
+        ({**PIMBA, "dtype": "1B", "options": "chunk_group=False;command_scheduling=True"}, "kernel must be one with chunk_group=True"),
+        ({**PIMBA, "dtype": "1B", "options": "chunk_group=True;command_scheduling=off"}, "kernel must be one with command_scheduling=True"),
+        ({**PIMBA, "dtype": "1B", "options": "chunk_group=maybe"}, "kernel must be one whose option chunk_group is True"),
+        ({"dtype": "int8"}, "kernel must be one in fp16 or bf16"),
+        ({"options": "mode=HOST(no PIM)"}, "kernel must be one of the host (HOST_...) where mode is HOST"),
+        (
+            {
+                **{"simulator": "attacc_simulator", "device_preset": "HBM3_8Gb_2R/HBM3_5.2Gbps", "kernel": "ATTN_bank"},
+                **{"dims": "L128xheads16xdh128", "options": "pim=bg"},
+            },
+            "kernel must be ATTN_bg where the options say pim=bg",
+        ),
     ],
 )
 def test_what_is_not_known_is_an_error_that_names_the_row(changed: dict[str, object], says: str) -> None:
@@ -241,3 +254,53 @@ def test_a_longer_refresh_interval_is_no_slower() -> None:
 def test_the_tables_of_the_page_are_made_from_the_runs_and_the_catalogue() -> None:
     page = pim_pages.PAGE.read_text(encoding="utf-8")
     assert page == pim_pages.written(page), "python -m tests.pim_pages writes them anew"
+
+
+SIZES = (1, 2, 7, 16, 17, 63, 64, 127, 257, 509, 1000, 1024, 1025, 4093, 4099, 11008, 65521)
+PRIMES = (1, 31, 64, 509, 1024, 4099)
+LEVELS = ("bank", "bg", "buffer")
+
+
+def grid() -> pd.DataFrame:
+    """Every kernel and option of the simulators at sizes that divide nothing, from one element and one channel to all channels.
+
+    ``series`` numbers the rows that differ in ``size`` alone.
+    """
+    rows: list[tuple[str, str, str, str, str, int, str, tuple[object, ...], int]] = []
+    pim, aim, hbm3 = "HBM2_samsung_2M_16B_x64.ini", "GDDR6_AiM_org/GDDR6_AiM_timing", "HBM3_8Gb_2R/HBM3_5.2Gbps"
+    for preset, channels in itertools.product((pim, f"{pim}(noref)"), (1, 3, 64)):
+        for kernel, size in itertools.product(("ADD", "MUL", "RELU"), (*SIZES, 10**6 + 3)):
+            rows.append(("PIMSimulator", preset, kernel, f"{size}", "fp16", channels, "", (kernel, preset, channels), size))
+        for kernel, a, b in itertools.product(("GEMV", "GEMVTREE"), SIZES, PRIMES):
+            rows.append(("PIMSimulator", preset, kernel, f"{a}x{b}", "fp16", channels, "", (kernel, preset, channels, "x", b), a))
+            rows.append(("PIMSimulator", preset, kernel, f"{b}x{a}", "fp16", channels, "", (kernel, preset, channels, b, "x"), a))
+    for channels, order in itertools.product((1, 31, 32), ("order=no-reuse", "order=reuse-GB", "order=reuse-GB;reuse=7", "")):
+        for kernel, a, b in itertools.product(("GEMV", "GEMV_AF"), SIZES, PRIMES):
+            rows.append(("aim_simulator", aim, kernel, f"{a}x{b}", "fp16", channels, order, (kernel, order, channels, "x", b), a))
+            rows.append(("aim_simulator", aim, kernel, f"{b}x{a}", "fp16", channels, order, (kernel, order, channels, b, "x"), a))
+    for kernel, size in itertools.product(("AF_only", "EWMUL", "CENT_score", "COPY_BKGB", "COPY_GBBK", "WR_GB"), SIZES):
+        rows.append(("aim_simulator", aim, kernel, f"{size}", "fp16", 32, "", (kernel,), size))
+    switches = itertools.product((hbm3, f"{hbm3}_NPC"), LEVELS, ("True", "False"), ("on", "off"), ("fp16", "int8"), (1, 3, 16, 32, 97))
+    for preset, level, power, refresh, dtype, heads in switches:
+        said, which = f"pim={level};power_constraint={power};refresh={refresh}", (preset, level, power, refresh, dtype)
+        sizes = [(f"L{size}xheads{heads}xdh80", ("L", heads), size) for size in SIZES]
+        sizes += [(f"L{size}xheads{heads}xdh64", ("heads", size), heads) for size in PRIMES[:4]]
+        rows += [("attacc_simulator", preset, f"ATTN_{level}", dims, dtype, 16, said, (*which, *key), size) for dims, key, size in sizes]
+    designs = itertools.product(state_update.OPERATIONS, state_update.DESIGNS, (1, 8, 40), ("1B", "2B"), PRIMES[:4], (1, 31, 33, 257))
+    for operation, design, channels, dtype, a, b in designs:
+        for size in (1, 3, 80):
+            name = f"{operation}_{design}"
+            rows.append(("pimba", "LAX_8Gb/dramsim3", name, f"n{size}x{a}x{b}", dtype, channels, "", (name, dtype, channels, a, b), size))
+    columns = ("simulator", "device_preset", "kernel", "dims", "dtype", "channels", "options", "series", "size")
+    return pd.DataFrame(rows, columns=columns).assign(banks=16)
+
+
+def test_sizes_that_divide_nothing_are_priced_and_never_fall_as_they_grow() -> None:
+    table = grid()
+    found = predict(table[GIVEN])
+    assert len(found) > 8000
+    assert np.all(np.isfinite(found["predicted_cycles"]))
+    assert np.all(found["predicted_cycles"] > 0)
+    by_size = table.assign(cycles=found["predicted_cycles"]).sort_values(["size"], kind="stable")
+    falls = by_size.groupby("series", sort=False)["cycles"].diff() < -1e-6
+    assert not falls.any(), by_size[falls].head().to_string()

@@ -141,7 +141,8 @@ def _groups(t: Timing, c: Counts, positions: Float) -> tuple[Float, float]:
     pairs, single = np.floor(c.heads / 2), np.mod(c.heads, 2)
     paired = np.where(pairs > 0, start + moves - 2 * column - 3 + (pairs - 1) * (2 * moves + 1), 0.0)
     alone = start + 2 * moves + moves * groups - 8 - column
-    busy = column * c.multiply + paired + single * alone
+    one = column * np.floor(c.multiply / c.heads) + alone  # a head more never takes less, however few its keys
+    busy = np.maximum(column * c.multiply + paired + single * alone, one)
     return np.asarray(busy, dtype=np.float64), t["nRFC"] + t["nRP"] - 1
 
 

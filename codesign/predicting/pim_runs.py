@@ -89,8 +89,35 @@ _EXAMPLES = {_MATRIX: "1024x4096 or 1024x4096xb2", _COUNT: "1024", _HEADS: "L204
 Clocks = Callable[[Setting, str, str, Sizes, Float], Float]
 
 
+_ON, _OFF = ("true", "on", "yes", "1"), ("false", "off", "no", "0")
+
+
+def _need_on(run: Setting, *names: str) -> None:
+    """Raise CodesignError for options of a simulator that are switched off, where the closed forms know only how it runs with them."""
+    for name in names:
+        value = run.options.get(name, "true")
+        if value in _OFF:
+            raise CodesignError(f"one with {name}=True: how the simulator runs without it is not modelled")
+        if value not in _ON:
+            raise CodesignError(f"one whose option {name} is True, not {value!r}")
+
+
+def _need_halves(dtype: str) -> None:
+    """Raise CodesignError for elements that are not of two bytes: the units' columns hold 16 of them."""
+    if dtype.lower() not in ("fp16", "bf16", "f16", "float16", "bfloat16"):
+        raise CodesignError(f"one in fp16 or bf16, not {dtype!r}")
+
+
+def _need_pim(run: Setting) -> None:
+    """Raise CodesignError for a run without PIM that does not say so in its kernel's name."""
+    if run.options.get("mode", "pim").startswith("host"):
+        raise CodesignError("one of the host (HOST_...) where mode is HOST")
+
+
 def _registers_gemv(run: Setting, kernel: str, dtype: str, dims: Sizes, channels: Float) -> Float:
     rows, columns, batch = dims
+    _need_halves(dtype)
+    _need_pim(run)
     shape = registers.Shape()
     units = float(run.options.get("pim_blocks/ch", "8"))
     outputs = np.ceil(rows / (channels * units * shape.run))
@@ -99,6 +126,8 @@ def _registers_gemv(run: Setting, kernel: str, dtype: str, dims: Sizes, channels
 
 
 def _registers_elementwise(run: Setting, kernel: str, dtype: str, dims: Sizes, channels: Float) -> Float:
+    _need_halves(dtype)
+    _need_pim(run)
     tile = registers.PARK_BANKS * registers.Shape().run
     tiles = np.floor(dims[0] / _LANES / (channels * tile))  # what does not fill a tile is left out
     reads = np.full(len(tiles), 1.0 if kernel == "RELU" else 2.0)
@@ -106,6 +135,7 @@ def _registers_elementwise(run: Setting, kernel: str, dtype: str, dims: Sizes, c
 
 
 def _aim_gemv(run: Setting, kernel: str, dtype: str, dims: Sizes, channels: Float) -> Float:
+    _need_halves(dtype)
     order = run.options.get("order", "no-reuse")
     if order not in ("no-reuse", "reuse-gb"):
         raise CodesignError(f"one with an order of no-reuse or reuse-GB in its options, not {order!r}")
@@ -114,7 +144,9 @@ def _aim_gemv(run: Setting, kernel: str, dtype: str, dims: Sizes, channels: Floa
 
 
 def _attention(run: Setting, kernel: str, dtype: str, dims: Sizes, channels: Float) -> Float:
-    level = kernel.partition("_")[2] or run.options.get("pim", "bank")
+    level = kernel.partition("_")[2]
+    if run.options.get("pim", level) != level:
+        raise CodesignError(f"ATTN_{run.options['pim']} where the options say pim={run.options['pim']}")
     element = {"fp16": 2.0, "bf16": 2.0, "int8": 1.0, "fp32": 4.0}.get(dtype.lower())
     if element is None:
         raise CodesignError(f"one in fp16, bf16, int8 or fp32, not {dtype!r}")
@@ -133,6 +165,7 @@ def _powered(run: Setting) -> Mapping[str, float]:
 
 def _state(run: Setting, kernel: str, dtype: str, dims: Sizes, channels: Float) -> Float:
     operation, _, design = kernel.partition("_")
+    _need_on(run, "chunk_group", "command_scheduling")
     try:
         element = float(dtype.rstrip("Bb"))
     except ValueError:
