@@ -1,29 +1,33 @@
 """Does the study of support beyond attention keep its numbers, and do ceilings and extensions keep their order?"""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import codesign as cd
 from studies import beyond_attention as study
 
-KNOWN = {
-    "default": (1.00, 1.00, 3.39, 1.02, 1.06, 1.07, 1.15),
-    "ferminet": (1.00, 1.00, 2.06, 1.01, 1.03, 1.06, 1.10),
-    "psiformer": (1.00, 1.71, 1.84, 1.06, 1.01, 1.05, 1.12),
-    "orbformer": (1.15, 1.77, 2.06, 1.03, 1.03, 1.05, 1.10),
-}
-"""Speed-ups of docs/machines.md, in the order of ``outcomes``."""
+PAGE = Path(__file__).parents[1] / "docs" / "machines.md"
 
 
-@pytest.mark.parametrize("ansatz", KNOWN)
+def documented() -> dict[str, list[float]]:
+    """Return the speed-ups on the A5000 that the page states, by ansatz, in the order of ``outcomes``."""
+    lines = [line for line in PAGE.read_text().splitlines() if re.match(r"\| .* \|( \d\.\d\d, \d\.\d\d \|){4}", line)]
+    return {name: [float(line.split("|")[column].split(",")[0]) for line in lines] for column, name in enumerate(study.RECORDED, start=2)}
+
+
+@pytest.mark.parametrize("ansatz", study.RECORDED)
 def test_the_documented_speedups_hold(ansatz: str) -> None:
-    found = study.outcomes(ansatz)
+    """Within a tenth of each gain or three points, whichever is more: the GPU model's constants are fitted anew from time to time."""
+    found, known = study.outcomes(ansatz), documented()[ansatz]
     assert [o.variant for o in found] == list(study.COLOURS)
-    for outcome, known in zip(found, KNOWN[ansatz], strict=True):
-        assert outcome.speedup - 1 == pytest.approx(known - 1, rel=0.1, abs=0.02), outcome.variant
+    for outcome, said in zip(found, known, strict=True):
+        assert outcome.speedup - 1 == pytest.approx(said - 1, rel=0.1, abs=0.03), outcome.variant
 
 
-@pytest.mark.parametrize("ansatz", KNOWN)
+@pytest.mark.parametrize("ansatz", study.RECORDED)
 def test_no_extension_beats_the_ceiling_of_all_that_it_takes_and_no_step_costs_more_energy(ansatz: str) -> None:
     by_name = {o.variant: o for o in study.outcomes(ansatz)}
     ceiling = by_name["all but products, attention, solvers free"].speedup
