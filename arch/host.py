@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+from arch import units
 from arch.catalog import Entry
 from traces.errors import MachineError
+
+DEEPEST = 1 << 20
+"""A queue holds at most so many launches."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +21,12 @@ class Host:
     round_trip_s: float
 
     def __post_init__(self) -> None:
+        units.parse_fields(self, "the host", dict.fromkeys(("launch_interval_s", "launch_latency_s", "graph_gap_s", "round_trip_s"), "s"))
         times = (self.launch_interval_s, self.launch_latency_s, self.graph_gap_s, self.round_trip_s)
-        if not all(0 <= seconds < float("inf") for seconds in times) or self.queue_depth < 1:
-            raise MachineError(f"a host must have finite times that are not negative and a queue of at least one launch, but got {self}")
+        if not all(0 <= seconds < float("inf") for seconds in times):
+            raise MachineError(f"a host must have finite times that are not negative, but got {self}")
+        if not isinstance(self.queue_depth, int) or not 1 <= self.queue_depth <= DEEPEST:
+            raise MachineError(f"a host must have a queue of 1 to {DEEPEST:,} launches, a whole number, but got {self}")
 
     @classmethod
     def of(cls, entry: Entry) -> "Host":

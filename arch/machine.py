@@ -64,6 +64,7 @@ class Machine:
             _complete(device, self.id)
         memories = _unique("memories", [m.id for m in self.memories], self.id)
         devices = _unique("devices", [d.id for d in self.devices], self.id)
+        _unique("links", [each.id for each in self.links], self.id)
         for device in self.devices:
             _known("memory", device.memory, memories, f"the device {device.id!r}")
         for link in self.links:

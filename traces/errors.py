@@ -46,7 +46,7 @@ class MissingExtra(CodesignError, ImportError):
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Return the end of an error message about an unknown name: the nearest known ones, or all if none is near."""
     known = sorted(known)
-    close = difflib.get_close_matches(name.lower(), known, n=count, cutoff=0.4)
+    close = difflib.get_close_matches(str(name).lower(), known, n=count, cutoff=0.4)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
     return "known: " + ", ".join(known)

@@ -29,8 +29,8 @@ def interleave(trace: "Trace", streams: int) -> "Trace":
     TraceError
         If ``streams`` is not from 1 to 64, or the trace has been interleaved already.
     """
-    if not 1 <= streams <= MOST:
-        raise TraceError(f"`1 <= streams <= {MOST}` must hold, but got {streams}")
+    if not isinstance(streams, int | np.integer) or not 1 <= streams <= MOST:
+        raise TraceError(f"`1 <= streams <= {MOST}` must hold for a whole number of streams, but got {streams!r}")
     if streams_of(trace) > 1:
         raise TraceError(f"a trace can be interleaved once, but {trace.program!r} has {streams_of(trace)} streams: interleave the original")
     return copies(trace, streams, written(trace), STREAMS)

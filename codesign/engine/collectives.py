@@ -56,6 +56,10 @@ def all_to_all(builder: ProgramBuilder, links: Sequence[Sequence[Wire | None]], 
     """
     ranks = len(links)
     _check(ranks, after)
+    if any(len(row) != ranks for row in links):
+        raise MachineError(
+            f"an all-to-all needs a row of {ranks} links from each of its {ranks} ranks, but got {[len(row) for row in links]}"
+        )
     received: list[list[int]] = [[] for _ in range(ranks)]
     for shift in range(1, ranks):
         for rank in range(ranks):

@@ -5,18 +5,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from arch import units
 from codesign.engine.program import OPERATION, PS, TRANSFER, USE, Ints, Operations, Program, Rows, picoseconds
 from traces.errors import MachineError, nearest
 
+SEEDS = 1 << 63
 UNIT = 1.0
 """A queue's speed as a resource: an operation that lasts n ps alone asks for n units over n ps."""
+DIMENSIONS = {"start_s": "s", "duration_s": "s", "every_s": "s", "bandwidth": "B/s", "closed": "1"}
 MOST = 1_000_000
 """Times that one disturbance may come."""
 
 
 @dataclass(frozen=True)
 class Disturbance:
-    """Others use part of something for a while.
+    """Others use part of something for a while. Quantities may be texts with their unit, such as '50 ms' or '100 GB/s'.
 
     Parameters
     ----------
@@ -47,10 +50,12 @@ class Disturbance:
     times: int = 1
 
     def __post_init__(self) -> None:
-        if not (self.start_s >= 0 and 0 < self.duration_s < np.inf and 1 <= self.times <= MOST):
-            rule = f"`start_s >= 0`, `duration_s > 0` and `1 <= times <= {MOST:,}`"
+        units.parse_fields(self, f"the disturbance of {self.what!r}", DIMENSIONS)
+        units.check_known(self, f"the disturbance of {self.what!r}", DIMENSIONS)
+        if not (self.duration_s > 0 and isinstance(self.times, int | np.integer) and 1 <= self.times <= MOST):
+            rule = f"`duration_s > 0` and a whole number of times from 1 to {MOST:,}"
             raise MachineError(f"{rule} must hold for a disturbance, but got {self}")
-        if not (0 <= self.closed <= 1 and self.bandwidth >= 0 and (self.closed > 0) != (self.bandwidth > 0)):
+        if not (self.closed <= 1 and (self.closed > 0) != (self.bandwidth > 0)):
             raise MachineError(f"a disturbance must have either `0 < closed <= 1` or `bandwidth > 0`, but got {self}")
         if self.times > 1 and self.every_s < self.duration_s:
             raise MachineError(f"`every_s >= duration_s` must hold for a disturbance that comes again, but got {self}")
@@ -62,9 +67,15 @@ def disturb(program: Program, disturbances: Sequence[Disturbance], *, spread: fl
     ``spread``: each instance of a kernel lasts longer or shorter by up to this fraction, drawn from ``seed``. Raises MachineError
     if a disturbance names what is not there, or ``spread`` is not from 0 to below 1.
     """
-    if not 0 <= spread < 1 or seed < 0:
-        raise MachineError(f"`0 <= spread < 1` and `seed >= 0` must hold, but got {spread} and {seed}")
+    if not isinstance(spread, int | float) or not 0 <= spread < 1:
+        raise MachineError(f"jitter must be a number from 0 to below 1, but got {spread!r}")
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < SEEDS:
+        raise MachineError(f"a seed must be a whole number from 0 to below 2^63, but got {seed!r}")
+    if isinstance(disturbances, Disturbance):
+        raise MachineError(f"disturbances must be a sequence, but got one: write [{disturbances}]")
     for number, disturbance in enumerate(disturbances):
+        if not isinstance(disturbance, Disturbance):
+            raise MachineError(f"a disturbance must be a `Disturbance(what, start_s, duration_s, ...)`, but got {disturbance!r:.80}")
         program = _beside(program, disturbance, number)
     return replace(program, hardware=program.hardware._replace(spread=float(spread), seed=int(seed)))
 

@@ -8,11 +8,12 @@ from codesign.engine.plan import make_plan
 from codesign.engine.program import PS
 from codesign.engine.replaying import check_in_order
 from codesign.engine.timeline import energy
+from schedulers.scheduler import Mapping
+from traces.errors import MappingError
 
 if TYPE_CHECKING:
     from arch.cost import CostTable
     from arch.machine import Machine
-    from schedulers.scheduler import Mapping
     from traces.trace import Trace
 
 
@@ -33,8 +34,10 @@ class Evaluator:
         self.trace = trace
         self.machine = machine
 
-    def evaluate(self, mapping: "Mapping", costs: "CostTable | None" = None) -> Evaluation:
+    def evaluate(self, mapping: Mapping, costs: "CostTable | None" = None) -> Evaluation:
         """Return the totals of ``mapping``; errors as for `replay`. ``costs`` are prices under this mapping, if known."""
+        if not isinstance(mapping, Mapping):
+            raise MappingError(f"what is evaluated must be a mapping, but got {mapping!r:.80}: make a Mapping(device, scheduler)")
         made = make_plan(self.trace, self.machine, mapping, costs)
         check_in_order(made, self.trace)
         run = fast.run(made.program, record=False)

@@ -15,7 +15,7 @@ from codesign.engine import fast
 from codesign.engine.disturb import Disturbance, disturb
 from codesign.engine.plan import plan
 from codesign.engine.program import ISSUES, KERNEL, LEAVES, PS, WAITS, Floats, Hardware, Indices, Ints, Operations, Program, Records
-from codesign.engine.replaying import map_kernels, replay
+from codesign.engine.replaying import check_kinds, map_kernels, replay
 from codesign.engine.timeline import Timeline
 from schedulers.scheduler import Mapping, Scheduler
 from traces.compiled import compiled
@@ -78,6 +78,9 @@ def replay_online(
     TraceError
         If the trace has more than 20 million launches.
     """
+    check_kinds(trace, machine)
+    if not callable(decide):
+        raise MappingError(f"who decides must be a function of an observation and a mapping, but got {decide!r:.80}")
     launches = int((trace.executions * trace.kernels["launches"]).sum())
     if launches > MOST_LAUNCHES:
         raise TraceError(f"online decisions are for at most {MOST_LAUNCHES:,} launches, but {trace.program!r} has {launches:,}")
@@ -85,6 +88,8 @@ def replay_online(
     for region in borders(trace):
         program = disturb(plan(trace, machine, mapping), disturbances, spread=jitter, seed=seed)
         answer = decide(observe(trace, program, region), mapping)
+        if answer is not None and not isinstance(answer, Mapping):
+            raise MappingError(f"an online decision must be a mapping or None, but got {answer!r:.80}")
         if answer is not None:
             mapping = _checked(answer, mapping, int(trace.regions["first_kernel"][region]))
     return replay(trace, machine, mapping, disturbances=disturbances, jitter=jitter, seed=seed)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -25,6 +26,10 @@ T = TypeVar("T")
 
 PS = 1e12
 """Picoseconds in a second."""
+OPEN = -1
+"""The end of a loop that has not ended."""
+DEEPEST = 1 << 20
+"""A queue holds at most so many launches."""
 LONGEST_PS = 1 << 53
 """An operation lasts less than this (2.5 hours): beyond it float64 cannot count picoseconds."""
 LIMIT_BITS = 62
@@ -193,6 +198,8 @@ def finished(run: Run, program: Program) -> Run:
 
 def picoseconds(seconds: float) -> int:
     """Round a duration once to whole picoseconds."""
+    if not isinstance(seconds, Real):
+        raise TraceError(f"a duration must be a number of seconds, but got {seconds!r}")
     value = round(seconds * PS) if np.isfinite(seconds) else -1
     if not 0 <= value < LONGEST_PS:
         raise TraceError(f"a duration must be at least 0 s and less than {LONGEST_PS / PS:.0f} s, but got {seconds!r} s")
@@ -223,17 +230,18 @@ class ProgramBuilder:
     ) -> None:
         """``resources``: bytes a second by name; ``memories``: capacity in bytes by name; ``wires``: groups of queues that take turns;
         ``guests``: queues of others, which the replay neither waits for nor counts."""
-        if queue_depth < 1:
-            raise TraceError(f"`queue_depth >= 1` must hold, but got {queue_depth}")
+        if not _whole(queue_depth, DEEPEST + 1):
+            raise TraceError(f"`1 <= queue_depth <= {DEEPEST:,}` must hold for a whole number of launches, but got {queue_depth!r}")
         self.queues = tuple(queues)
         self.wires, self.guests = wires, guests
+        self._check_queues()
         self.interval, self.latency = picoseconds(launch_interval_s), picoseconds(launch_latency_s)
         self.depth = queue_depth
         self.resources = dict(resources or {})
         self.memories = dict(memories or {})
         for name, value in (*self.resources.items(), *self.memories.items()):
-            if not 0 < value < np.inf:
-                raise TraceError(f"a resource must have a finite bandwidth and a memory a capacity above zero, but {name!r} has {value}")
+            if not isinstance(value, Real) or not 0 < value < np.inf:
+                raise TraceError(f"a resource must have a finite bandwidth and a memory a capacity above zero, but {name!r} has {value!r}")
         self._rows: list[tuple[int, int, int, int, int, int, int]] = []
         self._deps: list[list[int]] = []
         self._uses: list[list[tuple[int, float, float]]] = []
@@ -241,6 +249,16 @@ class ProgramBuilder:
         self._changes: list[tuple[int, int, int, int, int, int]] = []
         self._buffer: tuple[int, bool] | None = None
         self._pending: int | None = None
+
+    def _check_queues(self) -> None:
+        """Raise TraceError if queues have one name, guests are no queues, or a queue is on two wires."""
+        on_wires = [queue for group in self.wires for queue in group]
+        for name in (*self.guests, *on_wires):
+            self._index(name, self.queues, "queue")
+        for names, what in ((self.queues, "a queue must have a name of its own"), (on_wires, "a queue must be on one wire only")):
+            twice = sorted({name for name in names if list(names).count(name) > 1})
+            if twice:
+                raise TraceError(f"{what}, but got {twice[0]!r} twice")
 
     def launch(
         self,
@@ -298,20 +316,24 @@ class ProgramBuilder:
 
     def depend(self, operation: int, on: int) -> None:
         """Let ``operation`` wait for the latest instance of ``on``, which may stand later in a loop around both."""
-        if not (0 <= on < len(self._rows) and 0 <= operation < len(self._rows)):
+        if not (_whole(on + 1) and _whole(operation + 1) and max(on, operation) < len(self._rows)):
             raise TraceError(f"dependencies must name operations 0 to {len(self._rows) - 1}, but got {operation} after {on}")
         self._deps[operation].append(on)
 
     def memory(self, operation: int, memory: str, nbytes: int, *, at_end: bool = False, every: int = 1) -> None:
         """Take (or, negative, release) bytes when ``operation`` starts (or ends); ``every`` as in CHANGE."""
+        if not 0 <= operation < len(self._rows) or every < 1:
+            raise TraceError(
+                f"memory must change with an operation of 0 to {len(self._rows) - 1}, and `every >= 1` hold, but got {operation}, {every}"
+            )
         self._changes.append((operation, self._index(memory, tuple(self.memories), "memory"), -1, int(at_end), nbytes, every))
 
     @contextmanager
     def loop(self, count: int) -> Iterator[None]:
         """Run what is added inside ``count`` times."""
-        if count < 1:
-            raise TraceError(f"`count >= 1` must hold for a loop, but got {count}")
-        row = [len(self._rows), 0, count]
+        if not _whole(count, LIMIT_PS):
+            raise TraceError(f"`count >= 1` must hold for a loop, and be a whole number below 2^{LIMIT_BITS}, but got {count!r}")
+        row = [len(self._rows), OPEN, count]
         self._loops.append(row)
         yield
         row[1] = len(self._rows)
@@ -329,6 +351,8 @@ class ProgramBuilder:
         """Return the program."""
         if self._pending is not None:
             raise TraceError("an operation must be followed by the launch it goes with, but the program ends: add the launch")
+        if any(row[1] == OPEN for row in self._loops):
+            raise TraceError("a loop must be ended before the program is built: build after its `with` block")
         self._check_order()
         n = len(self._rows)
         ops = np.zeros(n, OPERATION)
@@ -389,9 +413,13 @@ class ProgramBuilder:
         origin: tuple[int, int],
     ) -> int:
         number = len(self._rows)
+        if slot >= 0 and flags & LAUNCHED and self.queues[slot] in self.guests:
+            raise TraceError(f"a launch must be on a queue of the program's own, but {self.queues[slot]!r} is a guest's: use `guest`")
         self._rows.append((queue, picoseconds(duration_s), gap, flags, slot, *origin))
         self._deps.append([])
         self._uses.append(self._use_rows(uses or {}, claims or {}, duration_s))
+        if not isinstance(after, Sequence):
+            raise TraceError(f"`after` must be a sequence of operations, but got {after!r}: write [{after!r}]")
         for on in after:
             self.depend(number, on)
         return number
@@ -400,7 +428,7 @@ class ProgramBuilder:
         rows = []
         for name in dict.fromkeys((*uses, *claims)):
             moved, claim = uses.get(name, 0.0), claims.get(name, 0.0)
-            if moved < 0 or not 0 <= claim <= 1 or moved * claim > 0 or (moved > 0 and duration_s == 0):
+            if not 0 <= moved < np.inf or not 0 <= claim <= 1 or moved * claim > 0 or (moved > 0 and duration_s == 0):
                 rule = "bytes >= 0 (0 where nothing lasts), 0 <= claim <= 1 and not both"
                 raise TraceError(f"{rule} must hold, but got {moved} bytes and a claim of {claim} on {name!r}")
             rows.append((self._index(name, tuple(self.resources), "resource"), moved, claim))
@@ -411,6 +439,11 @@ class ProgramBuilder:
         if name not in known:
             raise TraceError(f"unknown {what} {name!r}: {nearest(name, known)}")
         return list(known).index(name)
+
+
+def _whole(value: object, below: int | None = None) -> bool:
+    """Is it a whole number from 1 on (and below ``below``)?"""
+    return isinstance(value, int | np.integer) and value >= 1 and (below is None or value < below)
 
 
 def _ranges(lists: Sequence[Sequence[T]]) -> tuple[Ints, Ints, list[T]]:

@@ -13,7 +13,7 @@ from codesign.engine.program import Run
 from codesign.engine.timeline import Timeline, timeline_of
 from codesign.engine.usage import Usage, check_capacity, too_much, usage
 from schedulers.scheduler import Mapping, Scheduler
-from traces.errors import CapacityError, CodesignError, MachineError, nearest
+from traces.errors import CapacityError, CodesignError, MachineError, MappingError, TraceError, nearest
 from traces.ranks import ranks_of, side_by_side
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def replay(
 
     if engine not in ENGINES:
         raise CodesignError(f"there is no engine {engine!r}: {nearest(engine, ENGINES)}")
+    check_kinds(trace, machine)
     if assume is not None:
         machine = machine.assuming(assume)
     trace, scheduler = with_all_ranks(trace, machine, scheduler)
@@ -105,6 +106,14 @@ def with_all_ranks(trace: "Trace", machine: "Machine", scheduler: "str | Schedul
     return side_by_side(trace), "ranks" if scheduler == "single-device" else scheduler
 
 
+def check_kinds(trace: object, machine: object) -> None:
+    """Raise TraceError or MachineError where a name was given instead of what it names."""
+    if not hasattr(trace, "kernels"):
+        raise TraceError(f"what is replayed must be a trace, but got {trace!r:.80}: load a file with codesign.load(path)")
+    if not hasattr(machine, "devices"):
+        raise MachineError(f"a trace must be replayed on a machine, but got {machine!r:.80}: make one with codesign.machine(name)")
+
+
 def map_kernels(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> Mapping:
     """Return the mapping that a scheduler, its name, or a mapping itself stands for."""
     from arch.cost import cost_table
@@ -114,7 +123,9 @@ def map_kernels(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler 
         return scheduler
     if isinstance(scheduler, str):
         scheduler = registry.get("schedulers", scheduler)()
-    assert isinstance(scheduler, Scheduler)
+    if not isinstance(scheduler, Scheduler):
+        remedy = f"; make one: {scheduler.__name__}()" if isinstance(scheduler, type) else ""
+        raise MappingError(f"a scheduler must be a policy, the name of one, or a mapping, but got {scheduler!r:.80}{remedy}")
     costs = cost_table(trace, machine)
     return scheduler.schedule(trace, machine, costs).check(trace, machine, costs)
 
