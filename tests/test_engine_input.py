@@ -102,7 +102,7 @@ def test_a_program_is_not_built_inside_its_loop() -> None:
 
 def test_an_all_to_all_has_a_link_for_every_pair() -> None:
     made = builder()
-    with pytest.raises(MachineError, match=r"needs 2 links from each of its 2 ranks, but got \[1, 1\]"):
+    with pytest.raises(MachineError, match=r"a row of 2 links from each of its 2 ranks, but got \[1, 1\]"):
         all_to_all(made, [[Wire("gpu", 1e9, 0.0)]] * 2, 5.0, [0, 0])
 
 

@@ -196,9 +196,13 @@ def finished(run: Run, program: Program) -> Run:
     return replace(run, elapsed_ps=np.where(guests, 0.0, run.elapsed_ps), records=records)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real)
+
+
 def picoseconds(seconds: float) -> int:
     """Round a duration once to whole picoseconds."""
-    if not isinstance(seconds, Real):
+    if not _is_number(seconds):
         raise TraceError(f"a duration must be a number of seconds, but got {seconds!r}")
     value = round(seconds * PS) if np.isfinite(seconds) else -1
     if not 0 <= value < LONGEST_PS:
@@ -240,7 +244,7 @@ class ProgramBuilder:
         self.resources = dict(resources or {})
         self.memories = dict(memories or {})
         for name, value in (*self.resources.items(), *self.memories.items()):
-            if not isinstance(value, Real) or not 0 < value < np.inf:
+            if not _is_number(value) or not 0 < value < np.inf:
                 raise TraceError(f"a resource must have a finite bandwidth and a memory a capacity above zero, but {name!r} has {value!r}")
         self._rows: list[tuple[int, int, int, int, int, int, int]] = []
         self._deps: list[list[int]] = []
@@ -443,7 +447,7 @@ class ProgramBuilder:
 
 def _whole(value: object, below: int | None = None) -> bool:
     """Is it a whole number from 1 on (and below ``below``)?"""
-    return isinstance(value, int | np.integer) and value >= 1 and (below is None or value < below)
+    return isinstance(value, int | np.integer) and bool(value >= 1) and (below is None or bool(value < below))
 
 
 def _ranges(lists: Sequence[Sequence[T]]) -> tuple[Ints, Ints, list[T]]:
