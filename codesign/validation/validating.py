@@ -11,6 +11,7 @@ from traces.errors import CodesignError, nearest
 
 PARTS = {
     "kernels": "Measured kernels, each device left out of the fit",
+    "real_profile": "Elementwise kernels of a real profile",
     "ablation": "What each term of the GPU model buys",
     "survey": "Shares, totals, growth and devices of four neural wave functions (survey, arXiv 2603.18126)",
     "memory": "Which of the survey's runs fit the GPU",
