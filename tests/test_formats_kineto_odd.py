@@ -273,3 +273,63 @@ def test_measured_times_are_exact_sums(tmp_path: Path) -> None:
     source = profile(tmp_path, *(event(str(n), n, 0.1) for n in range(10)))
     assert int(Kineto().read(source).launches.duration_ps.sum()) == 1_000_000
     assert np.nansum(trace_of(source).kernels["measured_s"]) == pytest.approx(1e-6, abs=1e-18)
+
+
+def named(kind: str, name: str, pid: int, tid: int = 0) -> dict[str, Any]:
+    return {"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": {"name": name}}
+
+
+def on(pid: int, tid: int, name: str, ts: float, dur: float, **args: str) -> dict[str, Any]:
+    return {"ph": "X", "name": name, "pid": pid, "tid": tid, "ts": ts, "dur": dur, "args": args}
+
+
+DETAILS = "regs:16 static_shared:128 dynamic_shared:0 grid:4,1,1 block:256,1,1 occ_pct:100"
+"""A made file in the form of jax.profiler's trace.json.gz: streams, rows that repeat them, the host, an empty last event."""
+
+JAX = [
+    named("process_name", "/device:GPU:1", 1),
+    named("thread_name", "Stream #13(compute,MemcpyD2D)", 1, 13),
+    named("thread_name", "Stream #14(MemcpyH2D)", 1, 14),
+    named("thread_name", "XLA Modules", 1, 98),
+    named("thread_name", "XLA Ops", 1, 99),
+    named("process_name", "/host:CPU", 701),
+    named("thread_name", "python", 701, 1),
+    on(1, 13, "loop_add_fusion", 100.25, 2.625, hlo_op="loop_add_fusion", kernel_details=DETAILS),
+    on(1, 13, "ampere_sgemm_128x64_nn", 110, 10.5, hlo_op="custom-call.2"),
+    on(1, 14, "MemcpyH2D", 90, 1),
+    on(1, 98, "jit_f", 100, 20),
+    on(1, 99, "custom-call.2", 110, 10.5),
+    on(701, 1, "PjitFunction(f)", 80, 50),
+    {},
+]
+
+
+def test_the_json_of_jaxs_profiler_gives_what_runs_on_streams(tmp_path: Path) -> None:
+    kernels = trace_of(profile(tmp_path, *JAX)).kernels
+    assert kernels["name"].tolist() == ["loop_add_fusion", "custom-call.2"]
+    assert kernels["family"].tolist() == ["elementwise", "gemm"]
+    assert (kernels["measured_s"] * 1e6).round(6).tolist() == [2.625, 10.5]
+    assert kernels["stream"].tolist() == [13, 13]
+    assert [kernels[name][0] for name in ("grid_x", "block_x", "registers", "shared_bytes")] == [4, 256, 16, 128]
+    made = Kineto().read(profile(tmp_path, *JAX)).launches
+    assert (made.kind.count("copy"), set(made.device.tolist())) == (1, {1})
+
+
+def test_a_tpus_operations_have_a_row_of_their_own(tmp_path: Path) -> None:
+    events = [named("process_name", "/device:TPU:0", 3), named("thread_name", "XLA Ops", 3, 2), on(3, 2, "fusion.1", 5, 2)]
+    assert rows(profile(tmp_path, *events)) == [("fusion.1", 5000, 2_000_000)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.json.zst", b"\x28\xb5\x2f\xfd rest", r"compressed by zstd: unpack it \(`zstd -d`\) first"),
+        ("p.json.bz2", b"BZh91AY", "compressed by bzip2"),
+        ("p.nsys-rep", b"report", "only NVIDIA's tools read: write `nsys export --type sqlite` and import that"),
+        ("p.ncu-rep", b"report", "only NVIDIA's tools read: write `ncu --import FILE --csv --page raw`"),
+    ],
+)
+def test_a_file_that_another_tool_must_open_first_says_which(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TraceError, match=message):
+        read_profile(tmp_path / name)

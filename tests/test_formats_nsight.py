@@ -90,6 +90,40 @@ def test_an_end_before_the_start_is_a_clock_that_overflowed(tmp_path: Path) -> N
         trace_of(NsysSqlite(), database(tmp_path, (9_000, 100, *SGEMM[2:])))
 
 
+GRAPHS = "CREATE TABLE CUPTI_ACTIVITY_KIND_GRAPH_TRACE (start INTEGER, end INTEGER, deviceId INTEGER, graphId INTEGER, streamId INTEGER)"
+
+
+def test_launches_of_whole_graphs_are_left_out_and_said(tmp_path: Path) -> None:
+    source = database(tmp_path, SGEMM)
+    with sqlite3.connect(source.path) as made:
+        made.execute(GRAPHS)
+        made.execute("INSERT INTO CUPTI_ACTIVITY_KIND_GRAPH_TRACE VALUES (0, 7000, 0, 1, 7)")
+    made.close()
+    remark = "1 launches of whole CUDA graphs, 7.0 us, are left out: --cuda-graph-trace=node records their kernels"
+    assert NsysSqlite().read(Source(source.path)).remarks == (remark,)
+
+
+def test_a_report_of_whole_graphs_alone_says_how_to_record_kernels(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "graphs.sqlite") as made:
+        made.execute(GRAPHS)
+        made.execute("INSERT INTO CUPTI_ACTIVITY_KIND_GRAPH_TRACE VALUES (0, 7000, 0, 1, 7)")
+    made.close()
+    with pytest.raises(TraceError, match=r"^\S*graphs\.sqlite must have the kernels of CUDA graphs.*--cuda-graph-trace=node"):
+        NsysSqlite().read(Source(tmp_path / "graphs.sqlite"))
+
+
+def test_an_old_table_with_few_columns_and_an_open_end_is_read(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "old.sqlite") as made:
+        made.execute("CREATE TABLE StringIds (id INTEGER, value TEXT)")
+        made.execute("INSERT INTO StringIds VALUES (4, 'ampere_sgemm_128x64_nn')")
+        made.execute("CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INTEGER, end INTEGER, streamId INTEGER, shortName INTEGER)")
+        made.executemany("INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (?, ?, 7, 4)", [(10, 1010), (2000, None)])
+    made.close()
+    launches = NsysSqlite().read(Source(tmp_path / "old.sqlite")).launches
+    assert launches.name == ["ampere_sgemm_128x64_nn"] * 2
+    assert launches.duration_ps.tolist() == [1_000_000, -1]
+
+
 HEADER = (
     "Start (ns),Duration (ns),CorrId,GrdX,GrdY,GrdZ,BlkX,BlkY,BlkZ,Reg/Trd,StcSMem (MB),DymSMem (MB),Bytes (MB),Throughput (MB/s),"
     "SrcMemKd,DstMemKd,Device,Ctx,GreenCtx,Strm,Name"
@@ -127,6 +161,15 @@ def test_other_time_units_are_converted(tmp_path: Path) -> None:
     assert (trace_of(NsysCsv(), report(tmp_path, older)).kernels["measured_s"] * 1e9).round(6).tolist() == [2345.0, 1001.0]
     with pytest.raises(TraceError, match=r"the unit of 'Duration' must be one of .*, but is 'fortnights'"):
         NsysCsv().read(report(tmp_path, GPU_TRACE.replace("Duration (ns)", "Duration (fortnights)")))
+
+
+def test_a_report_that_a_windows_shell_wrote_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "report.csv"
+    path.write_bytes(GPU_TRACE.encode("utf-16"))
+    expected = tmp_path / "plain.csv"
+    expected.write_text(GPU_TRACE)
+    assert NsysCsv().recognises(Source(path))
+    assert NsysCsv().read(Source(path)).launches.duration_ps.tolist() == NsysCsv().read(Source(expected)).launches.duration_ps.tolist()
 
 
 def test_a_truncated_csv_names_the_line(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Profiles of PyTorch's profiler (Kineto): Chrome trace JSON, plain or gzip, of CUDA and ROCm."""
 
+import re
 from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, NamedTuple
@@ -8,7 +9,7 @@ import msgspec
 import numpy as np
 
 from traces.errors import TraceError
-from traces.formats import kineto_work
+from traces.formats import families, kineto_work
 from traces.formats.format import Importer
 from traces.formats.kineto_events import (
     KINDS,
@@ -25,7 +26,7 @@ from traces.formats.kineto_events import (
     three,
 )
 from traces.formats.kineto_work import Called
-from traces.formats.profile import PS_PER_US, Ints, Launches, Profile
+from traces.formats.profile import KERNEL, PS_PER_US, Ints, Launches, Profile
 from traces.formats.source import Source
 from traces.table import Values
 
@@ -54,6 +55,9 @@ class _Args(msgspec.Struct, gc=False):
     sync: Any = msgspec.field(name="cuda_sync_kind", default=None)
     wait_on_stream: Any = None
     recorded: Any = msgspec.field(name="wait_on_cuda_event_record_corr_id", default=None)
+    hlo_op: Any = None
+    details: Any = msgspec.field(name="kernel_details", default=None)
+    """JAX's: the HLO instruction, and 'regs:16 static_shared:0 dynamic_shared:0 grid:1,1,1 block:256,1,1'."""
 
 
 class _Launch(NamedTuple):
@@ -67,6 +71,8 @@ class _Launch(NamedTuple):
     args: _Args
     device: int
     stream: int
+    kernel: str = ""
+    """The kernel's own name where ``name`` is that of its HLO instruction."""
 
 
 class Kineto(Importer):
@@ -138,9 +144,21 @@ def _launch(source: Source, kind: str, interval: Interval, base_ns: int) -> _Lau
             f"{interval.duration} us; record the profile again"
         )
     known = interval.duration and not args.unmeasured
+    measured = duration if known else -1
+    if interval.lane:
+        return _Launch(interval.place, kind, str(args.hlo_op or name), start, measured, _of_jax(args), *interval.lane, kernel=name)
     device = number(args.device) if args.device is not None else id_of(event.pid)
     stream = number(args.stream) if args.stream is not None else id_of(event.tid)
-    return _Launch(interval.place, kind, name, start, duration if known else -1, args, device, stream)
+    return _Launch(interval.place, kind, name, start, measured, args, device, stream)
+
+
+def _of_jax(args: _Args) -> _Args:
+    """Fill in the launch's sizes from the text that JAX's profiler writes them in."""
+    told = dict(re.findall(r"(\w+):(\d+(?:,\d+)*)", str(args.details or "")))
+    shared = [int(told[name]) for name in ("static_shared", "dynamic_shared") if told.get(name, "").isdecimal()]
+    args.grid, args.block, args.registers = told.get("grid"), told.get("block"), told.get("regs")
+    args.shared = sum(shared) if shared else None
+    return args
 
 
 def _unfinished(launches: list[_Launch]) -> list[str]:
@@ -178,6 +196,8 @@ def _columns(launches: list[_Launch], called: list[Called | None]) -> Launches:
     columns["registers"] = [number(a.registers) for a in args]
     columns["shared_bytes"] = [number(a.shared) for a in args]
     columns["scope"] = [one.name if one else "" for one in called]
+    if any(launch.kernel for launch in launches):
+        columns["family"] = [_family(launch) for launch in launches]
     return Launches(
         name=[launch.name for launch in launches],
         kind=[launch.kind for launch in launches],
@@ -187,6 +207,12 @@ def _columns(launches: list[_Launch], called: list[Called | None]) -> Launches:
         device=np.array([launch.device for launch in launches], np.int64),
         columns=columns,
     )
+
+
+def _family(launch: _Launch) -> str:
+    """Return the family by the kernel's own name, else by its instruction's."""
+    own = families.family_of(launch.kernel)
+    return "copy" if launch.kind != KERNEL else own if own != "other" else families.family_of(launch.name)
 
 
 def _called(events: list[Event], launches: list[_Launch]) -> list[Called | None]:

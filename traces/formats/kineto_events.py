@@ -69,13 +69,21 @@ class Document(msgspec.Struct, gc=False):
     baseTimeNanoseconds: Any = None
 
 
+class Lane(NamedTuple):
+    """A row of launches, where processes and threads are named for them: device and stream."""
+
+    device: int
+    stream: int
+
+
 class Interval(NamedTuple):
-    """An event that lasts: its place in the file, and the texts of its begin and its duration in microseconds."""
+    """An event that lasts: its place in the file, the texts of its begin and its duration in microseconds, its lane if it has one."""
 
     place: int
     event: Event
     start: str
     duration: str
+    lane: Lane | None = None
 
 
 def decode(source: Source) -> Document:
@@ -130,14 +138,49 @@ def kind_of(event: Event) -> str | None:
     return next((KINDS[part] for part in event.cat.lower().split(",") if part in KINDS), None)  # Chrome allows several
 
 
+def lanes(events: list[Event]) -> dict[tuple[bytes, bytes], Lane]:
+    """Return the rows of launches by (process, thread) of a file whose events have no categories: JAX's ``*.trace.json.gz``.
+
+    A GPU is a process '/device:GPU:n' with a thread 'Stream #k(...)' each, a TPU '/device:TPU:n' with the thread 'XLA Ops'; on a GPU that
+    thread repeats what the streams have.
+    """
+    named = [event for event in events if event.ph == "M" and bytes(event.name) in (b'"process_name"', b'"thread_name"')]
+    labels = [(event, _label(event)) for event in named]
+    devices = {bytes(e.pid): m for e, label in labels if (m := re.match(r"/device:(GPU|TPU):(\d+)", label))}
+    found = {}
+    for event, label in labels:
+        device = devices.get(bytes(event.pid))
+        stream = re.match(r"Stream #(\d+)", label)
+        if device and (stream or (device[1] == "TPU" and label == "XLA Ops")):
+            found[bytes(event.pid), bytes(event.tid)] = Lane(number(device[2]), number(stream[1]) if stream else 0)
+    return found
+
+
+def _label(event: Event) -> str:
+    """Return the name that a metadata event gives."""
+    try:
+        args = msgspec.json.decode(bytes(event.args))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return str(args.get("name") or "") if isinstance(args, dict) else ""
+
+
+def _kind_on(lane: Lane | None, event: Event) -> str | None:
+    if lane is None or event.cat:
+        return kind_of(event)
+    name = bytes(event.name).lower()
+    return COPY if name.startswith(b'"memcpy') else MEMSET if name.startswith(b'"memset') else KERNEL
+
+
 def intervals(events: list[Event]) -> Iterator[tuple[str, Interval]]:
     """Yield (kind, interval) of each launch: complete events, and pairs of begin and end. What does not end has no duration."""
-    begun = False
+    begun, rows = False, lanes(events)
     for place, event in enumerate(events):
         if event.ph == "X":
-            kind = kind_of(event)
+            lane = rows.get((bytes(event.pid), bytes(event.tid))) if rows else None
+            kind = _kind_on(lane, event)
             if kind:
-                yield kind, Interval(place, event, plain(event.ts), plain(event.dur))
+                yield kind, Interval(place, event, plain(event.ts), plain(event.dur), lane)
         elif event.ph == "B":
             begun = begun or kind_of(event) is not None
     if begun:

@@ -13,12 +13,13 @@ import numpy as np
 
 from traces.errors import TraceError
 from traces.formats.format import Importer
-from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_NS, Launches, Profile
+from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_NS, Ints, Launches, Profile
 from traces.formats.source import Source
 from traces.table import Values
 
 MAGIC = b"SQLite format 3\0"
 KERNELS, COPIES, MEMSETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
+GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
 
 COLUMNS = {
     "grid_x": "gridX", "grid_y": "gridY", "grid_z": "gridZ", "block_x": "blockX", "block_y": "blockY", "block_z": "blockZ",
@@ -49,6 +50,8 @@ class NsysSqlite(Importer):
                 return _profile(source, database)
         except sqlite3.DatabaseError as error:
             raise TraceError(f"{source} must be a whole SQLite file of nsys export, but is damaged or foreign: {error}") from error
+        except TraceError:
+            raise
         except (TypeError, ValueError, OverflowError) as error:
             raise TraceError(f"{source}: the tables must hold numbers as NVIDIA's schema says, but one does not: {error}") from error
 
@@ -65,6 +68,12 @@ def _opened(source: Source) -> sqlite3.Connection:
 def _profile(source: Source, database: sqlite3.Connection) -> Profile:
     tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
     if KERNELS not in tables:
+        graphs = database.execute(f"SELECT count(*) FROM {GRAPHS}").fetchone()[0] if GRAPHS in tables else 0
+        if graphs:
+            raise TraceError(
+                f"{source} must have the kernels of CUDA graphs, but has {graphs:,} launches of whole graphs (table {GRAPHS}): record with "
+                "`nsys profile --trace=cuda --cuda-graph-trace=node`"
+            )
         raise TraceError(
             f"{source} must have the table {KERNELS}, but has {', '.join(sorted(tables)[:8]) or 'none'}; record with "
             "`nsys profile --trace=cuda` and export with `nsys export --type sqlite`"
@@ -78,7 +87,17 @@ def _profile(source: Source, database: sqlite3.Connection) -> Profile:
         names += [what] * len(more)
         kinds += [kind] * len(more)
     name, facts = _device(database, tables, rows)
-    return Profile("nsys", str(source), _launches(rows, names, kinds), device_name=name, facts=facts)
+    return Profile(
+        "nsys", str(source), _launches(rows, names, kinds), device_name=name, facts=facts, remarks=_whole_graphs(database, tables)
+    )
+
+
+def _whole_graphs(database: sqlite3.Connection, tables: set[str]) -> tuple[str, ...]:
+    """Say how many launches of whole CUDA graphs there are, whose kernels the profile does not know."""
+    count, time = database.execute(f'SELECT count(*), sum("end" - start) FROM {GRAPHS}').fetchone() if GRAPHS in tables else (0, 0)
+    if not count:
+        return ()
+    return (f"{count:,} launches of whole CUDA graphs, {time / 1e3:,.1f} us, are left out: --cuda-graph-trace=node records their kernels",)
 
 
 def _rows(database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
@@ -120,9 +139,15 @@ def _launches(rows: list[dict[str, Any]], names: list[str], kinds: list[str]) ->
         name=names,
         kind=kinds,
         start_ns=start,
-        # an end before its start stays negative, for the check of the clock
-        duration_ps=np.where(end >= start, np.minimum(end - start, 2**62 // PS_PER_NS) * PS_PER_NS, -2),
+        duration_ps=_durations(rows, start, end),
         stream=np.array(column("streamId"), np.int64),
         device=np.array(column("deviceId"), np.int64),
         columns=columns,
     )
+
+
+def _durations(rows: list[dict[str, Any]], start: Ints, end: Ints) -> Ints:
+    """Return durations in ps: -1 (not measured) without an end; an end before its start stays negative, for the check of the clock."""
+    known = np.array([row.get("end") is not None for row in rows], np.bool_)
+    measured = np.where(end >= start, np.minimum(end - start, 2**62 // PS_PER_NS) * PS_PER_NS, -2)
+    return np.where(known, measured, -1)

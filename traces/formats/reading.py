@@ -74,8 +74,9 @@ def _reader(source: Source, known: dict[str, Importer], format: str | None) -> I
     for importer in known.values():
         if importer.recognises(source):
             return importer
+    remedy = source.remedy()
     raise TraceError(
-        f"{source} must be a profile of one of these formats, but its content is of none: "
+        f"{source} must be a profile of one of these formats, but its content is of none{f' ({remedy})' if remedy else ''}: "
         + "; ".join(f"{name} ({importer.description})" for name, importer in known.items())
     )
 

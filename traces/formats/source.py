@@ -14,6 +14,21 @@ START = 65536
 """Bytes that formats look at to tell whether a file is theirs."""
 
 _GZIP = b"\x1f\x8b"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""How UTF-16 begins, in which a Windows shell writes what a command prints."""
+
+_FOREIGN = {
+    b"\x28\xb5\x2f\xfd": "is compressed by zstd: unpack it (`zstd -d`)",
+    b"BZh": "is compressed by bzip2: unpack it (`bunzip2`)",
+    b"\xfd7zXZ\x00": "is compressed by xz: unpack it (`unxz`)",
+    b"7z\xbc\xaf\x27\x1c": "is a 7z archive: unpack it",
+}
+_REPORTS = {
+    ".nsys-rep": "`nsys export --type sqlite`",
+    ".qdrep": "`nsys export --type sqlite`",
+    ".ncu-rep": "`ncu --import FILE --csv --page raw`",
+}
+"""Reports that only NVIDIA's own tools can read, and what they export."""
 
 
 class Source:
@@ -85,7 +100,17 @@ class Source:
     @property
     def packed(self) -> bool:
         """Whether the file is compressed or an archive."""
-        return self._raw_start.startswith(_GZIP) or archive.is_archive(self._raw_start)
+        return self._raw_start.startswith((_GZIP, *_UTF16)) or archive.is_archive(self._raw_start)
+
+    def remedy(self) -> str:
+        """Say what must be done to a file first that no format recognises, '' where that is not known."""
+        for magic, what in _FOREIGN.items():
+            if self._raw_start.startswith(magic):
+                return f"it {what} first"
+        for suffix, command in _REPORTS.items():
+            if self.path.name.lower().endswith(suffix):
+                return f"it is a report that only NVIDIA's tools read: write {command} and import that"
+        return ""
 
     @property
     def is_json(self) -> bool:
@@ -113,10 +138,10 @@ class Source:
 
 
 def _gunzip(raw: bytes, what: str) -> bytes:
-    """Return the bytes without gzip's wrapping, however often. Raises TraceError if it is damaged."""
+    """Return the bytes without gzip's wrapping, however often, UTF-16 as UTF-8. Raises TraceError if it is damaged."""
     try:
         while raw.startswith(_GZIP):
             raw = gzip.decompress(raw)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise TraceError(f"{what} must be a whole gzip file, but is truncated or damaged: {error}") from error
-    return raw
+    return raw.decode("utf-16", errors="replace").encode() if raw.startswith(_UTF16) else raw
