@@ -1,5 +1,6 @@
 """Where a program meets a device's name: ``cd.capture``."""
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,8 @@ def capture(
     Raises
     ------
     CaptureError
-        If the function cannot be compiled or depends on values, a loop's trip count is not known (the message names the loop), or
-        ``trip_counts`` or ``x64`` is given for a PyTorch program.
+        If the arguments do not fit the function, it cannot be compiled or depends on values, a loop's trip count is not known (the
+        message names the loop), or ``trip_counts`` or ``x64`` is given for a PyTorch program.
     MissingExtra
         If the extra ``xla-gpu`` (JAX) is not installed.
     MachineError
@@ -69,6 +70,7 @@ def capture(
         _check_no_arguments(args, kwargs, precision)
         target_ = compile_target(target)
         return capture_exported(function, target=target_, trip_counts=trip_counts, x64=x64, seed=seed)
+    _check_call(function, args, kwargs)
     assert callable(function)
     if is_torch_program(function, args, kwargs):
         if trip_counts is not None or x64 is not None:
@@ -92,6 +94,25 @@ def _check_no_arguments(args: Any, kwargs: Any, precision: str | None) -> None:
 
     if args or kwargs or precision is not None:
         raise CaptureError("an exported program holds its shapes and its precision: leave args, kwargs and precision out")
+
+
+def _check_call(function: Any, args: Any, kwargs: Mapping[str, Any] | None) -> None:
+    """Refuse what is no function, arguments that are no tuple, and those that do not fit."""
+    from traces.errors import CaptureError
+
+    if not callable(function):
+        raise CaptureError(f"what is captured must be a function, a module or an exported program, but got {type(function).__name__}")
+    if not isinstance(args, (tuple, list)):
+        raise CaptureError(f"args must be a tuple of the function's arguments, but got {type(args).__name__}: write args=(x,)")
+    try:
+        inspect.signature(function).bind(*args, **(kwargs or {}))
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise CaptureError(
+            f"args and kwargs must fit the function {name!r}, but got {len(args)} and {len(kwargs or {})}: {error}"
+        ) from error
+    except ValueError:  # built in, without a signature
+        return
 
 
 def compile_target(target: "str | Machine | CompileTarget | TpuTarget") -> "CompileTarget | TpuTarget":

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import codesign as cd
 from tests.targets import A5000
 from traces.capture import capture
 from traces.capture.doubts import CaptureWarning
@@ -73,3 +74,17 @@ def test_a_library_call_without_a_rule_is_null_and_named() -> None:
 def test_a_dynamic_loop_without_a_count_names_the_loop() -> None:
     with pytest.raises(CaptureError, match=r"does not know that of while.*trip_counts="):
         captured(lambda x: jax.lax.while_loop(lambda c: c.sum() < 9, jnp.sin, x))
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "message"),
+    [
+        (3, (), "must be a function, a module or an exported program, but got int"),
+        (lambda x: x, jax.ShapeDtypeStruct((2,), "float32"), r"args must be a tuple .*, but got ShapeDtypeStruct: write args=\(x,\)"),
+        (lambda x: x, (), "must fit the function '<lambda>', but got 0 and 0: missing a required argument: 'x'"),
+        (lambda x: x, (1.0, 2.0), "but got 2 and 0: too many positional arguments"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused_before_anything_is_traced(function: Any, args: Any, message: str) -> None:
+    with pytest.raises(CaptureError, match=message):
+        cd.capture(function, args, target="a5000")

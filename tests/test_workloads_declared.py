@@ -54,23 +54,37 @@ def test_every_option_has_a_default_that_it_accepts_and_a_doc(workload: Workload
     assert workload.settings().items() >= (expected | {"laplacian": "forward" if ours else "loop"}).items()
 
 
-@pytest.mark.parametrize("workload", [FERMINET, DEFAULT, PSIFORMER, ORBFORMER])
-def test_every_combination_of_the_matrix_is_accepted_or_refused_with_one_that_works(workload: Workload) -> None:
+EVERY = sorted({workload.name for workload in registry.load("workloads").values()})
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_combination_of_the_matrix_is_accepted_or_refused_with_one_that_works(name: str) -> None:
+    workload = registry.get("workloads", name)
     for values, conflict in workload.combinations():
         if conflict is None:
             assert workload.settings(**values).items() >= values.items()
             continue
         with pytest.raises(CaptureError, match=re.escape(conflict.because)) as refused:
             workload.settings(**values)
-        assert works_with_some_advice(workload, values, str(refused.value)), values
+        assert works_with_advice(workload, values, str(refused.value), steps=len(workload.conflicts)), values
 
 
-def works_with_some_advice(workload: Workload, values: dict[str, str | int], message: str) -> bool:
-    """Follow 'choose a=b, or c=d': at least one of the changes must make the settings valid."""
-    for name, value in re.findall(r"(\w+)=(\w+)", message.split("choose ")[1]):
+def test_every_conflict_of_a_workload_is_in_its_matrix() -> None:
+    for name in EVERY:
+        workload = registry.get("workloads", name)
+        met = [conflict for _, conflict in workload.combinations() if conflict]
+        assert all(conflict in met for conflict in workload.conflicts if conflict.before is None), name
+
+
+def works_with_advice(workload: Workload, values: dict[str, str | int], message: str, steps: int) -> bool:
+    """Follow 'choose a=b, or c=d', again where another conflict is left: some way must end with settings that are valid."""
+    for name, value in re.findall(r"(\w+)=([\w-]+)", message.split("choose ")[1]):
+        changed = values | {name: value}
         try:
-            workload.settings(**values | {name: value})
-        except CaptureError:
+            workload.settings(**changed)
+        except CaptureError as error:
+            if steps and works_with_advice(workload, changed, str(error), steps - 1):
+                return True
             continue
         return True
     return False

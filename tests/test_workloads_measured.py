@@ -8,7 +8,7 @@ pytest.importorskip("folx", reason="needs the extra nnvmc")
 import jax
 import jax.numpy as jnp
 
-from traces import measure, registry
+from traces import registry
 from traces.recordings import read_statistics
 from traces.workloads.rounding import tf32
 from traces.workloads.running import Run
@@ -45,23 +45,29 @@ def test_products_inside_loops_branches_and_derivatives_are_rounded_too() -> Non
     np.testing.assert_allclose(gradient, np.ones((4, 4), np.float32) @ truncated(a).T, rtol=1e-6)
 
 
-@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
-def test_the_autocorrelation_time_of_an_autoregressive_series_is_its_closed_form(rho: float) -> None:
-    """x' = rho x + noise has correlations rho^k: 1 + 2 sum rho^k = (1 + rho) / (1 - rho)."""
-    rng, series = np.random.default_rng(0), np.zeros((2000, 64))
-    for step in range(1, len(series)):
-        series[step] = rho * series[step - 1] + rng.normal(size=64)
-    assert measure.autocorrelation_time(series) == pytest.approx((1 + rho) / (1 - rho), rel=0.05)
-
-
 def test_the_shipped_statistics_are_whole_rows() -> None:
     rows = read_statistics()
     assert rows, "python -m traces.measure"
-    keys = {"workload", "molecule", "sampler", "precision", "laplacian", "energy", "energy_error", "variance", "autocorrelation_steps"}
+    keys = {"workload", "molecule", "sampler", "precision", "laplacian", "energy", "energy_error", "variance", "variance_error"}
+    keys |= {
+        "tau_transitions",
+        "tau_error",
+        "walkers",
+        "training",
+        "burn_in",
+        "samples",
+        "stride",
+        "acceptance",
+        "seed",
+        "date",
+        "versions",
+    }
     for row in rows:
-        assert keys | {"walkers", "training", "burn_in", "samples", "stride", "acceptance"} <= set(row)
+        assert keys <= set(row)
         assert row["variance"] > 0
-        assert row["autocorrelation_steps"] >= row["stride"]
+        assert row["tau_transitions"] >= row["stride"] / 2
+        assert len(row["spacing"]) == len(row["inefficiency"])
+        assert min(row["inefficiency"]) >= 1
         assert 0.2 < row["acceptance"] < 0.9
 
 

@@ -1,9 +1,9 @@
 """Measures what a replay cannot know: ``python -m traces.measure [--only PATTERN]`` writes traces/recorded/statistics.toml.
 
 How far local energies scatter, and how many Markov steps apart two of them are independent: with both, the time of a step becomes the time
-to a given standard error. Each wave function is trained for a few steps of Adam on a CPU; then one chain a sampler and precision runs on
-its parameters, and the local energies of the same walkers are found with each Laplacian. A table that is there is kept, so an interrupted
-run goes on where it stopped.
+to a given standard error. Each wave function is trained with KFAC on a CPU; then a chain a sampler runs on its parameters, and the local
+energies of the same walkers are found with each Laplacian and precision. Training is kept in ``--work`` every few steps, and a chain that
+is in the table is not run again, so an interrupted run goes on where it stopped.
 """
 
 import argparse
@@ -12,161 +12,265 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from traces.recordings import STATISTICS, read_statistics
+from traces.statistics import Series, autocorrelation_time, clipped, variance
 
 if TYPE_CHECKING:
     from traces.workloads.running import Run
+    from traces.workloads.workload import Program
 
 log = logging.getLogger("traces")
 
-WORKLOADS = ("psiformer", "ferminet", "default", "orbformer")
-TF32 = ("psiformer", "orbformer")
-"""Those whose matrix products may use TF32 (measured with Metropolis); deepqmc asks for full FP32."""
-
 SAMPLERS = ("metropolis", "langevin")
-LAPLACIANS = ("forward", "hutchinson")
-"""loop and naive give the energies of forward, up to rounding."""
+SPACINGS = (10, 30, 60)
+"""Transitions of one step, at which the statistical inefficiency is measured besides the chain's own stride."""
 
-WINDOW = 5.0
-"""The sum over correlations ends at this many autocorrelation times (Sokal 1989)."""
+SEED = 0
+TRANSITIONS = 10
+"""Metropolis transitions between two updates of the training."""
+KEEP_EVERY = 10
+SEVERAL = 8
+"""Estimates that only test the rounding are made of one sample in so many."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a molecule is measured: walkers, Adam steps (of ten transitions each), transitions before, samples and their distance."""
+    """How a wave function is measured: walkers, steps of KFAC, then transitions before the first sample, samples and their distance."""
 
+    workload: str
     molecule: str
     walkers: int
     training: int
-    burn_in: int
-    samples: int
-    stride: int
+    burn_in: int = 200
+    samples: int = 100
+    stride: int = 5
+
+    @property
+    def name(self) -> str:
+        return f"{self.workload}-{self.molecule}".lower()
 
 
-SETTINGS = (Setting("LiH", 16, 80, 100, 50, 4), Setting("CH4", 8, 20, 60, 30, 4))
+SETTINGS = (
+    *(Setting(workload, "LiH", 64, 150) for workload in ("ferminet", "psiformer", "default", "orbformer")),
+    *(Setting(workload, "CH4", 32, 60, samples=60) for workload in ("ferminet", "default", "psiformer", "orbformer")),
+)
 
 
-def autocorrelation_time(series: npt.NDArray[np.float64]) -> float:
-    """Return the integrated autocorrelation time in samples, 1 + 2 sum rho, of a series [samples, walkers] of independent walkers.
+@dataclass(frozen=True)
+class Estimate:
+    """One way to find local energies. ``every``: of how many samples one; ``samplers``: whose walkers."""
 
-    Correlations are averaged over walkers about the common mean; the sum ends where it is a fifth of the distance (Sokal's window).
-    """
-    centred = series - series.mean()
-    count = len(series)
-    covariance = np.array([(centred[: count - lag] * centred[lag:]).mean() for lag in range(count // 2)])
-    if covariance[0] <= 0:
-        return 1.0
-    times = 2 * np.cumsum(covariance / covariance[0]) - 1
-    ended = np.flatnonzero(np.arange(len(times)) >= WINDOW * times)
-    return float(max(1.0, times[ended[0] if len(ended) else -1]))
+    laplacian: str
+    precision: str
+    every: int = 1
+    samplers: tuple[str, ...] = SAMPLERS
 
 
-def trained(workload: str, setting: Setting) -> "Run":
-    """Return a run of ten Metropolis transitions a step after its training, with the exact Laplacian."""
+ESTIMATES = (
+    Estimate("forward", "fp32"),
+    Estimate("hutchinson", "fp32"),
+    Estimate("forward", "tf32", SEVERAL, SAMPLERS[:1]),
+    Estimate("forward", "fp64", SEVERAL, SAMPLERS[:1]),
+)
+"""loop and naive give the energies of forward, up to rounding. TF32: operands of every product rounded, as tensor cores do."""
+
+
+def _options(setting: Setting, **changed: Any) -> dict[str, Any]:
+    plain = {"attention": "plain"} if setting.workload == "orbformer" else {}  # fused, it is interpreted on a CPU
+    return {"molecule": setting.molecule, "batch": setting.walkers, "laplacian": "forward", "task": "training"} | plain | changed
+
+
+def _run(setting: Setting, **changed: Any) -> "Run":
     from traces import registry
     from traces.workloads.running import Run
 
-    run = Run(registry.get("workloads", workload), _options(workload, setting) | {"steps": 10, "task": "training", "optimizer": "adam"})
-    run.train(setting.training)
+    workload = registry.get("workloads", setting.workload)
+    known = {option.name for option in workload.options}
+    return Run(workload, {name: value for name, value in _options(setting, **changed).items() if name in known}, seed=SEED)
+
+
+def trained(setting: Setting, work: Path) -> "Run":
+    """Return a run after its training with KFAC, from where ``work`` holds it."""
+    run = _run(setting, steps=TRANSITIONS, optimizer="kfac")
+    names, kept = tuple(run.values), work / f"{setting.name}-{setting.walkers}.npz"
+    done = _restore(run, kept)
+    while done < setting.training:
+        count = min(KEEP_EVERY, setting.training - done)
+        energies = run.train(count)
+        done += count
+        _keep(run, names, kept, done)
+        log.info("%s: step %d of %d, energy %.4f in the last %d", setting.name, done, setting.training, energies.mean(), count)
     return run
 
 
-def _options(workload: str, setting: Setting) -> dict[str, Any]:
-    plain = {"attention": "plain"} if workload == "orbformer" else {}
-    return {"molecule": setting.molecule, "batch": setting.walkers, "laplacian": "forward"} | plain
+def _keep(run: "Run", names: Iterable[str], path: Path, done: int) -> None:
+    """Write what the next step takes beside its place and rename it."""
+    import jax
+
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves({name: run.values[name] for name in names})]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part.npz")
+    np.savez(beside, done, *leaves)
+    beside.replace(path)
 
 
-def chains(workload: str, setting: Setting, start: "Run", sampler: str, precision: str) -> Iterator[dict[str, Any]]:
-    """Yield the row of each Laplacian, from one chain."""
-    from traces import registry
-    from traces.workloads.rounding import tf32
-    from traces.workloads.running import Run
+def _restore(run: "Run", path: Path) -> int:
+    """Put what was kept into the run, and return the steps that it was trained for; 0 where nothing was kept."""
+    import jax
+    import jax.numpy as jnp
 
-    change = tf32 if precision == "tf32" else lambda function: function
-    options = _options(workload, setting) | {"steps": setting.stride, "sampler": sampler, "task": "training", "optimizer": "adam"}
-    exact, estimate = (Run(registry.get("workloads", workload), options | {"laplacian": name}, change=change) for name in LAPLACIANS)
-    exact.adopt(start)
+    if not path.exists():
+        return 0
+    with np.load(path) as kept:
+        done, *leaves = (kept[name] for name in kept.files)
+    run.values = jax.tree.unflatten(jax.tree.structure(run.values), [jnp.asarray(leaf) for leaf in leaves])
+    return int(done)
+
+
+def chain(setting: Setting, start: "Run", sampler: str) -> Iterator[dict[str, Any]]:
+    """Yield the row of each estimate, from one chain of the sampler on trained parameters."""
+    run = _run(setting, steps=setting.stride, sampler=sampler, optimizer="adam", pruning="no")  # walkers that do not depend on each other
+    run.adopt(start)
     for _ in range(setting.burn_in // setting.stride):
-        exact.sample()
-    acceptance, energies = [], []
-    for _ in range(setting.samples):
-        told = exact.sample()
+        run.sample()
+    evaluate = {estimate: energies_of(setting, estimate) for estimate in ESTIMATES if sampler in estimate.samplers}
+    found: dict[Estimate, list[np.ndarray]] = {estimate: [] for estimate in evaluate}
+    acceptance = []
+    for sample in range(setting.samples):
+        told = run.sample()
         acceptance.append(float(np.mean(next(value for name, value in told.items() if name.endswith("acceptance")))))
-        estimate.values |= {name: exact.values[name] for name in exact.values if name != "key"}
-        energies.append([exact.local_energies(), estimate.local_energies()])
-    found = np.array(energies, np.float64)
-    for number, laplacian in enumerate(LAPLACIANS):
-        yield _row(found[:, number], setting.stride) | {"laplacian": laplacian, "acceptance": round(float(np.mean(acceptance)), 4)}
+        for estimate, energies in evaluate.items():
+            if sample % estimate.every == 0:
+                found[estimate].append(energies(run))
+    series = {estimate: np.array(values, np.float64) for estimate, values in found.items()}
+    head = {"acceptance": _short(np.mean(acceptance))}
+    yield from (_told(estimate) | row | head for estimate, row in rows_of(series, setting.stride))
 
 
-def _row(series: npt.NDArray[np.float64], stride: int) -> dict[str, float]:
-    """Return mean, error and variance of clipped local energies [samples, walkers] in hartree, and their autocorrelation time."""
+def _told(estimate: Estimate) -> dict[str, Any]:
+    return {"laplacian": estimate.laplacian, "precision": estimate.precision}
+
+
+def energies_of(setting: Setting, estimate: Estimate) -> "Callable[[Run], np.ndarray]":
+    """Return the function that finds the local energies [walkers] of a run's walkers in one way."""
+    import jax
+
+    from traces import registry
+    from traces.workloads.numerics import numerics
+    from traces.workloads.rounding import tf32
+
+    options = _options(setting, laplacian=estimate.laplacian, task="inference")
+    program: Program = next(p for p in registry.get("workloads", setting.workload).programs(**options) if p.name == "local_energy")
+    compiled = jax.jit(tf32(program.function) if estimate.precision == "tf32" else program.function)
+    double = estimate.precision == "fp64"
+
+    def energies(run: "Run") -> np.ndarray:
+        with numerics(program.precision, double):
+            given = run.given(program)
+            return np.asarray(compiled(*(jax.tree.map(_doubled, given) if double else given)))
+
+    return energies
+
+
+def _doubled(leaf: Any) -> Any:
+    import jax.numpy as jnp
+
+    return leaf.astype(jnp.float64) if leaf.dtype == jnp.float32 else leaf
+
+
+def rows_of(series: Mapping[Estimate, Series], stride: int) -> Iterator[tuple[Estimate, dict[str, Any]]]:
+    """Yield what each estimate's local energies [samples, walkers] tell; those of few samples have the correlations of the first."""
+    first, *_ = series.values()
+    for estimate, energies in series.items():
+        correlated = first if estimate.every > 1 else energies
+        rounding = {"difference": _short(_difference(energies, first[:: estimate.every]))} if estimate.precision != "fp32" else {}
+        yield estimate, {**_scatter(energies, stride), **_memory(correlated, stride), **rounding}
+
+
+def _scatter(series: Series, stride: int) -> dict[str, float]:
     kept = clipped(series)
-    samples = autocorrelation_time(kept)
-    error = np.sqrt(kept.var() * samples / kept.size)
+    scatter, error = variance(kept)
+    time_, _ = autocorrelation_time(kept)
     return {
-        "energy": _short(kept.mean()),
-        "energy_error": _short(error),
-        "variance": _short(kept.var()),
+        "energy": _short(kept.mean(), 7),
+        "energy_error": _short(np.sqrt(scatter * 2 * time_ / kept.size)),
+        "variance": _short(scatter),
+        "variance_error": _short(error),
         "variance_unclipped": _short(series.var()),
-        "autocorrelation_steps": _short(samples * stride),
+        "samples": len(series),
     }
 
 
-def clipped(series: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Clip energies to their median plus and minus five mean absolute deviations, as a training step does: at a node they have no limit."""
-    centre = np.median(series)
-    width = 5.0 * np.abs(series - centre).mean()
-    return np.clip(series, centre - width, centre + width)
+def _memory(series: Series, stride: int) -> dict[str, Any]:
+    """Return tau in transitions, and 2 tau in steps of several lengths."""
+    kept = clipped(series)
+    time_, error = autocorrelation_time(kept)
+    every = [1, *(spacing // stride for spacing in SPACINGS if spacing > stride)]
+    return {
+        "tau_transitions": _short(time_ * stride),
+        "tau_error": _short(error * stride),
+        "spacing": [stride * count for count in every],
+        "inefficiency": [_short(2 * np.mean([autocorrelation_time(kept[shift::count])[0] for shift in range(count)])) for count in every],
+    }
 
 
-def _short(value: Any) -> float:
-    return float(f"{float(value):.5g}")
+def _difference(energies: Series, exact: Series) -> float:
+    """Return the root mean square difference of two estimates of the same walkers' energies, outliers at nodes clipped."""
+    return float(np.sqrt((clipped(energies - exact) ** 2).mean()))
 
 
-def measure(only: str) -> None:
-    """Measure every wave function and molecule whose name (``psiformer-lih``) fits the pattern and is not in the table."""
-    rows = read_statistics()
+def _short(value: Any, digits: int = 4) -> float:
+    return float(f"{float(value):.{digits}g}")
+
+
+def measure(only: str, work: Path) -> None:
+    """Measure every wave function and molecule whose name (``psiformer-lih``) fits the pattern and that is not in the table."""
     for setting in SETTINGS:
-        for workload in WORKLOADS:
-            done = {(r["sampler"], r["precision"]) for r in rows if (r["workload"], r["molecule"]) == (workload, setting.molecule)}
-            missing = [chain for chain in planned(workload) if chain not in done]
-            if missing and fnmatch(f"{workload}-{setting.molecule}".lower(), only.lower()):
-                _measure(workload, setting, missing)
+        known = {(row["workload"], row["molecule"], row["sampler"]) for row in read_statistics()}
+        missing = [sampler for sampler in SAMPLERS if (setting.workload, setting.molecule, sampler) not in known]
+        if missing and fnmatch(setting.name, only.lower()):
+            _measure(setting, missing, work)
 
 
-def planned(workload: str) -> list[tuple[str, str]]:
-    """Return the chains of a wave function: (sampler, precision)."""
-    return [*((sampler, "fp32") for sampler in SAMPLERS), *([(SAMPLERS[0], "tf32")] if workload in TF32 else [])]
+def _measure(setting: Setting, samplers: Iterable[str], work: Path) -> None:
+    begun, start = time.process_time(), trained(setting, work)
+    for sampler in samplers:
+        rows = [_head(setting, sampler) | row | _settings(setting) for row in chain(setting, start, sampler)]
+        _write([*read_statistics(), *rows])
+        log.info("%s %s after %.0f s of CPU: %s", setting.name, sampler, time.process_time() - begun, rows[0])
 
 
-def _measure(workload: str, setting: Setting, missing: list[tuple[str, str]]) -> None:
-    begun = time.monotonic()
-    start = trained(workload, setting)
-    for sampler, precision in missing:
-        head = {"workload": workload, "molecule": setting.molecule, "sampler": sampler, "precision": precision}
-        found = [head | row | asdict(setting) for row in chains(workload, setting, start, sampler, precision)]
-        _write(read_statistics() + found)
-        log.info("%s %s %s after %.0f s: %s", workload, setting.molecule, (sampler, precision), time.monotonic() - begun, found)
+def _head(setting: Setting, sampler: str) -> dict[str, Any]:
+    return {"workload": setting.workload, "molecule": setting.molecule, "sampler": sampler}
 
 
-HEAD = f"""# Scatter of local energies and distance of independent samples, by `python -m traces.measure`, on a CPU ({platform.machine()}).
-# energy, its error (hartree) and variance (hartree^2) of local energies, clipped to five mean deviations around the median as in training
-# (variance_unclipped: without); autocorrelation_steps: integrated, in Markov transitions.
-# Networks are trained for only `training` steps of Adam from random parameters: variances fall as training goes on, mostly together.
+def _settings(setting: Setting) -> dict[str, Any]:
+    """Return what a row says about how it was made; ``samples`` is each estimate's own."""
+    made = {key: value for key, value in asdict(setting).items() if key not in ("workload", "molecule", "samples")}
+    packages = " ".join(f"{name} {version(name)}" for name in ("jax", "kfac-jax", "folx", "deepqmc"))
+    return made | {"optimizer": "kfac", "seed": SEED, "date": time.strftime("%Y-%m-%d"), "versions": packages, "cpu": platform.machine()}
+
+
+HEAD = """# Scatter of local energies and memory of the chain, by `python -m traces.measure`, on a CPU; docs/workloads.md has its use.
+# energy, energy_error in hartree, variance in hartree^2: of local energies clipped to five mean deviations around the median, as in
+# training (variance_unclipped: without). tau_transitions: integrated autocorrelation time, 1/2 + sum of rho, in Markov transitions of
+# all electrons; inefficiency: 2 tau in steps of `spacing` transitions. *_error: standard errors, of variance and tau by the jackknife
+# over walkers. difference: root mean square from the FP32 energies of the same walkers, hartree.
 # laplacian: forward also stands for loop and naive. precision: tf32 rounds the operands of every matrix product to 10 bits of mantissa.
+# Networks are trained for `training` steps of KFAC from random parameters: variances fall as training goes on.
 """
 
 
-def _write(rows: list[Mapping[str, Any]] | list[dict[str, Any]]) -> None:
+def _write(rows: Iterable[Mapping[str, Any]]) -> None:
     """Write the table beside its place and rename it."""
     lines = [HEAD]
     for row in rows:
@@ -180,11 +284,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure what is missing; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m traces.measure", description="Measure the statistics of the wave functions on a CPU.")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="as in a shell: 'psiformer-*'")
+    parser.add_argument("--work", type=Path, default=Path("build/statistics"), metavar="FOLDER", help="where trained networks are kept")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("jax").setLevel(logging.WARNING)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    measure(options.only)
+    measure(options.only, options.work)
     return 0
 
 

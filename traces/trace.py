@@ -153,6 +153,18 @@ class Trace:
 
         save(self, path)
 
+    @property
+    def statistics(self) -> list[dict[str, Any]]:
+        """What real CPU runs of this program measured, a row a precision: variance of the local energy, autocorrelation time.
+
+        Those of the trace's workload, molecule, sampler and Laplacian (loop and naive give the energies of forward); empty where nothing
+        was measured. ``traces.statistics`` turns a row and the time of a step into the time to a standard error; columns and units:
+        ``traces.recordings.read_statistics``.
+        """
+        from traces.recordings import statistics_of
+
+        return statistics_of(self.program, self.manifest["options"] or {})
+
     def summary(self, by: str = "family") -> Summary:
         """Return kernels, launches, FLOP and bytes by 'family', 'phase' or 'stage', loops and library calls expanded."""
         return summarize(self, by)

@@ -63,6 +63,8 @@ def _by_own_name(found: dict[str, "Workload"]) -> dict[str, dict[str, Any]]:
 
 
 def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
+    from traces.recordings import statistics_of
+
     options = {
         o.name: {"default": o.default, "doc": o.doc, "choices": list(o.choices), "at_least": None if o.choices else o.at_least}
         for o in workload.options
@@ -80,6 +82,7 @@ def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
             for c in workload.conflicts
             if c.before
         ],
+        "statistics": statistics_of(workload.name, {}),
     }
 
 
@@ -96,7 +99,25 @@ def _workloads_table(described: dict[str, dict[str, Any]]) -> "Group":
 def _options_table(described: dict[str, Any]) -> "Group":
     from rich.console import Group
 
-    return Group(_options(described), *_matrix(described))
+    return Group(_options(described), *_matrix(described), *_statistics(described["statistics"]))
+
+
+def _statistics(rows: list[dict[str, Any]]) -> list["Group"]:
+    """Return what was measured of a wave function, nothing where nothing was."""
+    if not rows:
+        return []
+    keys = ("molecule", "sampler", "laplacian", "precision")
+    cells = [
+        (
+            *(str(row[key]) for key in keys),
+            *(f"{row[name]:.3f} ± {row[f'{name}_error']:.3f}" for name in ("energy", "variance")),
+            f"{row['tau_transitions']:.1f} ± {row['tau_error']:.1f}",
+            f"{row['training']} {row['optimizer']}",
+        )
+        for row in rows
+    ]
+    heads = (*keys, "energy, hartree", "variance, hartree²", "tau, transitions", "trained, steps")
+    return [table("Measured on a CPU (docs/workloads.md: time to a standard error)", heads, cells)]
 
 
 def _matrix(described: dict[str, Any]) -> list["Group"]:

@@ -69,14 +69,18 @@ class Run:
         self.values |= {"params": other.values["params"], "state": state}
         self.values["state"] = self._call("refresh")
 
-    def _call(self, name: str) -> Any:
+    def given(self, program: Program) -> list[Any]:
+        """Return the arguments of a program of this workload, a new key among them if it takes one."""
         import jax
 
         self.values["key"], key = jax.random.split(self.values["key"])
-        given = self.values | {"key": key}
+        values = self.values | {"key": key}
+        return [values[parameter] for parameter in _parameters(program)]
+
+    def _call(self, name: str) -> Any:
         program = self.programs[name]
         with program.numerics():
-            return self._compiled[name](*(given[parameter] for parameter in _parameters(program)))
+            return self._compiled[name](*self.given(program))
 
 
 def _parameters(program: Program) -> list[str]:
