@@ -22,6 +22,7 @@ from schedulers.tensors import Offload
 from tests.replay_toys import ENDLESS, Fixed, hand_over, host, link, toy
 from traces import Table, Trace, interleave
 from traces.errors import CodesignError
+from traces.ranks import COLLECTIVES, side_by_side
 
 Array = npt.NDArray[Any]
 KERNELS, TENSORS, MACHINES, STREAMS = 20, 6, 16, 3
@@ -69,24 +70,42 @@ class Planned:
             "when": r.integers(0, 60, (b, 2)),
             "spread": r.choice([0.0, 0.1, 0.5], b),
             "streams": r.choice([1, 2, 3], b, p=[0.8, 0.14, 0.06]),
+            "ranks": r.choice([1, 2, 3], b, p=[0.92, 0.05, 0.03]),
+            "meets": r.random(each) < 0.3,
+            "collective": r.integers(0, len(COLLECTIVES), each),
         }
         self.machines = [Priced(random_machine(r, number >= MACHINES - 2)) for number in range(MACHINES)]
+        self.equal = {ranks: [Priced(equal_devices(r, ranks)) for _ in range(4)] for ranks in (2, 3)}
         self.tables = Tables(self.columns)
 
     def case(self, i: int) -> "Case":
         """Return program ``i``; raises CodesignError where it cannot be planned."""
         row = {name: column[i] for name, column in self.columns.items()}
         trace = self.tables.trace(i)
+        if row["ranks"] > 1:
+            return self._side_by_side(row, trace)
         if row["streams"] > 1:
             trace = interleave(trace, int(row["streams"]))
         priced = self.machines[row["machine"]]
         mapping = make_mapping(row, priced.machine, trace)
         made = make_plan(trace, priced.machine, mapping, priced.costs(len(trace.kernels)))
-        program = made.program
+        return Case(trace, priced.machine, mapping, made, self._disturbed(row, made.program))
+
+    def _side_by_side(self, row: dict[str, Any], trace: Trace) -> "Case":
+        """Return the program of all ranks, of which ``trace`` is one."""
+        trace.manifest["options"] = {"tensor_parallel": int(row["ranks"])}
+        whole, priced = side_by_side(trace), self.equal[int(row["ranks"])][row["machine"] % 4]
+        mapping = Mapping(whole.kernels["stream"], "fuzz")
+        made = make_plan(whole, priced.machine, mapping, priced.costs(len(whole.kernels)))
+        return Case(whole, priced.machine, mapping, made, self._disturbed(row, made.program))
+
+    @staticmethod
+    def _disturbed(row: dict[str, Any], program: Program) -> Program:
         if row["disturbed"]:
-            others = Disturbance("gpu", float(row["when"][0]) * 1e-6, float(row["when"][1] + 1) * 1e-6, closed=float(row["closed"]))
+            what = program.queues[0]
+            others = Disturbance(what, float(row["when"][0]) * 1e-6, float(row["when"][1] + 1) * 1e-6, closed=float(row["closed"]))
             program = disturb(program, [others], spread=float(row["spread"]), seed=7)
-        return Case(trace, priced.machine, mapping, made, program)
+        return program
 
 
 @dataclass
@@ -135,6 +154,7 @@ class Case:
             "attached PIM": any(d.kind == "pim" and d.memory != "hbm" for d in used),
             "reconfigurations": self.reconfigures(),
             "streams": "interleave" in (self.trace.manifest.get("options") or {}),
+            "collectives": bool((self.trace.kernels["family"] == "collective").any()),
         }
         return {name for name, there in had.items() if there}
 
@@ -207,6 +227,17 @@ def random_machine(r: np.random.Generator, reconfigurable: bool) -> Machine:
     if r.random() < 0.25:
         machine = replace(machine, memories=tuple(Memory(m.id, int(r.choice([500_000, 10**12])), m.bandwidth) for m in machine.memories))
     return with_array(machine) if reconfigurable else machine
+
+
+def equal_devices(r: np.random.Generator, ranks: int) -> Machine:
+    """Return as many equal devices, each with a memory, and links in a ring or between every two of them."""
+    times, moved = tuple(float(t) for t in r.integers(0, 6, 3)), (float(r.choice([0.0, 40e3])),)
+    pairs = [(i, (i + 1) % ranks) for i in range(ranks)] if r.random() < 0.5 else [(i, j) for i in range(ranks) for j in range(i)]
+    latency = float(r.integers(0, 3))
+    links = [link(f"m{i}", f"m{j}", 10.0, latency, f"link{i}{j}") for i, j in (pairs[:1] if ranks == 2 else pairs)]
+    at = host(float(r.integers(0, 4)), float(r.integers(0, 5)), int(r.choice([1, 2, 1024])), float(r.integers(0, 2)), 3.0)
+    devices = [Fixed(f"gpu{i}", f"m{i}", times, moved=moved) for i in range(ranks)]
+    return toy(*devices, links=tuple(links), at=at, bandwidth=50e9 if r.random() < 0.5 else ENDLESS)
 
 
 def with_array(machine: Machine) -> Machine:
@@ -304,23 +335,26 @@ class Tables:
 
     def _kernels(self, row: dict[str, Array], nest: Nest) -> None:
         b, k = np.nonzero(np.arange(KERNELS) < row["kernels"][:, None])
-        work, count = row["work"][b, k], len(b)
+        meets = row["meets"][b, k] & (row["ranks"][b] > 1)
+        work, count = np.where(meets, 3, row["work"][b, k]), len(b)
 
         def of(*each: Any) -> Array:
             return np.array(each)[work]
 
         defaults: dict[str, Any] = {
-            "opcodes": "add:1", "dtype": "f32", "grid_x": 64, "grid_y": 1, "grid_z": 1, "block_x": 128, "block_y": 1, "block_z": 1,
+            "dtype": "f32", "grid_x": 64, "grid_y": 1, "grid_z": 1, "block_x": 128, "block_y": 1, "block_z": 1,
             "shared_bytes": 0, "registers": 32, "spill_bytes": 0, "flops_transcendental": 0.0,
             "bytes_unique": 4096.0, "bytes_requested": 4096.0, "phase": "",
         }  # fmt: skip
         columns: dict[str, Any] = {name: [value] * count for name, value in defaults.items()}
         columns |= {
-            "name": [f"k{number}" for number in k.tolist()], "region": nest.region[b, k], "launches": row["launches"][b, k],
-            "command_buffer": row["buffer"][b, k], "family": of("elementwise", "gemm", "lu"), "stage": of("E", "A", "D"),
-            "launch_kind": of("fusion", "library", "library"), "precision": of("", "highest", ""), "batch": of(-1, 1, 4096),
-            "m": of(-1, 2048, 30), "n": of(-1, 2048, 30), "k": of(-1, 2048, -1), "flops_vector": of(1e9, 0.0, 0.0),
-            "flops_matrix": of(0.0, 2.0 * 2048**3, 4096 * 2 / 3 * 30.0**3),
+            "name": [f"k{number}" for number in k.tolist()], "region": nest.region[b, k], "command_buffer": row["buffer"][b, k],
+            "launches": np.where(meets, 1, row["launches"][b, k]),
+            "opcodes": np.where(meets, np.array(COLLECTIVES)[row["collective"][b, k]], "add:1"),
+            "family": of("elementwise", "gemm", "lu", "collective"), "stage": of("E", "A", "D", "E"),
+            "launch_kind": of("fusion", "library", "library", "library"), "precision": of("", "highest", "", ""),
+            "batch": of(-1, 1, 4096, -1), "m": of(-1, 2048, 30, -1), "n": of(-1, 2048, 30, -1), "k": of(-1, 2048, -1, -1),
+            "flops_vector": of(1e9, 0.0, 0.0, 0.0), "flops_matrix": of(0.0, 2.0 * 2048**3, 4096 * 2 / 3 * 30.0**3, 0.0),
         }  # fmt: skip
         self.kernels = Table.build("kernels", columns), _bounds(row["kernels"])
 

@@ -158,19 +158,26 @@ class Wires:
         self.last = [-1] * wires
         self.taken = [False] * wires
         self.asking: list[dict[int, simpy.Event]] = [{} for _ in range(wires)]
+        self.granting = False
 
     def turn(self, wire: int, queue: int) -> simpy.Event:
         """Return an event that comes when the queue may run on the wire."""
         event = self.asking[wire][queue] = self.env.event()
-        at_last(self.env, self._grant, GRANT)
+        self._changed(wire)
         return event
 
     def free(self, wire: int) -> None:
         """The operation on the wire has ended."""
         self.taken[wire] = False
-        at_last(self.env, self._grant, GRANT)
+        self._changed(wire)
+
+    def _changed(self, wire: int) -> None:
+        if self.asking[wire] and not self.taken[wire] and not self.granting:
+            self.granting = True
+            at_last(self.env, self._grant, GRANT)
 
     def _grant(self, _: simpy.Event) -> None:
+        self.granting = False
         for wire, asking in enumerate(self.asking):
             if asking and not self.taken[wire]:
                 queue = min(asking, key=lambda q, wire=wire: (q - self.last[wire] - 1) % self.queues)  # type: ignore[misc]
