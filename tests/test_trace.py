@@ -324,3 +324,20 @@ def test_a_trace_shows_itself_in_a_notebook() -> None:
 def test_errors_are_also_the_built_in_kind_that_fits() -> None:
     assert issubclass(TraceError, CodesignError)
     assert issubclass(TraceError, ValueError)
+
+
+def test_rows_taken_are_the_table_built_of_them() -> None:
+    """Also where a text is used no more, or first by another row than before."""
+    toy = Toy()
+    for name, family in (("a", "gemm"), ("b", "lu"), ("a", "copy"), ("c", "gemm")):
+        toy.kernel(name, family=family)
+    kernels = toy.build().kernels
+    rows = np.array([3, 2, 2, 0])
+    stream = np.array([0, 1, 2, 3])
+    taken = kernels.take(rows, {"stream": stream})
+    built = Table.build("kernels", {name: values[rows] for name, values in kernels.decoded().items()} | {"stream": stream})
+    for column in kernels.columns:
+        np.testing.assert_array_equal(taken[column], built[column])
+    assert (taken.categories("name"), taken.codes("name").tolist()) == (["c", "a"], [0, 1, 1, 1])
+    with pytest.raises(TraceError, match="finite and not negative"):
+        kernels.take(rows, {"region": np.array([0, 0, -1, 0])})

@@ -93,49 +93,39 @@ def _tensor_rows(trace: "Trace", streams: int, own: Bools) -> Ints:
 def _kernels(trace: "Trace", place: Ints) -> Table:
     order = np.argsort(place.reshape(-1), kind="stable")
     streams, count = place.shape
-    columns = {name: np.tile(values, streams)[order] for name, values in trace.kernels.decoded().items()}
-    copy = np.repeat(np.arange(streams), count)[order]
-    buffer = columns["command_buffer"]
-    columns["command_buffer"] = np.where(buffer >= 0, buffer * streams + copy, buffer).astype(np.int32)
-    columns["stream"] = copy.astype(np.int32)
-    return Table.build("kernels", columns)
+    copy, row = np.divmod(order, max(1, count))
+    buffer = trace.kernels["command_buffer"][row]
+    changed = {"command_buffer": np.where(buffer >= 0, buffer * streams + copy, buffer), "stream": copy}
+    return trace.kernels.take(row, changed)
 
 
 def _tensors(trace: "Trace", place: Ints, tensor: Ints) -> Table:
-    streams, own = len(place), tensor[-1] >= len(trace.tensors) if len(place) > 1 else np.zeros(len(trace.tensors), bool)
-    columns = trace.tensors.decoded()
-    first, last, alias = columns["first_kernel"], columns["last_kernel"], columns["alias_set"]
+    streams, count = len(place), len(trace.tensors)
+    own = tensor[-1] >= count if streams > 1 else np.zeros(count, bool)
+    first, last, alias = (trace.tensors[name] for name in ("first_kernel", "last_kernel", "alias_set"))
     wide = int(alias.max(initial=-1)) + 1
-    parts: dict[str, list[Any]] = {name: [values] for name, values in columns.items()}
-    parts["first_kernel"] = [_moved(first, place[0])]
-    parts["last_kernel"] = [np.where(own, _moved(last, place[0]), _moved(last, place[-1]))]
-    for copy in range(1, streams):
-        for name, values in columns.items():
-            if name not in ("first_kernel", "last_kernel", "alias_set"):
-                parts[name].append(values[own])
-        parts["first_kernel"].append(_moved(first, place[copy])[own])
-        parts["last_kernel"].append(_moved(last, place[copy])[own])
-        parts["alias_set"].append(alias[own] + copy * wide)
-    return Table.build("tensors", {name: np.concatenate(values) for name, values in parts.items()})
+    copy = np.repeat(np.arange(streams), [count, *[int(own.sum())] * (streams - 1)])
+    row = np.concatenate([np.arange(count), np.tile(np.flatnonzero(own), streams - 1)]).astype(np.int64)
+    until = np.where(own[row], copy, streams - 1)  # what is shared lives as long as the last copy needs it
+    changed = {
+        "first_kernel": _moved(first[row], copy, place), "last_kernel": _moved(last[row], until, place), "alias_set": alias[row] + copy * wide
+    }  # fmt: skip
+    return trace.tensors.take(row, changed)
 
 
-def _moved(row: npt.NDArray[Any], place: Ints) -> npt.NDArray[Any]:
-    """Return where rows of kernels stand now; -1 stays."""
-    return np.where(row >= 0, place[np.maximum(row, 0)] if len(place) else row, row).astype(row.dtype)
+def _moved(kernel: npt.NDArray[Any], copy: Ints, place: Ints) -> npt.NDArray[Any]:
+    """Return where rows of kernels of copies stand now; -1 stays."""
+    return np.where(kernel >= 0, place[copy, np.maximum(kernel, 0)] if place.size else kernel, kernel)
 
 
 def _accesses(trace: "Trace", place: Ints, tensor: Ints) -> Table:
-    columns, streams = trace.accesses.decoded(), len(place)
-    kernel = np.concatenate([place[copy][columns["kernel"]] for copy in range(streams)])
+    of, touched, streams = trace.accesses["kernel"], trace.accesses["tensor"], len(place)
+    kernel = np.concatenate([place[copy][of] for copy in range(streams)])
     order = np.argsort(kernel, kind="stable")
-    result = {name: np.tile(values, streams)[order] for name, values in columns.items()}
-    result["kernel"] = kernel[order].astype(np.int32)
-    result["tensor"] = np.concatenate([tensor[copy][columns["tensor"]] for copy in range(streams)])[order].astype(np.int32)
-    return Table.build("accesses", result)
+    copy, row = np.divmod(order, max(1, len(of)))
+    return trace.accesses.take(row, {"kernel": kernel[order], "tensor": tensor[copy, touched[row]]})
 
 
 def _regions(trace: "Trace", streams: int) -> Table:
-    columns = trace.regions.decoded()
-    columns["first_kernel"] = columns["first_kernel"] * streams
-    columns["end_kernel"] = columns["end_kernel"] * streams
-    return Table.build("regions", columns)
+    changed = {name: trace.regions[name] * streams for name in ("first_kernel", "end_kernel")}
+    return trace.regions.take(np.arange(len(trace.regions)), changed)

@@ -73,6 +73,18 @@ class Table:
             columns[column.name] = _from_arrow(kind, column, table.column(column.name))
         return cls.build(kind, columns)
 
+    def take(self, rows: Array, changed: Mapping[str, Values] | None = None) -> "Table":
+        """Return these rows in this order, and columns of numbers in ``changed`` instead of their own. Raises TraceError as ``build``."""
+        changed = changed or {}
+        numbers: dict[str, Array] = {}
+        for column in schema.TABLES[self.kind]:
+            if column.name in changed:
+                numbers[column.name] = _as_numbers(self.kind, column, changed[column.name])
+            elif column.name in self._numbers:
+                numbers[column.name] = self._numbers[column.name][rows]
+        text = {name: _in_order_of_appearance(codes[rows], categories) for name, (codes, categories) in self._text.items()}
+        return Table(self.kind, numbers, text)
+
     def to_arrow(self) -> pa.Table:
         """Return the Parquet form: missing values are nulls, text is dictionary-encoded."""
         arrays = []

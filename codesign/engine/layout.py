@@ -100,10 +100,10 @@ def _innermost(loops: Rows, kernels: int) -> Indices:
 
 def _accessed(trace: "Trace", chosen: npt.NDArray[np.bool_]) -> tuple[Ints, Ints, Indices]:
     """Return the allocations that each kernel touches by the chosen accesses, each once."""
-    pairs = np.stack([trace.accesses["kernel"][chosen], trace.access_alias[chosen]], axis=1).astype(np.int64)
-    pairs = np.unique(pairs, axis=0) if len(pairs) else pairs.reshape(0, 2)
-    start = np.searchsorted(pairs[:, 0], np.arange(len(trace.kernels) + 1))
-    return start[:-1], start[1:], pairs[:, 1].astype(np.int32)
+    wide = int(trace.alias_index.max(initial=-1)) + 1
+    pairs = np.unique(trace.accesses["kernel"][chosen].astype(np.int64) * wide + trace.access_alias[chosen])
+    start = np.searchsorted(pairs, np.arange(len(trace.kernels) + 1) * wide)
+    return start[:-1], start[1:], (pairs % max(1, wide)).astype(np.int32)
 
 
 def _allocations(trace: "Trace") -> Rows:
