@@ -107,9 +107,8 @@ def _tensors(trace: "Trace", place: Ints, tensor: Ints) -> Table:
     copy = np.repeat(np.arange(streams), [count, *[int(own.sum())] * (streams - 1)])
     row = np.concatenate([np.arange(count), np.tile(np.flatnonzero(own), streams - 1)]).astype(np.int64)
     until = np.where(own[row], copy, streams - 1)  # what is shared lives as long as the last copy needs it
-    changed = {
-        "first_kernel": _moved(first[row], copy, place), "last_kernel": _moved(last[row], until, place), "alias_set": alias[row] + copy * wide
-    }  # fmt: skip
+    changed = {"first_kernel": _moved(first[row], copy, place), "last_kernel": _moved(last[row], until, place)}
+    changed["alias_set"] = alias[row] + copy * wide
     return trace.tensors.take(row, changed)
 
 
