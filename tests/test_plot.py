@@ -245,7 +245,7 @@ def test_an_ssd_shows_both_directions_and_its_latency() -> None:
 
 
 def test_a_hand_over_is_shown_at_its_device() -> None:
-    assert {"hand-over 338 GB/s", "+ 4.67 µs"} <= set(machine_texts("a5000+aim"))
+    assert {"hand-over 361 GB/s", "+ 4.37 µs"} <= set(machine_texts("a5000+aim"))
 
 
 @pytest.mark.parametrize(
