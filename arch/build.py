@@ -100,7 +100,9 @@ def _recipe(name: str, organisation: str | None) -> _Recipe:
 
 
 def _part(text: str, name: str, organisation: str | None) -> Part:
-    own, _, joined = text.partition("@")
+    own, at, joined = text.partition("@")
+    if at and not joined:
+        raise MachineError(f"'@' must be followed by a link, 'link' or 'direct', but {name!r} has nothing behind {own!r}; leave it out")
     entry = _of_kind(own, _LATER, name)
     if entry.kind == "pim":
         if joined and organisation == "in_memory":

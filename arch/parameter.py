@@ -27,7 +27,8 @@ class Parameter:
         """Return a new value in SI. Raises MachineError if it is outside the range, not whole, or in a wrong unit."""
         number = units.parse(given, self.unit, name)
         if not self.low <= number <= self.high:
-            raise MachineError(f"`{self.low:g} <= {name} <= {self.high:g}` must hold, but got {number:g} {self.unit}")
+            shown = f"{number:g}" if self.unit == "1" else f"{number:g} {self.unit}"
+            raise MachineError(f"`{self.low:g} <= {name} <= {self.high:g}` must hold, but got {shown}")
         if self.choices and number not in self.choices:
             raise MachineError(f"{name} must be one of {', '.join(f'{c:g}' for c in self.choices)}, but got {number:g}")
         if self.integer and number != round(number):

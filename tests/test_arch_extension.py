@@ -228,6 +228,7 @@ def test_a_machine_with_extensions_is_hypothetical_and_has_no_price() -> None:
         ("a5000+near-l2@pcie4", "takes no link"),
         ("a5000+layout-engine+layout-engine", "each extension once"),
         ("a5000+layout-engin", "layout-engine"),
+        ("a5000+dram@", "'@' must be followed by a link"),
     ],
 )
 def test_what_cannot_be_built_is_refused(name: str, message: str) -> None:
