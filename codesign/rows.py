@@ -133,7 +133,7 @@ def _how(design: dict[str, Any]) -> str:
     return ", ".join([str(name), *(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in parts.items())])
 
 
-_KINDS = {
+KINDS = {
     "gpu": "GPUs",
     "pim": "PIM: in the memory of a GPU, or behind a link ('@link')",
     "cpu": "CPUs",
@@ -151,9 +151,9 @@ _KINDS = {
 
 def catalogue_tables(devices: dict[str, dict[str, Any]]) -> list[Rows]:
     """Return a table for each kind of device: name, what it is, how many numbers are assumptions, and a machine that has it."""
-    captions = {name: _KINDS.get(device["kind"], device["kind"]) for name, device in devices.items()}
+    captions = {name: KINDS.get(device["kind"], device["kind"]) for name, device in devices.items()}
     columns = ("name", "", "what it is", "assumptions", "in a machine")
-    order = [caption for caption in dict.fromkeys([*_KINDS.values(), *captions.values()]) if caption in captions.values()]
+    order = [caption for caption in dict.fromkeys([*KINDS.values(), *captions.values()]) if caption in captions.values()]
     return [Rows(c, columns, [_device_row(name, d) for name, d in devices.items() if captions[name] == c]) for c in order]
 
 

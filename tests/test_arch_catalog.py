@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import arch
 from arch import catalog, registered, units
+from arch.examples import example_of
 from arch.keys import KINDS, SOURCE_KINDS
 from arch.target import compile_target
 from traces import registry
@@ -331,3 +332,15 @@ def test_every_key_of_every_kind_says_what_it_is() -> None:
 def test_an_entry_becomes_json_with_values_as_written() -> None:
     shown = catalog.builtin("a5000").to_dict()["numbers"]["clock"]
     assert (shown["value"], shown["unit"], shown["source_kind"]) == (1.695, "GHz", "datasheet")
+
+
+def test_every_device_has_a_documented_example_that_can_be_built() -> None:
+    """The page is made by `python -m codesign.catalogue_page > docs/catalogue.md`: make it again after a change of the catalogue."""
+    from codesign.catalogue_page import page
+
+    written = (Path(__file__).parents[1] / "docs" / "catalogue.md").read_text()
+    assert written == page()
+    for name in registered.names():
+        example = example_of(registered.find(name))
+        assert f"`{registered.find(name).id}`" in written
+        assert example is None or any(registered.find(name).id in entry.id for entry in arch.machine(example).entries), name
