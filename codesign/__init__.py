@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from codesign import errors, testing
     from codesign.capturing import capture
     from codesign.engine import Timeline, replay
+    from codesign.engine.disturb import Disturbance
     from codesign.explaining import explain
     from codesign.figures import plot
     from codesign.html_report import report
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Device",
+    "Disturbance",
     "Machine",
     "Mapping",
     "Offload",
@@ -56,6 +58,7 @@ __all__ = [
 
 _HOME = {
     "Device": "arch.device",
+    "Disturbance": "codesign.engine.disturb",
     "Machine": "arch.machine",
     "machine": "arch.build",
     "capture": "codesign.capturing",

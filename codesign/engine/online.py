@@ -1,11 +1,12 @@
 """Scheduling while a program runs: at the border of every region a policy sees what has ended, and may map what comes anew.
 
-The host asks when it comes to the first launch of a region of the program's top level. What was launched before runs as it would have
-anyhow, so the replay up to there is that of the mapping so far; the answer applies to launches from there on.
+The host asks when it comes to the first launch of a region of the program's top level, and in loops of that level every so many
+iterations. What was launched before runs as it would have anyhow, so the replay up to there is that of the mapping so far; the answer
+applies to launches from there on. A loop in which something is decided is cut into stretches (``traces.splitting``).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,14 @@ from codesign.engine.timeline import Timeline
 from schedulers.scheduler import Mapping, Scheduler
 from traces.compiled import compiled
 from traces.errors import MappingError, TraceError
+from traces.splitting import split_loops
 
 if TYPE_CHECKING:
     from arch.machine import Machine
     from traces.trace import Trace
 
 MOST_LAUNCHES = 20_000_000
-"""Every launch is run at every border: more than this is refused."""
+"""Every launch before a border is run there: more than this over all borders is refused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,8 @@ class Observation:
 
     ``region`` is its row, ``kernel`` its first kernel, ``time_s`` the time. Arrays by kernel of the trace (float64[K]), means over the
     executions that have ended, NaN where none has: ``duration_s``, ``waited_s`` (from when the launch could start at the earliest
-    to when it did) and ``bandwidth`` (bytes of the kernel's accesses over its duration).
+    to when it did) and ``bandwidth`` (bytes of the kernel's accesses over its duration). ``origin`` (int64[K]) is the row of the trace
+    as it was given that each kernel is: a loop that is cut has its kernels once for each stretch.
     """
 
     region: int
@@ -44,6 +47,7 @@ class Observation:
     duration_s: Floats
     waited_s: Floats
     bandwidth: Floats
+    origin: Ints
 
 
 Decide = Callable[[Observation, Mapping], "Mapping | None"]
@@ -55,11 +59,12 @@ def replay_online(
     scheduler: "str | Scheduler | Mapping",
     decide: Decide,
     *,
+    every: int | None = None,
     disturbances: Sequence[Disturbance] = (),
     jitter: float = 0.0,
     seed: int = 0,
 ) -> Timeline:
-    """Replay with a policy that is asked at the border of every top-level region; the timeline is that of what it decided.
+    """Replay with a policy that is asked while the program runs; the timeline is that of what it decided.
 
     Parameters
     ----------
@@ -68,6 +73,9 @@ def replay_online(
     decide
         Called with an `Observation` and the mapping so far; returns another mapping, or None to go on. Kernels before
         ``observation.kernel`` must stay where they are.
+    every
+        Loops of the top level are cut, so that the policy is asked every so many iterations too; None: only where a region begins.
+        The cost is that of the launches before each border, all borders together; what follows one is not run there.
     disturbances, jitter, seed
         As for `replay`.
 
@@ -81,18 +89,39 @@ def replay_online(
     check_kinds(trace, machine)
     if not callable(decide):
         raise MappingError(f"who decides must be a function of an observation and a mapping, but got {decide!r:.80}")
-    launches = int((trace.executions * trace.kernels["launches"]).sum())
-    if launches > MOST_LAUNCHES:
-        raise TraceError(f"online decisions are for at most {MOST_LAUNCHES:,} launches, but {trace.program!r} has {launches:,}")
     mapping = map_kernels(trace, machine, scheduler)
+    origin = np.arange(len(trace.kernels), dtype=np.int64)
+    if every is not None:
+        trace, origin = split_loops(trace, every)
+        mapping = _spread(mapping, origin)
+    _check_cost(trace)
     for region in borders(trace):
         program = disturb(plan(trace, machine, mapping), disturbances, spread=jitter, seed=seed)
-        answer = decide(observe(trace, program, region), mapping)
+        answer = decide(observe(trace, program, region, origin), mapping)
         if answer is not None and not isinstance(answer, Mapping):
             raise MappingError(f"an online decision must be a mapping or None, but got {answer!r:.80}")
         if answer is not None:
             mapping = _checked(answer, mapping, int(trace.regions["first_kernel"][region]))
     return replay(trace, machine, mapping, disturbances=disturbances, jitter=jitter, seed=seed)
+
+
+def _spread(mapping: Mapping, origin: Ints) -> Mapping:
+    """Return the mapping of a trace whose loops have been cut. Raises MappingError if it offloads."""
+    if mapping.offload is not None:
+        raise MappingError("decisions inside loops are for mappings that offload nothing: leave `every` out")
+    return replace(mapping, device=mapping.device[origin])
+
+
+def _check_cost(trace: "Trace") -> None:
+    """Raise TraceError if too much would have to be run."""
+    each = trace.executions * trace.kernels["launches"]
+    before = np.concatenate([[0], np.cumsum(each)])
+    launches = int(sum(int(before[trace.regions["first_kernel"][region]]) for region in borders(trace)))
+    if launches > MOST_LAUNCHES:
+        raise TraceError(
+            f"online decisions may run at most {MOST_LAUNCHES:,} launches, but {trace.program!r} needs {launches:,} over "
+            f"{len(borders(trace))} borders: decide less often"
+        )
 
 
 def borders(trace: "Trace") -> list[int]:
@@ -111,9 +140,11 @@ def _checked(answer: Mapping, before: Mapping, border: int) -> Mapping:
     return answer
 
 
-def observe(trace: "Trace", program: Program, region: int) -> Observation:
+def observe(trace: "Trace", program: Program, region: int, origin: Ints | None = None) -> Observation:
     """Return what is known when the host comes to a region."""
+    origin = np.arange(len(trace.kernels), dtype=np.int64) if origin is None else origin
     border = int(trace.regions["first_kernel"][region])
+    program = up_to(program, border)
     records = fast.run(program, step_over=False).records
     assert records is not None
     issued = issue_times(program, records)
@@ -130,7 +161,22 @@ def observe(trace: "Trace", program: Program, region: int) -> Observation:
     moved = trace.kernels["bytes_unique"] / trace.kernels["launches"]
     with np.errstate(divide="ignore", invalid="ignore"):
         bandwidth: npt.NDArray[np.float64] = moved / duration
-    return Observation(region, border, now / PS, duration, delay, bandwidth)
+    return Observation(region, border, now / PS, duration, delay, bandwidth, origin)
+
+
+def up_to(program: Program, border: int) -> Program:
+    """Return the program up to the first launch of kernel ``border`` or a later one, which is the last that is in it, once.
+
+    What is launched later cannot change what has ended when the host comes there.
+    """
+    end = 1 + int(np.flatnonzero((program["kind"] == KERNEL) & (program["kernel"] >= border))[0])
+    loops, changes = program.loops, program.changes
+    return replace(
+        program,
+        ops=program.ops._replace(op=program.ops.op[:end]),
+        loops=loops[loops["end"] < end],
+        changes=changes[changes["op"] < end],
+    )
 
 
 def issue_times(program: Program, records: Records) -> Ints:

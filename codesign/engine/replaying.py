@@ -18,6 +18,7 @@ from traces.ranks import ranks_of, side_by_side
 
 if TYPE_CHECKING:
     from arch.machine import Machine
+    from codesign.engine.online import Decide
     from traces.trace import Trace
 
 ENGINES = ("fast", "reference")
@@ -34,6 +35,8 @@ def replay(
     disturbances: Sequence[Disturbance] = (),
     jitter: float = 0.0,
     seed: int = 0,
+    decide: "Decide | None" = None,
+    every: int | None = None,
 ) -> Timeline:
     """Run ``trace`` on ``machine``.
 
@@ -53,6 +56,9 @@ def replay(
     disturbances, jitter, seed
         What others do meanwhile (`codesign.engine.disturb.Disturbance`), and by which fraction at most an instance of a kernel lasts
         longer or shorter than its price, drawn from ``seed``.
+    decide, every
+        A policy that is asked while the program runs, at the regions of its top level and every so many iterations of loops there
+        (`codesign.engine.online.replay_online`): ``decide(observation, mapping)`` returns another mapping, or None to go on.
 
     Raises
     ------
@@ -70,6 +76,12 @@ def replay(
     check_kinds(trace, machine)
     if assume is not None:
         machine = machine.assuming(assume)
+    if decide is not None:
+        from codesign.engine.online import replay_online
+
+        if engine != "fast" or not record:
+            raise CodesignError("decisions while the program runs need the fast engine and its records: leave engine and record out")
+        return replay_online(trace, machine, scheduler, decide, every=every, disturbances=disturbances, jitter=jitter, seed=seed)
     trace, scheduler = with_all_ranks(trace, machine, scheduler)
     warm = cost_table(trace, machine)
     mapping = map_kernels(trace, machine, scheduler)

@@ -21,6 +21,7 @@ PARTS = {
     "gemv": "Matrix-vector products on an A100",
     "pim": "Published systems with processing in memory: Pimba, AttAcc, CENT, Duplex",
     "energy": "Published energies of CENT, AttAcc and Duplex",
+    "offload": "Published throughputs of FlexGen: OPT on a T4, weights and cache in DRAM and on SSDs",
 }
 """Modules of this package, each with a function ``rows``, and what they compare."""
 
