@@ -22,7 +22,7 @@ from codesign.engine.expand import expand
 from codesign.engine.program import HAND_OVER, TRANSFER, Program, Run
 from tests.fuzz_programs import ByHand
 from tests.fuzz_traces import Planned
-from traces.errors import CodesignError
+from traces.errors import CodesignError, TraceError
 
 BLOCK = 1000
 COLLECT = 250
@@ -77,7 +77,12 @@ def features(program: Program, run: Run) -> set[str]:
 
 def agree(program: Program) -> Run:
     """Replay on both engines, and with iterations stepped over (which is returned); all must be equal, event by event."""
-    truth, stepped = reference.run(program), fast.run(program)
+    try:
+        truth = reference.run(program)
+    except TraceError as refused:
+        also_refused(program, str(refused))
+        raise
+    stepped = fast.run(program)
     for name, run in (("fast", fast.run(program, step_over=False)), ("fast, stepping over", stepped)):
         assert (run.time_ps, run.host_bound_ps) == (truth.time_ps, truth.host_bound_ps), name
         assert run.launches_run + run.launches_stepped == truth.launches_run, name
@@ -92,6 +97,18 @@ def agree(program: Program) -> Run:
             f"{name}: starts {whole.start_ps.tolist()} to {whole.end_ps.tolist()}, but {known.start_ps.tolist()} to {known.end_ps.tolist()}"
         )
     return stepped
+
+
+def also_refused(program: Program, message: str) -> None:
+    """Raise AssertionError unless the fast engine says the same of a program that the reference refuses (a circle of claims)."""
+    for step_over in (False, True):
+        try:
+            fast.run(program, step_over=step_over)
+        except TraceError as error:
+            found = str(error)
+        else:
+            found = "nothing"
+        assert found == message, f"the reference refuses this ({message}), the fast engine says {found}"
 
 
 def numbered(first: int, count: int, seed: int) -> Iterator[tuple[int, Block]]:

@@ -39,7 +39,7 @@ class ByHand:
             "lasts": r.choice([0, 0, 0, 1, 1, 2, 3, 7, 12], (b, MOST, 3)),
             "sends": r.choice([0, 0, 0, 1, 2], each),
             "after": r.integers(-8, 7, (b, MOST, 2)),
-            "resource": r.choice([0, 0, 1, 2, 3, 4, 5, 6], (b, MOST, 3)),
+            "resource": r.choice([0, 0, 1, 2, 3, 4, 5, 6, 7, 8], (b, MOST, 3)),
             "begins": r.random(each) < 0.15,
             "length": r.integers(1, 6, each),
             "trips": r.choice([1, 2, 3, 5, 12, 40], each, p=[0.15, 0.3, 0.25, 0.15, 0.12, 0.03]),
@@ -146,4 +146,7 @@ class Sketch:
         name = ("hbm", "host")[number % 2]
         if number < 5:
             return {"uses": {name: float(number * lasts)}}
+        other = ("host", "hbm")[number % 2]
+        if number >= 7:
+            return {"uses": {name: float(lasts)}, "claims": {other: 1.0}}
         return {"claims": {name: 0.25 if number == 5 else 0.5}}
