@@ -1,5 +1,7 @@
 """Are variance and autocorrelation time of known chains found, with honest errors, and is the time to an error what they imply?"""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from traces.errors import TraceError
 from traces.recordings import load_recorded, read_statistics
 from traces.statistics import autocorrelation_time, clipped, inefficiency, seconds_to_error, variance
+
+PAGE = Path(__file__).parents[1] / "docs" / "workloads.md"
 
 
 def chain(rho: float, samples: int, walkers: int, seed: int = 0) -> np.ndarray:
@@ -103,6 +107,15 @@ def test_an_estimate_with_a_random_probe_scatters_more_and_rounding_does_not() -
             assert row["variance"] > beside["variance"]
         if row["precision"] != "fp32":
             assert row["difference"] < beside["variance"] ** 0.5
+
+
+def test_the_documentations_example_turns_a_step_into_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (example,) = (block for block in blocks if "seconds_to_error" in block)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    row, seconds = names["row"], float(capsys.readouterr().out.splitlines()[-1])
+    assert seconds == pytest.approx(names["step_s"] * row["variance"] * row["inefficiency"][1] / (1024 * 1e-6))
 
 
 def key_of(row: dict[str, Any]) -> tuple[str, ...]:

@@ -197,7 +197,11 @@ def test_molecules_have_the_coordinates_of_deepqmcs_files(molecule: str) -> None
 @pytest.mark.slow  # compiles both programs with all of XLA's passes, 20 s
 def test_the_documentations_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     text = (Path(__file__).parents[1] / "docs" / "workloads.md").read_text()
-    (example,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (example,) = (
+        block
+        for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        if "ferminet" in block and "sampling.run" in block
+    )
     exec(example, {})
     energies = np.fromstring(capsys.readouterr().out.strip("[]\n"), sep=" ")
     assert energies.shape == (8,)

@@ -96,17 +96,14 @@ def planned() -> list[Recording]:
 
 NOT_YET: frozenset[str] = frozenset(
     {
-        "psiformer-lih-a5000-training",
         "orbformer-lih-a5000-training",
         "orbformer-ch4-a5000-training",
         "psiformer-c2h6-a5000-training",
         "orbformer-c2h6-a5000-training",
         "psiformer-c4h4-a5000-training",
         "orbformer-c4h4-a5000-training",
-        "default-c4h4-h200-langevin",
         "ferminet-lih-a5000-langevin-training",
         "default-lih-a5000-langevin-training",
-        "ferminet-ch4-a5000-langevin-training",
         "default-ch4-a5000-langevin-training",
         "ferminet-c2h6-a5000-langevin-training",
         "default-c2h6-a5000-langevin-training",
