@@ -23,6 +23,7 @@ from arch.energy import of_the_cap
 from arch.facts import Facts, facts, once, total
 from arch.gpu import GPU, Prepared, together
 from arch.runs import runs_of
+from arch.uncertainty import Trust, unvalidated
 from arch.work import Bool, Float, Prices, Work
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class ChainedGPU(GPU):
         alone, ready = self.price(work).duration_s, self.ready(work)
         streams = facts(work).family.is_("elementwise", "reduce", "gemm")
         return np.where(streams & _modelled(ready, facts(work)), np.minimum(ready.on_sm, alone), alone)
+
+    def trust(self, work: Work) -> Trust:
+        """Return how far each price can be off: nobody has measured a chain, so nothing stands behind what may be in one."""
+        found, nothing = super().trust(work), unvalidated(len(work))
+        streams = facts(work).family.is_("elementwise", "reduce") & _modelled(self.ready(work), facts(work))
+        return Trust(np.where(streams, nothing.relative, found.relative), found.validated & ~streams)
 
     def launch_free(self, trace: "Trace", work: Work) -> Bool:
         """Return which kernels join a chain if the GPU runs everything and chains may have any length; shape [kernels]."""

@@ -423,3 +423,19 @@ def test_a_gpu_without_chains_prices_as_before() -> None:
     assert isinstance(plain, GPU)
     assert plain.arrange(trace, work, np.ones(3, dtype=np.bool_)) is plain.price(work)
     assert arch.cost_table(trace, arch.machine("a5000")).joined is None
+
+
+def test_no_measurement_stands_behind_what_may_be_in_a_chain() -> None:
+    """A long elementwise kernel and a long product of an A100 were measured; in a chain the first was not."""
+    toy = Launches()
+    for name in ("x", "y", "z"):
+        toy.tensor(name, 256 * MIB)
+    toy.kernel("a", ("x",), ("y",))
+    toy.kernel("g", ("y",), ("z",), family="gemm", launch_kind="library", batch=1, m=8192, n=8192, k=8192, precision="highest",
+               flops_matrix=2.0 * 8192**3)  # fmt: skip
+    work = Work.of(toy.build())
+    plain, chained = (arch.machine(name).devices[0].trust(work) for name in ("a100", "a100+fused-chains"))
+    assert plain.validated.tolist() == [True, True]
+    assert chained.validated.tolist() == [False, True]
+    assert chained.relative[0] > plain.relative[0]
+    assert not arch.machine("a100+near-l2").device("near-l2").trust(work).validated.any()
