@@ -76,7 +76,7 @@ class Board(NamedTuple):
     waiting: Rows  # [Q, room] of WAITING
     need: Ints  # [Q, room, W] how many instances of each dependency must have ended
     tally: Rows  # [N] of TALLY
-    end: Ints  # [window] end of instance i at i % window; -1: it has not ended
+    end: Ints  # [a power of two] end of instance i at `place_of` i; -1: it has not ended
     wire: Ints  # [W, 2] the queue that runs on each wire (-1: none), the queue that ran last
 
 
@@ -137,20 +137,17 @@ def advance(
     while clock[STATUS] == FINE:
         moved = True
         while moved:
-            moved = end_all(ops, hardware, board, log)
+            end_all(ops, hardware, board, log)
             while clock[AT] < len(tape) and clock[STATUS] == FINE:
-                if clock[INSIDE] >= 0:
-                    moved |= issue_stretch(tape[clock[AT]].b, ops, hardware, board, log)
-                    if clock[INSIDE] >= 0:
-                        break
-                elif cross(tape, loops, clock, track):
-                    return True
-            moved |= start_all(ops, hardware, board, log)
-            if not moved:
-                moved = grant_all(ops, hardware, board, log)
+                if clock[INSIDE] < 0:
+                    if cross(tape, loops, clock, track):
+                        return True
+                elif not issue_stretch(tape[clock[AT]].b, ops, hardware, board, log):
+                    break
+            moved = start_all(ops, hardware, board, log) or grant_all(ops, hardware, board, log)
         if clock[CHANGED]:
             settle(ops, hardware, demand, share, board)
-        if not to_next_moment(len(tape), ops, hardware, board):
+        if not to_next_moment(tape, ops, hardware, board, log):
             break
     return False
 
@@ -166,7 +163,7 @@ def new_board(ops: Operations, hardware: Hardware, room: int) -> Board:
     width = int((ops.op["dep_end"] - ops.op["dep_start"]).max(initial=1))
     need = np.empty((len(queue), room, width), np.int64)
     wire = np.full((int(hardware.wire.max(initial=-1)) + 1, 2), -1, np.int64)
-    return Board(clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(2 * room, -1, np.int64), wire)
+    return Board(clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(1 << (2 * room - 1).bit_length(), -1, np.int64), wire)
 
 
 def new_track(program: Program, step_over: bool) -> Track:
@@ -195,15 +192,20 @@ def demands(ops: Operations, hardware: Hardware) -> Floats:
 
 
 @inlined
-def end_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
-    """End what ends now; return whether anything did."""
-    clock, end, moved = board.clock, board.end, False
+def place_of(number: int, end: Ints) -> int:
+    """Return where the end of an instance stands: its number modulo the length, which is a power of two."""
+    return number & (len(end) - 1)
+
+
+@inlined
+def end_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> None:
+    """End what ends now."""
+    clock, end = board.clock, board.end
     now = clock[NOW]
     for q in range(len(board.queue)):
         queue = board.queue[q]
         i = queue.running
         if i >= 0 and queue.finish == now:
-            moved = True
             queue.running = -1
             tally = board.tally[i]
             if tally.ended_at != now:
@@ -214,18 +216,17 @@ def end_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool
             if hardware.wire[q] >= 0:
                 board.wire[hardware.wire[q], 0] = -1
             if not hardware.guest[q]:
-                end[queue.number % len(end)] = now
+                end[place_of(queue.number, end)] = now
                 clock[TIME] = max(clock[TIME], now + queue.offset)
             if clock[RECORDING]:
                 log.record[queue.number].stop = now + queue.offset
             if ops.op[i].use_start < ops.op[i].use_end:
                 clock[CHANGED] = 1
-    while clock[ENDED] < clock[RUN] and end[clock[ENDED] % len(end)] >= 0:
-        clock[BUSY] = max(clock[BUSY], end[clock[ENDED] % len(end)])
+    while clock[ENDED] < clock[RUN] and end[place_of(clock[ENDED], end)] >= 0:
+        clock[BUSY] = max(clock[BUSY], end[place_of(clock[ENDED], end)])
         clock[ENDED] += 1
     if clock[TIME] > NEVER:
         clock[STATUS] = OVERFLOW
-    return moved
 
 
 @inlined
@@ -326,27 +327,56 @@ def _input_ends(q: int, i: int, now: int, ops: Operations, board: Board) -> bool
 
 
 @inlined
-def to_next_moment(tape: int, ops: Operations, hardware: Hardware, board: Board) -> bool:
-    """Advance the time to the next event; return False if there is none. ``tape`` is the length of the tape."""
+def to_next_moment(tape: Rows, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
+    """Advance the time to the next event; return False if there is none."""
     clock = board.clock
-    now, soon, busy = clock[NOW], NEVER, False
+    soon, busy = NEVER, False
     for q in range(len(board.queue)):
         queue = board.queue[q]
-        own = not hardware.guest[q]
-        if queue.running >= 0:
-            soon, busy = min(soon, queue.finish), busy or own
-        elif queue.waiting > 0 and hardware.wire[q] >= 0 and board.wire[hardware.wire[q], 0] >= 0:
-            busy = busy or own
-        elif queue.waiting > 0:
-            soon, busy = min(soon, earliest(q, ops, hardware, board)), busy or own
-    if clock[AT] < tape and clock[HOST] > now:
+        if queue.running >= 0 or queue.waiting > 0:
+            soon, busy = min(soon, next_of(q, ops, hardware, board)), busy or not hardware.guest[q]
+    launching = clock[AT] < len(tape)
+    if launching and clock[INSIDE] >= 0:
+        soon = issue_ahead(soon, tape[clock[AT]].b, ops, hardware, board, log)
+    if launching and clock[HOST] > clock[NOW]:
         soon = min(soon, clock[HOST])
-    if soon < NEVER and (busy or clock[AT] < tape or soon + clock[OFFSET] < clock[TIME]):
+    if soon < NEVER and (busy or launching or soon + clock[OFFSET] < clock[TIME]):
         clock[NOW] = soon
         return True
-    if busy or clock[AT] < tape:
+    if busy or launching:
         clock[STATUS] = STUCK
     return False
+
+
+@inlined
+def next_of(q: int, ops: Operations, hardware: Hardware, board: Board) -> int:
+    """Return when a queue that is not empty ends or starts something as far as is known; NEVER if others come first."""
+    queue = board.queue[q]
+    if queue.running >= 0:
+        return int(queue.finish)
+    if hardware.wire[q] >= 0 and board.wire[hardware.wire[q], 0] >= 0:
+        return NEVER
+    return int(earliest(q, ops, hardware, board))
+
+
+@inlined
+def issue_ahead(soon: int, end: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> int:
+    """Let the host issue what it will before the devices' next event, at ``soon``; return when that is now.
+
+    Nothing else happens meanwhile, so there is no need to go there issue by issue. At the ``end`` of the stretch the present issue is
+    the next event: what belongs to the same launch may follow.
+    """
+    clock = board.clock
+    while clock[INSIDE] < end and clock[HOST] < soon and not ops.op[clock[INSIDE]].flags & WAITS:
+        if not issue(clock[INSIDE], clock[HOST], ops, hardware, board, log):
+            return soon
+        q = ops.op[clock[INSIDE]].queue
+        if board.queue[q].waiting == 1:
+            soon = min(soon, next_of(q, ops, hardware, board))
+        clock[INSIDE] += 1
+    if clock[INSIDE] == end and clock[ISSUE] > clock[NOW]:
+        soon = min(soon, clock[ISSUE])
+    return int(soon)
 
 
 @inlined
@@ -423,12 +453,11 @@ def water_level(r: int, left: float, users: int, ops: Operations, demand: Floats
 
 @inlined
 def issue_stretch(end: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
-    """Let the host issue the operations up to ``end`` that it can issue now; return whether it did anything."""
-    clock, moved = board.clock, False
+    """Let the host issue the operations up to ``end`` that it can issue now; return whether that was all."""
+    clock = board.clock
     while clock[INSIDE] < end:
-        if not issue(clock[INSIDE], ops, hardware, board, log):
-            return moved
-        moved = True
+        if not issue(clock[INSIDE], clock[NOW], ops, hardware, board, log):
+            return False
         clock[INSIDE] += 1
     clock[INSIDE] = -1
     clock[AT] += 1
@@ -458,8 +487,8 @@ def cross(tape: Rows, loops: Rows, clock: Ints, track: Track) -> bool:
 
 
 @inlined
-def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
-    """Issue an operation, if it can be now."""
+def issue(i: int, until: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
+    """Issue an operation, if the host can by the time ``until``."""
     clock, op = board.clock, ops.op[i]
     if op.flags & WAITS:
         return wait(i, op.duration, hardware, board, log)
@@ -468,11 +497,11 @@ def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -
         return False
     if op.flags & ISSUES:
         slot = board.queue[op.slot]
-        if clock[HOST] > clock[NOW] or slot.held >= slot.depth:
+        if clock[HOST] > until or slot.held >= slot.depth:
             return False
         slot.held += 1
-        clock[ISSUE] = clock[NOW]
-        clock[HOST] = clock[NOW] + hardware.interval
+        clock[ISSUE] = max(clock[HOST], clock[NOW])
+        clock[HOST] = clock[ISSUE] + hardware.interval
     queue = board.queue[op.queue]
     at = queue.head + queue.waiting
     if at >= board.waiting.shape[1]:
@@ -494,7 +523,7 @@ def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -
 def count(i: int, end: int, board: Board, log: Log) -> None:
     """Give an instance its number."""
     clock = board.clock
-    board.end[clock[RUN] % len(board.end)] = end
+    board.end[place_of(clock[RUN], board.end)] = end
     board.tally[i].issued += 1
     if clock[RECORDING]:
         log.record[clock[RUN]].op = i
@@ -600,7 +629,7 @@ def has_settled(level: int, search: Search) -> bool:
     return bool(begin >= search.track.steady[level, 5])
 
 
-@in_place
+@inlined
 def same(a: Floats, b: Floats) -> bool:
     """Are two states equal?"""
     if len(a) != len(b):
@@ -648,7 +677,7 @@ def postpone(by: int, board: Board, log: Log) -> None:
                 log.record[queue.number].start += by
     if clock[RECORDING]:
         for number in range(clock[ENDED], clock[RUN]):
-            if board.end[number % len(board.end)] >= 0:
+            if board.end[place_of(number, board.end)] >= 0:
                 log.record[number].start += by
                 log.record[number].stop += by
 
@@ -670,7 +699,7 @@ def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
     state[4] = pending
     at = 5
     for number in range(clock[ENDED], clock[RUN]):
-        end = board.end[number % len(board.end)]
+        end = board.end[place_of(number, board.end)]
         state[at] = -1.0 if end < 0 else now - end
         at += 1
     for q in range(len(board.queue)):
@@ -686,7 +715,7 @@ def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
     return state
 
 
-@in_place
+@inlined
 def _describe_queue(q: int, at: int, gap: int, board: Board, state: Floats) -> int:
     queue, now = board.queue[q], board.clock[NOW]
     ready = 0 if queue.ready == 0 else 1 if queue.ready <= now else 2
@@ -699,7 +728,7 @@ def _describe_queue(q: int, at: int, gap: int, board: Board, state: Floats) -> i
     return at + 9
 
 
-@in_place
+@inlined
 def _describe_waiting(q: int, place: int, at: int, ops: Operations, hardware: Hardware, board: Board, state: Floats) -> int:
     waiting = board.waiting[q, place]
     op = ops.op[waiting.op]
