@@ -10,7 +10,7 @@ import numpy as np
 
 from codesign.engine.drafting import AWAITS, GOES_ON, READS, WRITES
 from codesign.engine.program import Indices, Ints, Rows
-from traces.compiled import compiled, in_place, inner
+from traces.compiled import compiled, inlined, inner
 
 
 class Web(NamedTuple):
@@ -74,7 +74,7 @@ def _one_queue(ops: Rows) -> bool:
     return True
 
 
-@in_place
+@inlined
 def _visit(i: int, ops: Rows, touches: Rows, web: Web) -> None:
     """Walk over one operation."""
     op, queues = ops[i], len(web.waited)
@@ -100,7 +100,7 @@ def _visit(i: int, ops: Rows, touches: Rows, web: Web) -> None:
                     web.readers[copy, other] = -1
 
 
-@in_place
+@inlined
 def _wait(i: int, on: int, queue: int, other: int, web: Web) -> None:
     """Let operation ``i`` wait for ``on``, of another queue, unless that goes without saying."""
     if web.waited[queue, other] >= web.position[on]:

@@ -21,7 +21,7 @@ from codesign.engine.program import (
     Ints,
     Rows,
 )  # fmt: skip
-from traces.compiled import in_place
+from traces.compiled import in_place, inlined
 
 OPS, USES, TOUCHES, CHANGES, LOOPS, HEADS, STATUS, WHERE, ISSUING, ON, EVICTED, LANE = range(12)
 """Places in ``Draft.size``: how many of each are written; the error and the kernel it is about; whether the launch being
@@ -124,7 +124,7 @@ def write_loop(first: int, end: int, count: int, draft: Draft) -> None:
     draft.size[LOOPS] = row + 1
 
 
-@in_place
+@inlined
 def has_room(draft: Draft) -> bool:
     """Is there room for all that one operation may need?"""
     full = draft.size[OPS] + 2 > len(draft.op)
@@ -135,7 +135,7 @@ def has_room(draft: Draft) -> bool:
     return not full
 
 
-@in_place
+@inlined
 def write_operation(
     queue: int, seconds: float, gap: int, flags: int, kind: int, kernel: int, tensor: int, joules: float, draft: Draft
 ) -> int:
@@ -160,7 +160,7 @@ def write_operation(
     return int(i)
 
 
-@in_place
+@inlined
 def queue_of(device: int, places: Places, draft: Draft) -> int:
     """Return the queue of a device for the stream of the kernel being written."""
     lane, devices = draft.size[LANE], len(places.device)
@@ -174,7 +174,7 @@ def write_wait(duration: int, draft: Draft) -> None:
     draft.op[i].duration, draft.op[i].slot = duration, 0
 
 
-@in_place
+@inlined
 def use(resource: int, moved: float, claim: float, draft: Draft) -> None:
     """Let the operation written last use a resource."""
     u, op = draft.size[USES], draft.op[draft.size[OPS] - 1]
@@ -183,7 +183,7 @@ def use(resource: int, moved: float, claim: float, draft: Draft) -> None:
         draft.size[USES] = op.use_end = u + 1
 
 
-@in_place
+@inlined
 def touch(a: int, memory: int, how: int, draft: Draft, world: World) -> None:
     """Let the operation written last touch an allocation's copy in a memory."""
     t, i = draft.size[TOUCHES], draft.size[OPS] - 1
@@ -211,7 +211,7 @@ def change(i: int, memory: int, tensor: int, taken: int, at_end: bool, every: in
     level[1, memory] = max(level[1, memory], level[0, memory])
 
 
-@in_place
+@inlined
 def holds(valid: int, memory: int, places: Indices) -> bool:
     """Is any of the places (bits) a view of the memory? ``places``: the memory of each."""
     for p in range(len(places)):  # noqa: SIM110 (compiled code has no generator for any())

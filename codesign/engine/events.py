@@ -163,7 +163,9 @@ def new_board(ops: Operations, hardware: Hardware, room: int) -> Board:
     width = int((ops.op["dep_end"] - ops.op["dep_start"]).max(initial=1))
     need = np.empty((len(queue), room, width), np.int64)
     wire = np.full((int(hardware.wire.max(initial=-1)) + 1, 2), -1, np.int64)
-    return Board(clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(1 << (2 * room - 1).bit_length(), -1, np.int64), wire)
+    return Board(
+        clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(1 << (2 * room - 1).bit_length(), -1, np.int64), wire
+    )
 
 
 def new_track(program: Program, step_over: bool) -> Track:
@@ -367,16 +369,15 @@ def issue_ahead(soon: int, end: int, ops: Operations, hardware: Hardware, board:
     the next event: what belongs to the same launch may follow.
     """
     clock = board.clock
-    while clock[INSIDE] < end and clock[HOST] < soon and not ops.op[clock[INSIDE]].flags & WAITS:
-        if not issue(clock[INSIDE], clock[HOST], ops, hardware, board, log):
+    while clock[INSIDE] < end:
+        op = ops.op[clock[INSIDE]]
+        late = clock[HOST] >= soon and op.flags & ISSUES  # what goes with a launch is issued with it
+        if late or op.flags & WAITS or not issue(clock[INSIDE], clock[HOST], ops, hardware, board, log):
             return soon
-        q = ops.op[clock[INSIDE]].queue
-        if board.queue[q].waiting == 1:
-            soon = min(soon, next_of(q, ops, hardware, board))
+        if board.queue[op.queue].waiting == 1:
+            soon = min(soon, next_of(op.queue, ops, hardware, board))
         clock[INSIDE] += 1
-    if clock[INSIDE] == end and clock[ISSUE] > clock[NOW]:
-        soon = min(soon, clock[ISSUE])
-    return int(soon)
+    return int(min(soon, clock[ISSUE])) if clock[ISSUE] > clock[NOW] else soon
 
 
 @inlined

@@ -55,7 +55,7 @@ from codesign.engine.program import (
     Ints,
     Rows,
 )  # fmt: skip
-from traces.compiled import compiled, in_place
+from traces.compiled import compiled, in_place, inlined
 
 
 @compiled
@@ -218,7 +218,7 @@ def close_loop(loop: int, first_head: int, layout: Layout, places: Places, draft
         release(layout.loop_dies[d], layout.allocation, places.memory, draft, world)
 
 
-@in_place
+@inlined
 def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World) -> bool:
     """Append a kernel with all that has to happen before it; return False if that cannot be."""
     row, size, device = layout.kernel[kernel], draft.size, cost[kernel].device
@@ -241,7 +241,7 @@ def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, off: O
     return bool(size[STATUS] == FINE)
 
 
-@in_place
+@inlined
 def all_there(first: int, end: int, device: int, reads: Indices, devices: Rows, state: Ints, modes: int) -> bool:
     """Are all inputs valid where the device reads them, and is its memory in its mode?"""
     here = devices[device]
@@ -253,7 +253,7 @@ def all_there(first: int, end: int, device: int, reads: Indices, devices: Rows, 
     return True
 
 
-@in_place
+@inlined
 def write_launches(
     kernel: int, joins: bool, layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World
 ) -> None:
@@ -268,7 +268,7 @@ def write_launches(
     write_launch(kernel, buffered == 1, launches - 1, layout, places, cost, off, draft, world)
 
 
-@in_place
+@inlined
 def write_launch(
     kernel: int, member: bool, times: int, layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World
 ) -> None:
