@@ -147,7 +147,7 @@ def advance(
             moved = start_all(ops, hardware, board, log) or grant_all(ops, hardware, board, log)
         if clock[CHANGED]:
             settle(ops, hardware, demand, share, board)
-        if not to_next_moment(tape, ops, hardware, board, log):
+        if not to_next_moment(len(tape), ops, hardware, board):
             break
     return False
 
@@ -329,55 +329,27 @@ def _input_ends(q: int, i: int, now: int, ops: Operations, board: Board) -> bool
 
 
 @inlined
-def to_next_moment(tape: Rows, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
-    """Advance the time to the next event; return False if there is none."""
+def to_next_moment(tape: int, ops: Operations, hardware: Hardware, board: Board) -> bool:
+    """Advance the time to the next event; return False if there is none. ``tape`` is the length of the tape."""
     clock = board.clock
-    soon, busy = NEVER, False
+    now, soon, busy = clock[NOW], NEVER, False
     for q in range(len(board.queue)):
         queue = board.queue[q]
-        if queue.running >= 0 or queue.waiting > 0:
-            soon, busy = min(soon, next_of(q, ops, hardware, board)), busy or not hardware.guest[q]
-    launching = clock[AT] < len(tape)
-    if launching and clock[INSIDE] >= 0:
-        soon = issue_ahead(soon, tape[clock[AT]].b, ops, hardware, board, log)
-    if launching and clock[HOST] > clock[NOW]:
+        own = not hardware.guest[q]
+        if queue.running >= 0:
+            soon, busy = min(soon, queue.finish), busy or own
+        elif queue.waiting > 0 and hardware.wire[q] >= 0 and board.wire[hardware.wire[q], 0] >= 0:
+            busy = busy or own
+        elif queue.waiting > 0:
+            soon, busy = min(soon, earliest(q, ops, hardware, board)), busy or own
+    if clock[AT] < tape and clock[HOST] > now:
         soon = min(soon, clock[HOST])
-    if soon < NEVER and (busy or launching or soon + clock[OFFSET] < clock[TIME]):
+    if soon < NEVER and (busy or clock[AT] < tape or soon + clock[OFFSET] < clock[TIME]):
         clock[NOW] = soon
         return True
-    if busy or launching:
+    if busy or clock[AT] < tape:
         clock[STATUS] = STUCK
     return False
-
-
-@inlined
-def next_of(q: int, ops: Operations, hardware: Hardware, board: Board) -> int:
-    """Return when a queue that is not empty ends or starts something as far as is known; NEVER if others come first."""
-    queue = board.queue[q]
-    if queue.running >= 0:
-        return int(queue.finish)
-    if hardware.wire[q] >= 0 and board.wire[hardware.wire[q], 0] >= 0:
-        return NEVER
-    return int(earliest(q, ops, hardware, board))
-
-
-@inlined
-def issue_ahead(soon: int, end: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> int:
-    """Let the host issue what it will before the devices' next event, at ``soon``; return when that is now.
-
-    Nothing else happens meanwhile, so there is no need to go there issue by issue. At the ``end`` of the stretch the present issue is
-    the next event: what belongs to the same launch may follow.
-    """
-    clock = board.clock
-    while clock[INSIDE] < end:
-        op = ops.op[clock[INSIDE]]
-        late = clock[HOST] >= soon and op.flags & ISSUES  # what goes with a launch is issued with it
-        if late or op.flags & WAITS or not issue(clock[INSIDE], clock[HOST], ops, hardware, board, log):
-            return soon
-        if board.queue[op.queue].waiting == 1:
-            soon = min(soon, next_of(op.queue, ops, hardware, board))
-        clock[INSIDE] += 1
-    return int(min(soon, clock[ISSUE])) if clock[ISSUE] > clock[NOW] else soon
 
 
 @inlined
@@ -457,7 +429,7 @@ def issue_stretch(end: int, ops: Operations, hardware: Hardware, board: Board, l
     """Let the host issue the operations up to ``end`` that it can issue now; return whether that was all."""
     clock = board.clock
     while clock[INSIDE] < end:
-        if not issue(clock[INSIDE], clock[NOW], ops, hardware, board, log):
+        if not issue(clock[INSIDE], ops, hardware, board, log):
             return False
         clock[INSIDE] += 1
     clock[INSIDE] = -1
@@ -488,8 +460,8 @@ def cross(tape: Rows, loops: Rows, clock: Ints, track: Track) -> bool:
 
 
 @inlined
-def issue(i: int, until: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
-    """Issue an operation, if the host can by the time ``until``."""
+def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
+    """Issue an operation, if it can be now."""
     clock, op = board.clock, ops.op[i]
     if op.flags & WAITS:
         return wait(i, op.duration, hardware, board, log)
@@ -498,11 +470,11 @@ def issue(i: int, until: int, ops: Operations, hardware: Hardware, board: Board,
         return False
     if op.flags & ISSUES:
         slot = board.queue[op.slot]
-        if clock[HOST] > until or slot.held >= slot.depth:
+        if clock[HOST] > clock[NOW] or slot.held >= slot.depth:
             return False
         slot.held += 1
-        clock[ISSUE] = max(clock[HOST], clock[NOW])
-        clock[HOST] = clock[ISSUE] + hardware.interval
+        clock[ISSUE] = clock[NOW]
+        clock[HOST] = clock[NOW] + hardware.interval
     queue = board.queue[op.queue]
     at = queue.head + queue.waiting
     if at >= board.waiting.shape[1]:

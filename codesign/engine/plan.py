@@ -3,9 +3,9 @@
 New kinds of transfers, collectives or devices are new kinds of operations written here; the engines do not change.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -36,7 +36,9 @@ class Plan:
     """Write-backs and drops of offloaded tensors in the program, each loop's body once."""
 
 
-_sites: "WeakKeyDictionary[Machine, dict[tuple[Any, ...], Site]]" = WeakKeyDictionary()
+_sites: "OrderedDict[tuple[Any, ...], Site]" = OrderedDict()
+_SITES = 64
+"""So many are kept."""
 
 
 def plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "CostTable | None" = None) -> Program:
@@ -82,14 +84,14 @@ def make_plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "Co
 
 
 def _site(machine: "Machine", *how: Any) -> Site:
-    """Return what `places.site_of` says, kept for each machine."""
-    try:
-        known = _sites.setdefault(machine, {})
-    except TypeError:  # a machine of another class that cannot be a key
-        return site_of(machine, *how)
-    if how not in known:
-        known[how] = site_of(machine, *how)
-    return known[how]
+    """Return what `places.site_of` says, kept for machines that differ in nothing it looks at: clocks do not matter."""
+    devices = tuple((device.id, device.kind, device.memory) for device in machine.devices)
+    key = (devices, tuple(machine.memories), tuple(machine.links), tuple(machine.hand_overs), machine.host, *how)
+    if key not in _sites:
+        _sites[key] = site_of(machine, *how)
+        while len(_sites) > _SITES:
+            _sites.popitem(last=False)
+    return _sites[key]
 
 
 def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
@@ -98,7 +100,8 @@ def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
     cost = np.empty(len(rows), COST)
     cost["device"] = device
     cost["seconds"] = costs.duration_s[device, rows] / launches
-    cost["bytes"] = np.nan_to_num(costs.dram_bytes[device, rows]) / launches
+    moved = costs.dram_bytes[device, rows]
+    cost["bytes"] = np.where(np.isnan(moved), 0.0, moved) / launches
     cost["joules"] = costs.energy_j[device, rows] / launches
     cost["joins"] = 0 if costs.joined is None else costs.joined[device, rows]
     return cost

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from codesign.engine.expand import Instances, expand
 from codesign.engine.program import PS, Floats, Indices, Ints, Program, Records, Rows
@@ -12,6 +13,8 @@ from traces.errors import CapacityError
 
 if TYPE_CHECKING:
     from traces.trace import Trace
+
+Moments = npt.NDArray[np.uint64]
 
 WRITTEN_OUT = 200_000
 """A run of no more launches than this is written out whole."""
@@ -39,8 +42,7 @@ def usage(program: Program, records: Records) -> dict[str, Usage]:
     At one moment releases come before takes, but for those of operations that take no time: they release what they have just taken.
     """
     instances = expand(records, None if program.launches <= WRITTEN_OUT else COPIES)
-    change, time, turn = _moments(program.changes, instances, len(program))
-    return {name: _of_memory(memory, program, change, time, turn) for memory, name in enumerate(program.memories)}
+    return {name: _of_memory(memory, program, instances) for memory, name in enumerate(program.memories)}
 
 
 def check_capacity(program: Program, used: dict[str, Usage], trace: "Trace") -> None:
@@ -68,23 +70,30 @@ def too_much(memory: str, capacity: int, needed: int, tensor: int, time_s: float
     )
 
 
-def _moments(changes: Rows, instances: Instances, ops: int) -> tuple[Ints, Ints, Ints]:
-    """Return which change happens at which time (ps) and in which turn of those of that time, in launch order."""
-    order = np.argsort(changes["op"], kind="stable")
-    first = np.searchsorted(changes["op"][order], np.arange(ops + 1))
-    return _find_moments(instances.op, instances.start_ps, instances.end_ps, instances.skipped_op, instances.skipped, changes, order, first)
+def _of_memory(memory: int, program: Program, instances: Instances) -> Usage:
+    changes = program.changes
+    mine = np.flatnonzero(changes["memory"] == memory)
+    order = mine[np.argsort(changes["op"][mine], kind="stable")]
+    first = np.searchsorted(changes["op"][order], np.arange(len(program) + 1))
+    seen = instances.op, instances.start_ps, instances.end_ps, instances.skipped_op, instances.skipped
+    change, moment = _find_moments(*seen, changes, order, first)
+    in_time = np.argsort(moment, kind="stable")  # quick, since launch order is nearly that
+    return Usage(*_levels(program.memory_initial[memory], in_time, change, moment, changes))
 
 
 @compiled
 def _find_moments(
     op: Indices, start: Ints, end: Ints, skipped_op: Indices, skipped: Ints, changes: Rows, order: Ints, first: Ints
-) -> tuple[Ints, Ints, Ints]:
-    """Walk over the instances and their changes; ``order[first[i]:first[i + 1]]`` are those of operation i."""
+) -> tuple[Indices, Moments]:
+    """Return which changes of a memory happen and when, in launch order; ``order[first[i]:first[i + 1]]`` are those of operation i.
+
+    A moment is four times the time (ps) plus the turn that a change takes among those of that time.
+    """
     total = 0
     for i in range(len(op)):
         if op[i] >= 0:
             total += first[op[i] + 1] - first[op[i]]
-    change, time, turn = np.empty(total, np.int64), np.empty(total, np.int64), np.empty(total, np.int64)
+    change, moment = np.empty(total, np.int32), np.empty(total, np.uint64)
     seen, size = np.zeros(len(changes), np.int64), 0
     for i in range(len(op)):
         here = op[i] if op[i] >= 0 else skipped_op[i]
@@ -93,33 +102,19 @@ def _find_moments(
             row = changes[c]
             wanted = row.every - 1 if row.at_end else 0
             if op[i] >= 0 and (row.every == 1 or seen[c] % row.every == wanted):
-                change[size], time[size] = c, end[i] if row.at_end else start[i]
-                turn[size] = (0 if start[i] < end[i] else 2) if row.at_end else 1
+                turn = (0 if start[i] < end[i] else 2) if row.at_end else 1
+                change[size], moment[size] = c, 4 * np.uint64(end[i] if row.at_end else start[i]) + np.uint64(turn)
                 size += 1
             seen[c] += 1 if op[i] >= 0 else skipped[i]
-    return change[:size], time[:size], turn[:size]
-
-
-def _of_memory(memory: int, program: Program, change: Ints, time: Ints, turn: Ints) -> Usage:
-    if (program.changes["memory"] != memory).any():
-        mine = program.changes["memory"][change] == memory
-        change, time, turn = change[mine], time[mine], turn[mine]
-    return Usage(*_levels(program.memory_initial[memory], _in_time(time, turn), change, time, program.changes))
+    return change[:size], moment[:size]
 
 
 @compiled
-def _levels(initial: int, order: Ints, change: Ints, time: Ints, changes: Rows) -> tuple[Floats, Ints, Indices]:
+def _levels(initial: int, order: Ints, change: Indices, moment: Moments, changes: Rows) -> tuple[Floats, Ints, Indices]:
     """Add up the changes in order: times (s), bytes from then on, and the tensor of each change."""
     at, level, tensor = np.zeros(len(order) + 1), np.empty(len(order) + 1, np.int64), np.full(len(order) + 1, -1, np.int32)
     level[0] = initial
     for i in range(len(order)):
         row = changes[change[order[i]]]
-        at[i + 1], level[i + 1], tensor[i + 1] = time[order[i]] / PS, level[i] + row.bytes, row.tensor
+        at[i + 1], level[i + 1], tensor[i + 1] = (moment[order[i]] >> np.uint64(2)) / PS, level[i] + row.bytes, row.tensor
     return at, level, tensor
-
-
-def _in_time(time: Ints, turn: Ints) -> Ints:
-    """Return the order in time, and of one time by turn: one stable sort, quick where launch order is nearly that."""
-    if time.max(initial=0) < 1 << 60:
-        return np.argsort(4 * time + turn, kind="stable")
-    return np.lexsort((turn, time))
