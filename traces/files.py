@@ -110,7 +110,9 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Trace:
         raise TraceError(
             f"format_version must be at most {schema.FORMAT_VERSION}, but is {version}: a newer codesign wrote the file; upgrade yours"
         )
-    tables = {name: pq.read_table(pa.BufferReader(archive.read(f"{name}.parquet")), use_threads=False) for name in schema.TABLES}
+    # not `pq.read_table`, which imports pyarrow's datasets and pandas with them
+    files = {name: pq.ParquetFile(pa.BufferReader(archive.read(f"{name}.parquet"))) for name in schema.TABLES}
+    tables = {name: file.read(use_threads=False) for name, file in files.items()}
     for older in range(version, schema.FORMAT_VERSION):
         tables, manifest = UPGRADES[older](tables, manifest)
     written = manifest.pop("content_hash", None)
