@@ -109,13 +109,14 @@ def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_interrupt_that_a_callback_swallows_is_not_forgotten() -> None:
+    before = signal.getsignal(signal.SIGINT)
     with interrupts_remembered() as check:
         check()
         with suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             check()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_an_interrupt_of_the_real_process_leaves_no_output_and_no_file(tmp_path: Path) -> None:
