@@ -1,0 +1,96 @@
+"""What FlexGen's offloading of OPT-30B on a T4 owes to prefetching, overlap, pinned memory and attention on the CPU.
+
+    python -m studies.flexgen [FIGURE.png]
+
+The survey asks for an ablation of granularity, prefetch distance and synchronisation. Each variant changes one thing of FlexGen's
+placement (weights 20 % on the GPU, the rest and the cache in DRAM; 144 sequences, prompt 512, 32 tokens; published 7.32 tokens a second). Kernels move
+the slices that they touch: a layer's part of tensors that hold all layers. A trace has all sequences in one kernel, FlexGen has blocks of
+48: the T4 is given the room that needs.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import codesign as cd
+
+TRACE = "opt-30b-t4-batch144-prompt512-tokens31-segments1.trace"
+MACHINE = "t4+xeon-n1+ddr4-n1+gcp-local-ssd"
+ROOM = 64_000_000_000
+SEQUENCES, TOKENS = 144, 32
+PUBLISHED = 7.32
+VARIANTS: dict[str, dict[str, Any]] = {
+    "FlexGen (distance 1)": {},
+    "distance 2": {"distance": 2},
+    "distance 4": {"distance": 4},
+    "distance 0": {"distance": 0},
+    "synchronous": {"distance": 0, "synchronous": True},
+    "pageable memory": {"pinned": False},
+    "attention on the GPU": {"host": False},
+    "attention on the GPU, synchronous": {"host": False, "distance": 0, "synchronous": True},
+}
+
+
+def setting() -> tuple[cd.Trace, cd.Machine, cd.Mapping]:
+    """Return the trace, the machine with its room, and FlexGen's mapping."""
+    trace = cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / TRACE)
+    machine = cd.machine(MACHINE)
+    first, *others = machine.memories
+    machine = replace(machine, memories=(replace(first, capacity_bytes=ROOM), *others))
+    return trace, machine, cd.Mapping.from_dict(cd.replay(trace, machine, "flexgen", record=False).mapping)
+
+
+def varied(mapping: cd.Mapping, change: dict[str, Any]) -> cd.Mapping:
+    """Return the mapping with one thing changed; ``host`` False: all kernels on the GPU."""
+    assert mapping.offload is not None
+    copies = {name: value for name, value in change.items() if name != "host"}
+    device = mapping.device if change.get("host", True) else 0 * mapping.device
+    return replace(mapping, device=device, offload=replace(mapping.offload, **copies))
+
+
+def throughputs() -> dict[str, float]:
+    """Return tokens a second of every variant."""
+    trace, machine, mapping = setting()
+    found = {}
+    for name, change in VARIANTS.items():
+        timeline = cd.replay(trace, machine, varied(mapping, change), record=False)
+        found[name] = SEQUENCES * TOKENS / timeline.time_s
+    return found
+
+
+def figure(found: dict[str, float], path: Path) -> None:
+    """Draw a bar for every variant, and the published number as a line."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(8, 3.4), layout="constrained")
+    axes = drawn.add_subplot()
+    names = list(found)[::-1]
+    bars = axes.barh(names, [found[name] for name in names], color="#0072B2")
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.axvline(PUBLISHED, color="#D55E00", linestyle="--", label=f"published {PUBLISHED}")
+    axes.set_xlabel("tokens a second, OPT-30B on a T4 with DRAM")
+    axes.set_xlim(0, 1.15 * max(found.values()))
+    axes.legend(loc="lower right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    drawn.savefig(path, dpi=150)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table; draw the figure if a path is given."""
+    found = throughputs()
+    table = Table("variant", "tokens/s", "of FlexGen's placement", "over the published 7.32")
+    base = next(iter(found.values()))
+    for name, value in found.items():
+        table.add_row(name, f"{value:.2f}", f"{value / base:.2f}", f"{value / PUBLISHED:.2f}")
+    Console(width=110).print(table)
+    if arguments:
+        figure(found, Path(arguments[0]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
