@@ -3,9 +3,9 @@
     python -m studies.flexgen [FIGURE.png]
 
 The survey asks for an ablation of granularity, prefetch distance and synchronisation. Each variant changes one thing of FlexGen's
-placement (weights 20 % on the GPU, the rest and the cache in DRAM; 144 sequences, prompt 512, 32 tokens; published 7.32 tokens a second). Kernels move
-the slices that they touch: a layer's part of tensors that hold all layers. A trace has all sequences in one kernel, FlexGen has blocks of
-48: the T4 is given the room that needs.
+placement (weights 20 % on the GPU, the rest and the cache in DRAM; 144 sequences, prompt 512, 32 tokens; published 7.32 tokens a second).
+Kernels move the slices that they touch, a layer's part: tensors hold all layers, so that whole ones do not fit. A trace has all
+sequences in one kernel, FlexGen has blocks of 48: the T4 is given the room that needs.
 """
 
 import sys
