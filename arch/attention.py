@@ -190,7 +190,8 @@ def ceilings(entry: Entry, kernel: Kernel, dtype: str, shape: Shape) -> Ceilings
 def kernel_s(entry: Entry, kernel: Kernel, dtype: str, shape: Shape) -> Float:
     """Return the seconds of fused attention, slowed where the tensor cores alone would exceed the power cap. Shape [calls]."""
     needed = ceilings(entry, kernel, dtype, shape)
-    share = power.clock_share(entry, power.energy_per_flop(entry, dtype, True), shape.flops, needed.total_s)
+    dense = entry["matrix_flops." + dtype]
+    share = power.clock_share(entry, power.energy_per_flop(entry, dtype, True), dense, shape.flops, needed.total_s)
     return entry["kernel_floor"] + needed.total_s / share
 
 

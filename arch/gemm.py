@@ -123,7 +123,7 @@ def start_s(unit: Library, hot: Float | float) -> Float | float:
 
 def clock_share(entry: Entry, unit: Library, chosen: Plan, idle_s: Float | float) -> Float:
     """Return the share of the boost clock that the power cap leaves each product."""
-    return power.clock_share(entry, unit.energy_per_flop, chosen.executed_flops, chosen.total_s, idle_s)
+    return power.clock_share(entry, unit.energy_per_flop, unit.dense_flops_per_s, chosen.executed_flops, chosen.total_s, idle_s)
 
 
 def resident(entry: Entry, work: Products) -> Hot:

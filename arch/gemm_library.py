@@ -62,6 +62,14 @@ class Library:
         blocks: Float = np.maximum(self.accumulators // area, 1.0)
         return blocks
 
+    @property
+    def dense_flops_per_s(self) -> float:
+        """What the fastest tile reaches on all SMs while all of its product is computed, at the boost clock."""
+        tile_m, tile_n = np.asarray(self.tile_m), np.asarray(self.tile_n)
+        threads = self.resident(tile_m * tile_n) * tile_m * tile_n / self.outputs_per_thread
+        rate = self.efficiency(tile_m, tile_n) * threads / (threads + self.hiding_threads)
+        return self.flops_per_sm * self.sms * min(float(rate.max()), self.issue_share)
+
     def efficiency(self, tile_m: Float, tile_n: Float) -> Float:
         """Return the share of the peak that a tile's main loop reaches, less for smaller tiles: they reuse operands less."""
         lost = self.tile_loss * (64 / tile_m + 64 / tile_n - 1)

@@ -16,19 +16,23 @@ from arch.work import Float
 _NODES = {"16 nm": "12nm", "12 nm": "12nm", "8 nm": "8nm", "7 nm": "7nm"}
 
 
-def clock_share(entry: Entry, energy_per_flop: float, flops: Float, seconds: Float, idle_s: Float | float = 0.0) -> Float:
+def clock_share(
+    entry: Entry, energy_per_flop: float, dense_flops_per_s: float, flops: Float, seconds: Float, idle_s: Float | float = 0.0
+) -> Float:
     """Return the share of the boost clock at which kernels stay below the cap; shape [kernels].
 
     ``flops`` are executed in ``seconds`` at the boost clock, with ``idle_s`` between kernels. A published sustained clock
-    (``sustained_clock``) takes the place of the estimate; a board without a cap keeps its clock.
+    (``sustained_clock``) takes the place of the estimate: it is what a steady stream of the largest products sustains, which reach
+    ``dense_flops_per_s`` at the boost clock; kernels that keep the unit less busy keep more of it. A board without a cap keeps its clock.
     """
     cap, published = entry.get("board_power"), entry.get("sustained_clock")
     if published is not None:
-        return np.full(len(seconds), min(published / entry["clock"], 1.0))
-    if cap is None:
+        sustained = dense_flops_per_s * min(published / entry["clock"], 1.0)
+    elif cap is not None:
+        sustained = cap / energy_per_flop
+    else:
         return np.ones(len(seconds))
-    watts = energy_per_flop * flops / (seconds + idle_s)
-    share: Float = np.minimum(1.0, cap / np.maximum(watts, np.finfo(np.float64).tiny))
+    share: Float = np.minimum(1.0, sustained * (seconds + idle_s) / np.maximum(flops, np.finfo(np.float64).tiny))
     return share
 
 

@@ -126,14 +126,26 @@ def test_what_fits_into_l2_stays_there() -> None:
 def test_a_gpu_above_its_cap_lowers_its_clock(watts: float, share: float) -> None:
     entry = find("a5000").refitted({"board_power": 100.0})
     second = np.ones(1)
-    assert power.clock_share(entry, 1.0, watts * second, second)[0] == pytest.approx(share)
-    assert power.clock_share(entry, 1.0, watts * second, second, 1.0)[0] == min(1.0, 200 / watts)
+    assert power.clock_share(entry, 1.0, 1e30, watts * second, second)[0] == pytest.approx(share)
+    assert power.clock_share(entry, 1.0, 1e30, watts * second, second, 1.0)[0] == min(1.0, 200 / watts)
 
 
 @pytest.mark.parametrize(("clock", "share"), [(0.8475e9, 0.5), (1.695e9, 1.0), (3e9, 1.0)])
 def test_a_published_sustained_clock_takes_the_place_of_the_estimate(clock: float, share: float) -> None:
     entry = find("a5000").refitted({"sustained_clock": clock, "board_power": 1.0})
-    assert power.clock_share(entry, 1.0, np.full(2, 1e30), np.ones(2)) == pytest.approx(share)
+    assert power.clock_share(entry, 1.0, 7e12, np.full(2, 7e12), np.ones(2)) == pytest.approx(share)
+
+
+def test_a_sustained_clock_slows_the_largest_products_alone() -> None:
+    """Kernels that keep the pipes half as busy, or let the GPU rest as long as they work, have twice the power left."""
+    entry, second = find("a5000").refitted({"sustained_clock": 0.6 * 1.695e9}), np.ones(1)
+    assert power.clock_share(entry, 1.0, 10.0, 10 * second, second)[0] == pytest.approx(0.6)
+    assert power.clock_share(entry, 1.0, 10.0, 7.5 * second, second)[0] == pytest.approx(0.8)
+    assert power.clock_share(entry, 1.0, 10.0, 5 * second, second)[0] == 1
+    assert power.clock_share(entry, 1.0, 10.0, 10 * second, second, 1.0)[0] == 1
+    unit = library(entry, "f32")
+    large = gemm.plan(unit, of(1, 16384, 16384, 16384, 4), hot(1.0))
+    assert gemm.clock_share(entry, unit, large, 0.0)[0] == pytest.approx(0.6, rel=0.05)
 
 
 @pytest.mark.parametrize(

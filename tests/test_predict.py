@@ -166,6 +166,12 @@ def test_a_clock_that_is_none_is_refused(clock: object) -> None:
         cd.predict(kernels(), sustained_clocks={"t4": clock})  # type: ignore[dict-item]
 
 
+def test_a_clock_of_a_gpu_that_does_not_exist_is_refused_and_one_without_rows_is_not() -> None:
+    with pytest.raises(cd.errors.CodesignError, match="there is none 't5'.*'t4'"):
+        cd.predict(kernels(), sustained_clocks={"t5": 900})
+    pd.testing.assert_frame_equal(cd.predict(kernels(), sustained_clocks={"b200": 900}), cd.predict(kernels()))
+
+
 def run(*arguments: object) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, [str(argument) for argument in ("predict", *arguments)])
     return result.exit_code, result.stdout, result.stderr
@@ -184,6 +190,58 @@ def test_the_command_writes_the_table_and_one_document(tmp_path: Path, ending: s
     predicted = pd.read_parquet(output)
     np.testing.assert_allclose(predicted[ADDED].to_numpy(), cd.predict(table)[ADDED].to_numpy(), rtol=1e-12)
     assert list(predicted.columns) == [*table.columns, *ADDED]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("clocks.toml", "T4 = 600\n"), ("clocks.json", '{"tesla-t4": 600}'), ("clocks.csv", "gpu,clock\nt4,600\n")]
+)
+def test_the_command_takes_sustained_clocks_by_any_name_of_a_gpu(tmp_path: Path, name: str, text: str) -> None:
+    """A T4 sustains less under large products than the model's own estimate: they take longer, small ones and other GPUs do not."""
+    shapes = pd.DataFrame(
+        {"device": ["t4", "t4", "l4"], "op": "gemm", "name": "linear", "dtype": "float32", "batch": 1, "m": [8192, 64, 8192]}
+    )
+    shapes.assign(n=shapes.m, k=shapes.m, rows=pd.NA, cols=pd.NA, source="vidur").to_csv(tmp_path / "kernels.csv", index=False)
+    (tmp_path / name).write_text(text)
+    times = []
+    for options in ([], ["--sustained-clocks", tmp_path / name]):
+        status, _, err = run(tmp_path / "kernels.csv", "-o", tmp_path / "out.csv", "--json", *options)
+        assert status == 0, err
+        times.append(pd.read_csv(tmp_path / "out.csv").kernel_us.to_numpy())
+    assert times[1][0] == pytest.approx(2 * 8192**3 / (600 / 1590 * 0.94 * 8.14e12) * 1e6, rel=0.03)
+    assert times[1][0] > 1.05 * times[0][0]
+    assert times[1][1:] == pytest.approx(times[0][1:])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("t4 = 0", "must be a number of MHz"),
+        ("t5 = 900", "there is none 't5'"),
+        ('{"t4": 900', "as TOML, JSON or CSV"),
+        ("t4", "one of MHz"),
+    ],
+)
+def test_a_faulty_file_of_sustained_clocks_is_exit_status_2_and_nothing_is_written(tmp_path: Path, text: str, says: str) -> None:
+    source, clocks, output = tmp_path / "kernels.csv", tmp_path / "clocks", tmp_path / "out.csv"
+    kernels().to_csv(source, index=False)
+    clocks.write_text(text)
+    status, out, err = run(source, "-o", output, "--sustained-clocks", clocks, "--json")
+    assert (status, out) == (2, "")
+    assert says in err
+    assert not output.exists()
+
+
+def test_the_help_says_how_a_file_of_sustained_clocks_looks() -> None:
+    status, out, _ = run("--help")
+    assert status == 0
+    assert "t4 = 900" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("dtype", ["vector_flops.f23", "f23", "", None, "float4"])
+def test_a_dtype_that_does_not_exist_is_refused_for_every_op(dtype: object) -> None:
+    for row in range(len(kernels())):
+        with pytest.raises(cd.errors.CodesignError, match="row 0: dtype must be"):
+            cd.predict(kernels().iloc[[row]].assign(dtype=dtype))
 
 
 def test_a_faulty_row_is_exit_status_2_and_nothing_is_written(tmp_path: Path) -> None:

@@ -18,7 +18,13 @@ def predict(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="A table of kernels, Parquet or CSV; its columns choose the model.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the table goes: .parquet or .csv.")],
     sustained_clocks: Annotated[
-        Path | None, typer.Option("--sustained-clocks", metavar="FILE", help="MHz by device (TOML, JSON or CSV) in place of the model's.")
+        Path | None,
+        typer.Option(
+            "--sustained-clocks",
+            metavar="FILE",
+            help="A file with the MHz that devices sustain under a steady load of large products, in place of the model's own estimate: "
+            "lines such as t4 = 900 (TOML), a JSON object, or CSV with a line of column names and then a device and its MHz a line.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

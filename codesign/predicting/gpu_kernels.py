@@ -11,7 +11,7 @@ from arch.catalog import Entry
 from codesign.predicting import floors
 from codesign.predicting.columns import Labels, Rows, refuse, renamed, sizes, split
 from codesign.predicting.registry import Options, TableModel
-from traces.errors import MachineError
+from traces.errors import CodesignError, MachineError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +72,7 @@ def groups(table: "pd.DataFrame", options: Options) -> Iterator[tuple[Rows, Entr
 
 def _entries(table: "pd.DataFrame", device: Labels, options: Options) -> dict[str, Entry]:
     """Return the catalogue entries by the table's names, with sustained clocks where given."""
+    _check_clocks(options.sustained_clocks)
     found = {name: _gpu(name) for name in device.present}
     unknown = [name for name, entry in found.items() if entry is None]
     if unknown:
@@ -80,6 +81,15 @@ def _entries(table: "pd.DataFrame", device: Labels, options: Options) -> dict[st
         name: entry.recalibrated(options.constants) if options.constants else entry for name, entry in found.items() if entry is not None
     }
     return {name: _at_clock(entry, name, options.sustained_clocks) for name, entry in known.items()}
+
+
+def _check_clocks(clocks: Mapping[str, float]) -> None:
+    """Raise CodesignError for a sustained clock of a device that no row could name."""
+    for name in clocks:
+        if _gpu(name) is None:
+            raise CodesignError(
+                f"sustained clocks must be of GPUs of the catalogue, but there is none {name!r}; {nearest(name, _known_gpus())}"
+            )
 
 
 def _gpu(name: str) -> Entry | None:
