@@ -167,8 +167,10 @@ def test_a_clock_that_is_none_is_refused(clock: object) -> None:
 
 
 def test_a_clock_of_a_gpu_that_does_not_exist_is_refused_and_one_without_rows_is_not() -> None:
-    with pytest.raises(cd.errors.CodesignError, match="there is none 't5'.*'t4'"):
+    with pytest.raises(cd.errors.CodesignError, match=r"there is none 't5'.*'t4'"):
         cd.predict(kernels(), sustained_clocks={"t5": 900})
+    with pytest.raises(cd.errors.CodesignError, match="must have one sustained clock, but t4 has two"):
+        cd.predict(kernels(), sustained_clocks={"t4": 900, "tesla-t4": 800})
     pd.testing.assert_frame_equal(cd.predict(kernels(), sustained_clocks={"b200": 900}), cd.predict(kernels()))
 
 
@@ -196,7 +198,7 @@ def test_the_command_writes_the_table_and_one_document(tmp_path: Path, ending: s
     ("name", "text"), [("clocks.toml", "T4 = 600\n"), ("clocks.json", '{"tesla-t4": 600}'), ("clocks.csv", "gpu,clock\nt4,600\n")]
 )
 def test_the_command_takes_sustained_clocks_by_any_name_of_a_gpu(tmp_path: Path, name: str, text: str) -> None:
-    """A T4 sustains less under large products than the model's own estimate: they take longer, small ones and other GPUs do not."""
+    """A T4 sustains less under large products than its boost clock; small ones and other GPUs keep theirs."""
     shapes = pd.DataFrame(
         {"device": ["t4", "t4", "l4"], "op": "gemm", "name": "linear", "dtype": "float32", "batch": 1, "m": [8192, 64, 8192]}
     )

@@ -72,7 +72,7 @@ def groups(table: "pd.DataFrame", options: Options) -> Iterator[tuple[Rows, Entr
 
 def _entries(table: "pd.DataFrame", device: Labels, options: Options) -> dict[str, Entry]:
     """Return the catalogue entries by the table's names, with sustained clocks where given."""
-    _check_clocks(options.sustained_clocks)
+    clocks = _clocks_by_id(options.sustained_clocks)
     found = {name: _gpu(name) for name in device.present}
     unknown = [name for name, entry in found.items() if entry is None]
     if unknown:
@@ -80,16 +80,21 @@ def _entries(table: "pd.DataFrame", device: Labels, options: Options) -> dict[st
     known = {
         name: entry.recalibrated(options.constants) if options.constants else entry for name, entry in found.items() if entry is not None
     }
-    return {name: _at_clock(entry, name, options.sustained_clocks) for name, entry in known.items()}
+    return {name: entry.refitted({"sustained_clock": clocks[entry.id]}) if entry.id in clocks else entry for name, entry in known.items()}
 
 
-def _check_clocks(clocks: Mapping[str, float]) -> None:
-    """Raise CodesignError for a sustained clock of a device that no row could name."""
-    for name in clocks:
-        if _gpu(name) is None:
+def _clocks_by_id(clocks: Mapping[str, float]) -> dict[str, float]:
+    """Return sustained clocks by catalogue id. Raises CodesignError for a device that is none, or that has two clocks."""
+    found: dict[str, float] = {}
+    for name, clock in clocks.items():
+        entry = _gpu(name)
+        if entry is None:
             raise CodesignError(
                 f"sustained clocks must be of GPUs of the catalogue, but there is none {name!r}; {nearest(name, _known_gpus())}"
             )
+        if found.setdefault(entry.id, clock) != clock:
+            raise CodesignError(f"a GPU must have one sustained clock, but {entry.id} has two, the second as {name!r}; leave one")
+    return found
 
 
 def _gpu(name: str) -> Entry | None:
@@ -106,12 +111,6 @@ def _known_gpus() -> list[str]:
     from arch import catalog, registered
 
     return [name for name in {*registered.names(), *catalog.aliases()} if _gpu(name) is not None]
-
-
-def _at_clock(entry: Entry, name: str, clocks: Mapping[str, float]) -> Entry:
-    names = (name, entry.id, *entry.aliases)
-    found = next((clocks[known] for known in names if known in clocks), None)
-    return entry if found is None else entry.refitted({"sustained_clock": found})
 
 
 def _checked(table: "pd.DataFrame", op: Labels, name: Labels, dtype: Labels) -> dict[str, Float]:
