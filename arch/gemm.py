@@ -20,6 +20,8 @@ from arch.work import Bool, Float, Int
 
 _CHUNK = 2048
 """Products that are planned at once: with all their candidates they fit into a cache."""
+_RELUCTANCE = 1 / 0.85
+"""A split of a short inner dimension must be so much faster: libraries rarely take one."""
 _WORST = np.finfo(np.float64).max
 """Seconds of a sensible choice that has no finite price: still before one that is not sensible."""
 
@@ -153,7 +155,10 @@ def _fastest(unit: Library, work: Products, hot: Hot) -> Plan:
     tile_m, tile_n = np.asarray(unit.tile_m), np.asarray(unit.tile_n)
     tried = _candidate(unit, tile_m[tile], tile_n[tile], splits[split], work[row], hot[row])
     seconds, place = np.full(sensible.shape, np.inf), np.zeros(sensible.shape, dtype=np.int64)
-    seconds[tile, split, row] = np.nan_to_num(tried.total_s, nan=_WORST, posinf=_WORST)
+    reluctant = np.where(
+        _short(unit, tile_m[tile] * tile_n[tile] / (tile_m[tile] + tile_n[tile]), splits[split], work[row]), _RELUCTANCE, 1.0
+    )
+    seconds[tile, split, row] = np.nan_to_num(tried.total_s * reluctant, nan=_WORST, posinf=_WORST)
     place[tile, split, row] = np.arange(len(row))
     best = seconds.reshape(-1, len(work.m)).argmin(axis=0)
     return _rows_of_one(unit, work, hot, tried[place.reshape(-1, len(work.m))[best, np.arange(len(work.m))]])
@@ -194,10 +199,15 @@ def _sensible(unit: Library, splits: Float, work: Products) -> Bool:
     split, alone = splits[:, None], work.batch <= 1
     tiles = np.ceil(work.m / tile_m) * np.ceil(work.n / tile_n)
     room = tiles * split <= 2 * unit.sms * unit.resident(tile_m * tile_n)
-    long = work.k / split * work.size * (tile_m + tile_n) >= 2 * 4 * tile_m * tile_n
     listed = np.array([not unit.batched_tiles or tile in unit.batched_tiles for tile in zip(unit.tile_m, unit.tile_n, strict=True)])
-    fits: Bool = np.where(split == 1, alone | listed[:, None, None], alone & room & long)
+    fits: Bool = np.where(split == 1, alone | listed[:, None, None], alone & room)
     return fits
+
+
+def _short(unit: Library, tile: Float, split: Float, work: Products) -> Bool:
+    """Return which splits leave parts of the inner dimension that are read faster than a tile of sums is written and read again."""
+    short: Bool = (split > 1) & (work.k / split * work.size < 2 * 4 * tile)
+    return short
 
 
 def _candidate(unit: Library, tile_m: Float, tile_n: Float, split: Float, work: Products, hot: Hot) -> Plan:

@@ -246,6 +246,47 @@ def test_a_dtype_that_does_not_exist_is_refused_for_every_op(dtype: object) -> N
             cd.predict(kernels().iloc[[row]].assign(dtype=dtype))
 
 
+def shapes(op: str, seed: int, size: int = 300) -> pd.DataFrame:
+    """Random rows of an op on devices of every generation; sizes are spread evenly over orders of magnitude."""
+    rng = np.random.default_rng(seed)
+    most = {"batch": 9, "m": 13, "n": 13, "k": 13} if op == "gemm" else {"rows": 17, "cols": 14}
+    sizes = {name: (2 ** rng.uniform(0, bits, size)).astype(int) for name, bits in most.items()}
+    if op == "gemm":
+        sizes["batch"] = np.where(rng.random(size) < 0.6, 1, sizes["batch"])
+    table = pd.DataFrame(
+        sizes | {"device": rng.choice(["p4", "v100-pcie-32gb", "t4", "a100-pcie-80gb", "a40", "l4", "h100-sxm", "b200"], size)}
+    )
+    names = {"gemm": ["linear"], "softmax": ["softmax"], "layernorm": ["ln"], "elementwise": ["add", "powu", "gelu"]}
+    dtype = rng.choice(["float32", "float16"], size)
+    table = table.assign(op=op, name=rng.choice(names[op], size), dtype=dtype, source=rng.choice(["neusight", "vidur", ""], size))
+    return table.reindex(columns=["device", "op", "name", "dtype", "batch", "m", "n", "k", "rows", "cols", "source"])
+
+
+@pytest.mark.parametrize("op", ["gemm", "softmax", "layernorm", "elementwise"])
+def test_larger_tables_never_take_less_than_85_percent_and_nothing_is_nan(op: str) -> None:
+    """Whatever tile, split, alignment or residency a size leads to; one more, a tenth more, twice as much."""
+    for seed in range(3):
+        table = shapes(op, seed)
+        before = cd.predict(table)
+        assert np.isfinite(before[ADDED]).all(axis=None)
+        assert (before[ADDED] > 0).all(axis=None)
+        for column in table.columns[4:10][table.iloc[0, 4:10].notna()]:
+            for more in (table[column] + 1, np.floor(1.1 * table[column]) + 1, 2 * table[column]):
+                after = cd.predict(table.assign(**{column: more}))
+                shorter = after.kernel_us / before.kernel_us
+                assert shorter.min() >= 0.85, f"{column}: {table.loc[shorter.idxmin()].to_dict()}"
+
+
+@pytest.mark.parametrize("column", ["rows", "cols", "batch", "m", "n", "k"])
+@pytest.mark.parametrize("size", [0, -1, 1.5, float("nan"), float("inf"), "many"])
+def test_a_size_that_is_none_is_refused_in_every_column(column: str, size: object) -> None:
+    op = "softmax" if column in ("rows", "cols") else "gemm"
+    table = shapes(op, 0, 5).astype({column: object})
+    table.loc[3, column] = size
+    with pytest.raises(cd.errors.CodesignError, match=f"row 3: {column} must be"):
+        cd.predict(table)
+
+
 def test_a_faulty_row_is_exit_status_2_and_nothing_is_written(tmp_path: Path) -> None:
     source, output = tmp_path / "kernels.csv", tmp_path / "out.csv"
     kernels().assign(rows=0).to_csv(source, index=False)
