@@ -167,6 +167,12 @@ def test_published_rates_of_large_products_are_met(
     assert 2 * batch * m * n * k / microseconds(name, dtype, *shape) / 1e6 == pytest.approx(tflops, rel=tolerance)
 
 
+@pytest.mark.parametrize(("side", "published"), [(4096, 716e12), (8192, 795e12)])
+def test_square_products_on_an_h100_take_what_cublas_was_measured_to(side: int, published: float) -> None:
+    """pranjalssh/fast.cu, README: BF16, accumulated in FP32. Nothing is fitted to any H100."""
+    assert 2 * side**3 / (microseconds("h100-sxm", "bf16", 1, side, side, side) * 1e-6) == pytest.approx(published, rel=0.12)
+
+
 @pytest.mark.parametrize(("side", "us", "tolerance"), [(16384, 336, 0.15), (32768, 1231, 0.2)])
 def test_a_row_times_a_matrix_on_the_a100_takes_what_waferllm_measured(side: int, us: float, tolerance: float) -> None:
     assert microseconds("a100-sxm-80gb", "f16", 1, 1, side, side) == pytest.approx(us, rel=tolerance)
