@@ -102,7 +102,6 @@ NOT_YET: frozenset[str] = frozenset(
         "orbformer-c2h6-a5000-training",
         "psiformer-c4h4-a5000-training",
         "orbformer-c4h4-a5000-training",
-        "ferminet-c2h6-a5000-langevin-training",
         "default-c2h6-a5000-langevin-training",
         "ferminet-c4h4-a5000-langevin-training",
         "default-c4h4-a5000-langevin-training",
