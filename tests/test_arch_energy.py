@@ -45,17 +45,17 @@ def test_no_board_draws_more_than_its_cap(closures: dict[str, Closure]) -> None:
         assert max(found.watts.values()) <= found.cap_w * (1 + 1e-9), name
 
 
-def test_the_constants_alone_ask_for_at_most_a_fifth_more_than_the_cap(closures: dict[str, Closure]) -> None:
+def test_the_constants_alone_ask_for_at_most_a_quarter_more_than_the_cap(closures: dict[str, Closure]) -> None:
     over = {name: found.asked_w / (found.cap_w or np.inf) for name, found in closures.items()}
-    assert max(over.values()) < 1.2
+    assert max(over.values()) < 1.25
     assert sorted(name for name, ratio in over.items() if ratio > 1.05) == ["l40s"], "its fit at the cap, at a rate above the measured one"
 
 
 def test_boards_draw_what_was_measured(closures: dict[str, Closure]) -> None:
-    """Two copies miss: their bandwidth is a stencil code's share (0.74 and 0.67 of the sheet), the boards measured copied at 0.98."""
+    """One copy misses: at the bandwidth that a benchmark copies with, the constants give less than the boards drew."""
     judged = sum(bounds is not None for found in closures.values() for bounds in found.ranges.values())
     assert judged >= 20
-    assert {name: found.outside for name, found in closures.items() if found.outside} == {"a40": ("copy",), "l40s": ("copy",)}
+    assert {name: found.outside for name, found in closures.items() if found.outside} == {"l40s": ("copy",)}
 
 
 def test_the_page_shows_the_table(closures: dict[str, Closure]) -> None:

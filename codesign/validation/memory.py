@@ -11,8 +11,7 @@ from codesign.validation.steps import Step, survey_step
 from codesign.validation.survey import row_of
 
 FITS, EXCEEDS = "fits", "out of memory"
-VARIANTS = {"inference": None, "training": "-training"}
-"""How the name of the recorded trace ends; None: in the survey's configuration."""
+TASKS = ("inference", "training")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,9 @@ def rows() -> Iterator[Row]:
     """Yield a row for every ansatz, molecule, task and allocator, and the margins of the runs that the survey saw fail."""
     survey = published()["survey"]
     capacity = _capacity(survey["gpu"])
-    for by, (task, variant), ansatz, molecule in product(allocators(survey), VARIANTS.items(), survey["ansatze"], survey["molecules"]):
+    for by, task, ansatz, molecule in product(allocators(survey), TASKS, survey["ansatze"], survey["molecules"]):
+        sampler = survey["recorded"].get(ansatz, "")
+        variant = f"{sampler}-training" if task == "training" else sampler
         size = needed(survey_step(ansatz, molecule, variant=variant), by)
         yield _cell(survey, by, task, ansatz, molecule, size, capacity)
     yield from _margins(survey, capacity)
