@@ -155,9 +155,7 @@ def _fastest(unit: Library, work: Products, hot: Hot) -> Plan:
     tile_m, tile_n = np.asarray(unit.tile_m), np.asarray(unit.tile_n)
     tried = _candidate(unit, tile_m[tile], tile_n[tile], splits[split], work[row], hot[row])
     seconds, place = np.full(sensible.shape, np.inf), np.zeros(sensible.shape, dtype=np.int64)
-    reluctant = np.where(
-        _short(unit, tile_m[tile] * tile_n[tile] / (tile_m[tile] + tile_n[tile]), splits[split], work[row]), _RELUCTANCE, 1.0
-    )
+    reluctant = np.where(_short(tile_m[tile] * tile_n[tile] / (tile_m[tile] + tile_n[tile]), splits[split], work[row]), _RELUCTANCE, 1.0)
     seconds[tile, split, row] = np.nan_to_num(tried.total_s * reluctant, nan=_WORST, posinf=_WORST)
     place[tile, split, row] = np.arange(len(row))
     best = seconds.reshape(-1, len(work.m)).argmin(axis=0)
@@ -204,7 +202,7 @@ def _sensible(unit: Library, splits: Float, work: Products) -> Bool:
     return fits
 
 
-def _short(unit: Library, tile: Float, split: Float, work: Products) -> Bool:
+def _short(tile: Float, split: Float, work: Products) -> Bool:
     """Return which splits leave parts of the inner dimension that are read faster than a tile of sums is written and read again."""
     short: Bool = (split > 1) & (work.k / split * work.size < 2 * 4 * tile)
     return short

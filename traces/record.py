@@ -89,13 +89,9 @@ def planned() -> list[Recording]:
     tpus = [Recording(w, "CH4", TPU) for w in ("ferminet", "psiformer")]
     langevin = [Recording(w, m, t, (LANGEVIN,)) for m in MOLECULES for w in DEEPQMC for t in TARGETS]
     langevin_training = [Recording(w, m, "a5000", (LANGEVIN, TRAINING)) for m in MOLECULES for w in DEEPQMC]
-    wave_functions = [r for r in (*default, *batches, *training, *notebooks, *langevin, *langevin_training) if r.name not in NOT_YET]
+    wave_functions = [*default, *batches, *training, *notebooks, *langevin, *langevin_training]
     torch = [Recording(w, "", t, changed) for w, changed in torch_programs() for t in TARGETS]
     return [*wave_functions, *tpus, *torch, *sampling_study(), *several_gpus(), *offloading()]
-
-
-NOT_YET = frozenset({"default-c4h4-a5000-langevin-training", "orbformer-c2h6-a5000-training", "orbformer-c4h4-a5000-training"})
-"""Planned, but not recorded."""
 
 
 FLASHVAN: tuple[dict[str, str], ...] = (
