@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import numpy as np
+
+import codesign as cd
 from codesign.engine.program import Program
 from tests.replay_toys import Fixed, on, toy
 from tests.test_replay_plan import chain
@@ -15,8 +18,9 @@ def blocks() -> list[str]:
 
 
 def test_the_examples_in_python_run() -> None:
-    machine = toy(Fixed("gpu", "a5000-memory", (10,)), bandwidth=1e12)
-    names = {"trace": chain(), "machine": machine, "mapping": on(0, 0)}
+    machine = toy(Fixed("gpu", "a5000-memory", (10,)), Fixed("aim", "a5000-memory", (5,)), bandwidth=1e12)
+    names = {"trace": chain(), "machine": machine, "mapping": on(0, 0), "cd": cd}
+    names |= {"profiled_s": np.full(2, 5e-6), "all_on_the_gpu": np.zeros(2, np.int32)}
     for block in blocks()[1:]:
         exec(block, names)
     assert names["run"].time_ps >= 20_000_000  # type: ignore[attr-defined]

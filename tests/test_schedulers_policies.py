@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arch.link import Link
 from arch.memory import Memory
 from schedulers.cut_points import CutPoints
 from schedulers.intensity_threshold import IntensityThreshold, intensity
 from schedulers.scheduler import Mapping, Scheduler, create
 from schedulers.single_device import SingleDevice
-from tests.fixed_prices import random_traces, toy_costs, toy_machine
+from tests.fixed_prices import Stated, random_traces, toy_costs, toy_machine
 from tests.toys import Toy
 from traces import Trace
 from traces.errors import MappingError
@@ -158,9 +159,14 @@ def test_our_policies_are_registered_by_their_names() -> None:
 @given(random_traces(kernels=6), st.data())
 def test_every_policy_gives_a_mapping_that_fits(name: str, trace: Trace, data: Any) -> None:
     machine, kernels = toy_machine(1, 1), len(trace.kernels)
-    machine = replace(machine, memories=(*machine.memories, Memory("host", 10**12, 1e11, role="dram")))
-    refused = np.zeros((3, kernels), dtype=bool)
-    refused[1:] = np.reshape(data.draw(st.lists(st.booleans(), min_size=2 * kernels, max_size=2 * kernels)), (2, kernels))
-    costs = toy_costs(np.ones((3, kernels)), refused)
+    machine = replace(
+        machine,
+        devices=(*machine.devices, Stated("cpu", "host", (), ())),
+        memories=(*machine.memories, Memory("host", 10**12, 1e11, role="dram")),
+        links=(*machine.links, Link("bus", "hbm", "host", 10e9, None, 1e-6)),
+    )
+    refused = np.zeros((4, kernels), dtype=bool)
+    refused[1:] = np.reshape(data.draw(st.lists(st.booleans(), min_size=3 * kernels, max_size=3 * kernels)), (3, kernels))
+    costs = toy_costs(np.ones((4, kernels)), refused)
     mapping = POLICIES[name]().schedule(trace, machine, costs)
     assert mapping.check(trace, machine, costs).scheduler == name
