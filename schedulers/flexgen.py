@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from schedulers.offload import memory_of_role, spread
+from schedulers.offload import device_in_dram, memory_of_role, spread
 from schedulers.scheduler import Mapping, Scheduler, first_accepting
 from schedulers.tensors import Offload
 from traces.errors import MappingError
@@ -55,7 +55,7 @@ class FlexGen(Scheduler):
         """Return the mapping; raise MappingError if the machine lacks such a memory or a device that works in the DRAM."""
         device = first_accepting(trace, machine, costs).copy()
         if self.host_attention:
-            device[self._attention(trace)] = self._host(machine)
+            device[self._attention(trace)] = device_in_dram(machine, "host_attention")
         copies = Offload(self._homes(trace, machine), self.distance, self.slices, self.synchronous, self.pinned, self.write_backs)
         return Mapping(device, self.name, "", copies)
 
@@ -65,17 +65,9 @@ class FlexGen(Scheduler):
         mine: npt.NDArray[np.bool_] = decoding & ((family == "attention") | (family == "copy"))
         return mine
 
-    def _host(self, machine: Machine) -> int:
-        dram = machine.memories[memory_of_role(machine, "dram")].id
-        found = [number for number, device in enumerate(machine.devices) if device.memory == dram]
-        if not found:
-            raise MappingError(f"host_attention needs a device that works in {dram!r}, but {machine.id!r} has none: add '+cpu'")
-        return found[0]
-
     def _homes(self, trace: Trace, machine: Machine) -> npt.NDArray[np.int32]:
         alias, name = trace.alias_index, trace.tensors["name"].astype(str)
-        size = np.zeros(int(alias.max(initial=-1)) + 1, np.int64)
-        np.maximum.at(size, alias, trace.tensors["bytes"])
+        size = trace.alias_bytes
         homes = np.full(len(size), -1, np.int32)
         parts = {"weights[": (self.weights_dram, self.weights_ssd), "cache[": (self.cache_dram, self.cache_ssd)}
         for prefix, (dram, ssd) in parts.items():

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schedulers.per_trace import once_a_trace
-from schedulers.serial_model import alias_bytes, exists_at_start
+from schedulers.serial_model import exists_at_start
 
 if TYPE_CHECKING:
     from traces.trace import Trace
@@ -110,12 +110,12 @@ def _live_at_steps(trace: Trace, walk: Walk) -> Float:
     alias, step, reads, writes = _touches(trace, walk)
     same = np.diff(alias, prepend=-1) == 0
     start = np.where(same, np.concatenate([[-1], step[:-1]]) + 1, 0)
-    first_write = np.full(len(alias_bytes(trace)), len(walk.row) + 1)
+    first_write = np.full(len(trace.alias_bytes), len(walk.row) + 1)
     np.minimum.at(first_write, alias[writes], step[writes] + 1)
     first_write[exists_at_start(trace)] = 0
     live = reads & (first_write[alias] <= start)
     change = np.zeros(len(walk.row) + 1)
-    size = alias_bytes(trace)[alias[live]]
+    size = trace.alias_bytes[alias[live]]
     np.add.at(change, start[live], size)
     np.add.at(change, step[live] + 1, -size)
     return np.cumsum(change)[:-1]

@@ -61,10 +61,8 @@ class OffloadTensors(Scheduler):
         chosen &= np.array([self.names in name for name in trace.tensors["name"]], bool)
         alias = trace.alias_index
         offloaded = np.unique(alias[chosen])
-        size = np.zeros(int(alias.max(initial=-1)) + 1, np.int64)
-        np.maximum.at(size, alias, trace.tensors["bytes"])
-        homes = np.full(len(size), -1, np.int32)
-        homes[offloaded] = spread(size[offloaded], shares)
+        homes = np.full(len(trace.alias_bytes), -1, np.int32)
+        homes[offloaded] = spread(trace.alias_bytes[offloaded], shares)
         home[:] = homes[alias]
         copies = Offload(home, self.distance, self.slices, self.synchronous, self.pinned, self.write_backs)
         where = ", ".join(f"{share:.0%} of {self.kinds} in {machine.memories[m].id}" for m, share in shares.items())
@@ -73,12 +71,9 @@ class OffloadTensors(Scheduler):
     def _devices(self, trace: Trace, machine: Machine, costs: CostTable) -> npt.NDArray[np.int32]:
         device = first_accepting(trace, machine, costs)
         if self.host_phase:
-            dram = machine.memories[memory_of_role(machine, "dram")].id
-            hosts = [number for number, d in enumerate(machine.devices) if d.memory == dram]
-            if not hosts:
-                raise MappingError(f"host_phase needs a device that works in {dram!r}, but {machine.id!r} has none: add '+cpu'")
-            mine = (trace.kernels["phase"].astype(str) == self.host_phase) & (costs.refusal[hosts[0]] == 0)
-            device[mine] = hosts[0]
+            host = device_in_dram(machine, "host_phase")
+            mine = (trace.kernels["phase"].astype(str) == self.host_phase) & (costs.refusal[host] == 0)
+            device[mine] = host
         return device
 
 
@@ -89,6 +84,15 @@ def memory_of_role(machine: Machine, role: str) -> int:
             return number
     roles = ", ".join(f"{m.id} ({m.role})" for m in machine.memories)
     raise MappingError(f"offloading needs a memory of role {role!r}, but {machine.id!r} has {roles}: add '+{role}' to the machine")
+
+
+def device_in_dram(machine: Machine, what: str) -> int:
+    """Return the index of the first device that works in the machine's DRAM; the error names ``what`` needs one."""
+    dram = machine.memories[memory_of_role(machine, "dram")].id
+    for number, device in enumerate(machine.devices):
+        if device.memory == dram:
+            return number
+    raise MappingError(f"{what} needs a device that works in {dram!r}, but {machine.id!r} has none: add '+cpu'")
 
 
 def spread(size: npt.NDArray[np.int64], shares: dict[int, float]) -> npt.NDArray[np.int32]:

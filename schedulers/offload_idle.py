@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from schedulers.offload import memory_of_role
 from schedulers.scheduler import Mapping, Scheduler, first_accepting
-from schedulers.serial_model import alias_bytes
 from schedulers.tensors import Offload
 from traces.errors import MappingError
 from traces.liveness import live_bytes
@@ -59,7 +58,7 @@ class OffloadIdle(Scheduler):
         room = machine.memory(machine.devices[0].memory).capacity_bytes * (1 - self.headroom)
         ends_s = np.cumsum(costs.duration_s[device, np.arange(len(device))] * trace.executions)
         gaps = _Gaps.of(trace, self.distance, ends_s, _seconds_per_byte(machine, dram))
-        away = leaving(live_bytes(trace), room, gaps, alias_bytes(trace).astype(np.int64))
+        away = leaving(live_bytes(trace), room, gaps, trace.alias_bytes)
         home = np.where(away[trace.alias_index], dram, -1).astype(np.int32)
         where = f"{int(away.sum())} idle allocations in {machine.memories[dram].id}"
         return Mapping(device, self.name, where, Offload(home, self.distance, pinned=self.pinned, write_backs=self.write_backs))
@@ -89,14 +88,14 @@ class _Gaps:
         looped = np.unique(touches[(trace.executions > 1)[touches[:, 1]], 0])
         alias, row = touches[~np.isin(touches[:, 0], looped)].T
         first = np.append(True, alias[1:] != alias[:-1])[: len(alias)]
-        given = np.zeros(len(alias_bytes(trace)), np.bool_)
+        given = np.zeros(len(trace.alias_bytes), np.bool_)
         given[trace.alias_index[trace.tensors["first_kernel"] < 0]] = True
         begin = np.where(first, 0, np.append(-1, row[:-1])[: len(row)] + distance + 1)
         end = row - distance - 1
         kept = (begin < end) & (~first | given[alias])
         alias, begin, end = alias[kept], begin[kept], end[kept]
         idle_s = ends_s[end - 1] - ends_s[begin]
-        return cls(alias, begin, end, np.maximum(2 * s_per_byte * alias_bytes(trace)[alias] - idle_s, 0.0))
+        return cls(alias, begin, end, np.maximum(2 * s_per_byte * trace.alias_bytes[alias] - idle_s, 0.0))
 
 
 def leaving(level: Int, room: float, gaps: _Gaps, size: Int) -> npt.NDArray[np.bool_]:

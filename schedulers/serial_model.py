@@ -149,7 +149,7 @@ def unrolled(trace: Trace) -> Iterator[int]:
 def live_bytes(trace: Trace, rows: list[int]) -> list[float]:
     """Return the bytes that are live just before each of the launches ``rows`` (the kernel rows in the order in which they run)."""
     reads, writes = touched(trace)
-    size = alias_bytes(trace)
+    size = trace.alias_bytes
     needed: set[int] = set()
     needed_before: list[set[int]] = []
     for row in reversed(rows):
@@ -170,13 +170,6 @@ def touched(trace: Trace) -> tuple[list[set[int]], list[set[int]]]:
     for kernel, alias, written in zip(trace.accesses["kernel"], trace.access_alias, trace.access_writes, strict=True):
         (writes if written else reads)[int(kernel)].add(int(alias))
     return reads, writes
-
-
-def alias_bytes(trace: Trace) -> npt.NDArray[np.int64]:
-    """Return the size of each alias set, int64[sets]: that of its largest tensor, for they are one allocation."""
-    size = np.zeros(int(trace.alias_index.max(initial=-1)) + 1, dtype=np.int64)
-    np.maximum.at(size, trace.alias_index, trace.tensors["bytes"])
-    return size
 
 
 def exists_at_start(trace: Trace) -> npt.NDArray[np.bool_]:

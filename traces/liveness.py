@@ -12,9 +12,8 @@ def live_bytes(trace: Trace) -> NDArray[np.int64]:
     Tensors of one alias set are one allocation, as large as the largest of them, from the first launch that needs it to
     the last; one that no launch touches counts throughout if it is a parameter, a constant or an output.
     """
-    count, sets = len(trace.kernels), int(trace.alias_index.max(initial=-1)) + 1
-    size = np.zeros(sets, dtype=np.int64)
-    np.maximum.at(size, trace.alias_index, trace.tensors["bytes"])
+    count, sets = len(trace.kernels), len(trace.alias_bytes)
+    size = trace.alias_bytes
     first, last = np.full(sets, count, dtype=np.int64), np.full(sets, -1, dtype=np.int64)
     np.minimum.at(first, trace.alias_index, np.maximum(trace.tensors["first_kernel"], 0))
     ends = np.where(trace.tensors["last_kernel"] < 0, count - 1, trace.tensors["last_kernel"])

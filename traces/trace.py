@@ -87,6 +87,13 @@ class Trace:
         return np.unique(self.tensors["alias_set"], return_inverse=True)[1].astype(np.int32)
 
     @cached_property
+    def alias_bytes(self) -> NDArray[np.int64]:
+        """The size of each alias set: that of its largest tensor, for they are one allocation; shape [alias sets]."""
+        size = np.zeros(int(self.alias_index.max(initial=-1)) + 1, dtype=np.int64)
+        np.maximum.at(size, self.alias_index, self.tensors["bytes"])
+        return size
+
+    @cached_property
     def access_writes(self) -> NDArray[np.bool_]:
         """Whether each access writes; shape [accesses]."""
         return np.asarray(self.accesses["mode"] == "write", dtype=np.bool_)

@@ -9,7 +9,7 @@ import numpy as np
 from codesign.engine import fast
 from codesign.engine.disturb import Disturbance, disturb
 from codesign.engine.plan import Plan, make_plan
-from codesign.engine.program import Run
+from codesign.engine.program import Program, Run
 from codesign.engine.timeline import Timeline, timeline_of
 from codesign.engine.usage import Usage, check_capacity, too_much, usage
 from schedulers.scheduler import Mapping, Scheduler
@@ -79,8 +79,7 @@ def replay(
     if decide is not None:
         from codesign.engine.online import replay_online
 
-        if engine != "fast" or not record:
-            raise CodesignError("decisions while the program runs need the fast engine and its records: leave engine and record out")
+        _check_online(engine, record)
         return replay_online(trace, machine, scheduler, decide, every=every, disturbances=disturbances, jitter=jitter, seed=seed)
     trace, scheduler = with_all_ranks(trace, machine, scheduler)
     warm = cost_table(trace, machine)
@@ -89,12 +88,7 @@ def replay(
     made = make_plan(trace, machine, mapping, costs)
     if disturbances or jitter:
         made = replace(made, program=disturb(made.program, disturbances, spread=jitter, seed=seed))
-    if engine == "reference":
-        from codesign.engine import reference
-
-        run = reference.run(made.program)
-    else:
-        run = fast.run(made.program, record=record)
+    run = _run(made.program, engine, record)
     try:
         memory, peaks = _memory(made, run, trace, record)
     except CapacityError as error:
@@ -153,15 +147,26 @@ def _memory(made: Plan, run: Run, trace: "Trace", record: bool) -> tuple[dict[st
     return used, {name: of_memory.peak for name, of_memory in used.items()}
 
 
+def _check_online(engine: str, record: bool) -> None:
+    if engine != "fast" or not record:
+        raise CodesignError("decisions while the program runs need the fast engine and its records: leave engine and record out")
+
+
+def _run(program: Program, engine: str, record: bool) -> Run:
+    if engine == "fast":
+        return fast.run(program, record=record)
+    from codesign.engine import reference  # SimPy loads only here
+
+    return reference.run(program)
+
+
 def beyond_help(trace: "Trace", machine: "Machine", mapping: Mapping) -> str:
     """Return a sentence that names the first kernel that alone needs more than the memory of its device can hold; '' if there is none."""
     if mapping.offload is not None and mapping.offload.slices:
         return ""
     alias, kernel = trace.access_alias, trace.accesses["kernel"].astype(np.int64)
-    size = np.zeros(int(alias.max(initial=-1)) + 1, np.int64)
-    np.maximum.at(size, trace.alias_index, trace.tensors["bytes"])
     pairs = np.unique(np.stack([kernel, alias.astype(np.int64)], axis=1), axis=0)
-    needed = np.bincount(pairs[:, 0], size[pairs[:, 1]], minlength=len(trace.kernels))
+    needed = np.bincount(pairs[:, 0], trace.alias_bytes[pairs[:, 1]], minlength=len(trace.kernels))
     holds = np.array([machine.memory(device.memory).capacity_bytes for device in machine.devices])[mapping.device]
     over = np.flatnonzero(needed > holds)
     if not len(over):
