@@ -7,6 +7,7 @@ come its start and its store of the result, its loads wait for L2 once a step of
 read their rows and columns through L2, and from DRAM what L2 does not hold. docs/gpu_model.md states each term with its source.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -14,53 +15,13 @@ import numpy as np
 from arch import power
 from arch.catalog import Entry
 from arch.facts import itemsize
+from arch.gemm_choices import Choices, Hot, Products, Vectors, Ways, choices
 from arch.gemm_library import Library, library
 from arch.streaming import kept_share
-from arch.work import Bool, Float, Int
+from arch.work import Float, Int
 
-_CHUNK = 2048
-"""Products that are planned at once: with all their candidates they fit into a cache."""
-_RELUCTANCE = 1 / 0.85
-"""A split of a short inner dimension must be so much faster: libraries rarely take one."""
 _WORST = np.finfo(np.float64).max
 """Seconds of a sensible choice that has no finite price: still before one that is not sensible."""
-
-
-@dataclass(frozen=True, eq=False)
-class Products:
-    """A batch of (m x k) @ (k x n) in each row; arrays of shape [products], elements of ``size`` bytes (itself an array)."""
-
-    batch: Float
-    m: Float
-    n: Float
-    k: Float
-    size: Float
-
-    def __getitem__(self, rows: Int | slice) -> "Products":
-        return Products(self.batch[rows], self.m[rows], self.n[rows], self.k[rows], self.size[rows])
-
-    @property
-    def flops(self) -> Float:
-        """Multiply-adds, counted twice."""
-        return 2 * self.batch * self.m * self.n * self.k
-
-    @property
-    def operand_bytes(self) -> tuple[Float, Float, Float]:
-        """Bytes of the left and the right operand and of the result."""
-        a, b, c = (self.batch * self.size * area for area in (self.m * self.k, self.k * self.n, self.m * self.n))
-        return a, b, c
-
-
-@dataclass(frozen=True, eq=False)
-class Hot:
-    """Shares of the left operand, the right one and the result that L2 holds; arrays of shape [products]."""
-
-    a: Float
-    b: Float
-    c: Float
-
-    def __getitem__(self, rows: Int | slice) -> "Hot":
-        return Hot(self.a[rows], self.b[rows], self.c[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +89,11 @@ def clock_share(entry: Entry, unit: Library, chosen: Plan, idle_s: Float | float
     return power.clock_share(entry, unit.energy_per_flop, unit.dense_flops_per_s, chosen.executed_flops, chosen.total_s, idle_s)
 
 
-def resident(entry: Entry, work: Products) -> Hot:
+HELD_BY = ("l2", "l2_full", "l2_none")
+"""The numbers on which ``resident`` depends."""
+
+
+def resident(entry: Entry | Mapping[str, float], work: Products) -> Hot:
     """Return what L2 holds of operands that were used last."""
     share = kept_share(entry, np.sum(work.operand_bytes, axis=0), entry["l2"])
     return Hot(share, share, share)
@@ -136,8 +101,12 @@ def resident(entry: Entry, work: Products) -> Hot:
 
 def plan(unit: Library, work: Products, hot: Hot) -> Plan:
     """Return the fastest plan of each product."""
-    parts = [slice(start, start + _CHUNK) for start in range(0, max(len(work.m), 1), _CHUNK)]
-    return _joined([_fastest(unit, work[part], hot[part]) for part in parts])
+    return fastest(unit, choices(unit.tiling, work, hot))
+
+
+def fastest(unit: Library, parts: Iterable[Choices]) -> Plan:
+    """Return the fastest plan of each product of which ``parts`` are the choices."""
+    return _joined([_fastest(unit, part) for part in parts])
 
 
 def _joined(plans: list[Plan]) -> Plan:
@@ -146,127 +115,50 @@ def _joined(plans: list[Plan]) -> Plan:
     return Plan(**{name: np.concatenate([getattr(each, name) for each in plans]) for name in _ARRAYS}, sharpness=plans[0].sharpness)
 
 
-def _fastest(unit: Library, work: Products, hot: Hot) -> Plan:
-    """Price all sensible pairs of choice and product at once, and of each product keep the first choice that is fastest."""
-    splits = np.asarray(unit.splits)
-    sensible = _sensible(unit, splits, work)
-    sensible[0, splits.argmin()] |= ~sensible.any(axis=(0, 1))  # where no choice is sensible: the first tile, whole
-    tile, split, row = np.nonzero(sensible)
-    tile_m, tile_n = np.asarray(unit.tile_m), np.asarray(unit.tile_n)
-    tried = _candidate(unit, tile_m[tile], tile_n[tile], splits[split], work[row], hot[row])
-    seconds, place = np.full(sensible.shape, np.inf), np.zeros(sensible.shape, dtype=np.int64)
-    reluctant = np.where(_short(tile_m[tile] * tile_n[tile] / (tile_m[tile] + tile_n[tile]), splits[split], work[row]), _RELUCTANCE, 1.0)
-    seconds[tile, split, row] = np.nan_to_num(tried.total_s * reluctant, nan=_WORST, posinf=_WORST)
-    place[tile, split, row] = np.arange(len(row))
-    best = seconds.reshape(-1, len(work.m)).argmin(axis=0)
-    return _rows_of_one(unit, work, hot, tried[place.reshape(-1, len(work.m))[best, np.arange(len(work.m))]])
+def _fastest(unit: Library, part: Choices) -> Plan:
+    """Price all choices at once, and of each product keep the first that is fastest."""
+    tried = timed(unit, part.ways)
+    seconds = np.full(part.way.size, np.inf)
+    seconds[part.spot] = np.nan_to_num(tried.total_s * part.reluctance, nan=_WORST, posinf=_WORST)
+    best = seconds.reshape(part.way.shape).argmin(axis=0)
+    tiled = tried[part.way[best, np.arange(len(best))]]
+    return _rows_of_one(unit, part.vectors, tiled) if len(part.vectors.rows) else tiled
 
 
-def _rows_of_one(unit: Library, work: Products, hot: Hot, tiled: Plan) -> Plan:
+def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan) -> Plan:
     """Return the plans of products of tiles, but where a vector meets a matrix that of the library's kernel for it, if faster.
 
     It streams the matrix once through all SMs: no tile is padded, and a block has next to nothing to keep and to store.
     """
-    vector = (work.m == 1) | (work.n == 1)
-    if not vector.any():
-        return tiled
-    a, b, c = work.operand_bytes
-    cold = a * (1 - hot.a) + b * (1 - hot.b) + c * (1 - hot.c)
-    flops = work.flops
+    none = np.zeros_like(vectors.flops)
     streamed = Plan(
-        compute_s=flops / unit.vector_flops_per_s + unit.turn_cycles / unit.clock_hz,
-        l2_s=(a + b + c) / unit.l2_bytes_per_s,
-        dram_s=cold / unit.dram_bytes_per_s,
-        extra_s=np.zeros_like(flops),
-        l2_bytes=a + b + c,
-        again_bytes=np.zeros_like(flops),
-        executed_flops=flops,
+        compute_s=vectors.flops / unit.vector_flops_per_s + unit.tiling.turn_cycles / unit.clock_hz,
+        l2_s=vectors.bytes / unit.l2_bytes_per_s,
+        dram_s=vectors.cold_bytes / unit.dram_bytes_per_s,
+        extra_s=none,
+        l2_bytes=vectors.bytes,
+        again_bytes=none,
+        executed_flops=vectors.flops,
         sharpness=unit.sharpness,
     )
-    better = vector & (streamed.total_s < tiled.total_s)
-    arrays = {name: np.where(better, getattr(streamed, name), getattr(tiled, name)) for name in _ARRAYS}
+    better = streamed.total_s < tiled[vectors.rows].total_s
+    arrays = {name: getattr(tiled, name).copy() for name in _ARRAYS}
+    for name, values in arrays.items():
+        values[vectors.rows[better]] = getattr(streamed, name)[better]
     return Plan(**arrays, sharpness=unit.sharpness)
 
 
-def _sensible(unit: Library, splits: Float, work: Products) -> Bool:
-    """Which products the library would compute with which tile and split, shape [tiles, splits, products].
-
-    Batched ones only with the tiles for them, split ones only to fill the GPU.
-    """
-    tile_m, tile_n = np.asarray(unit.tile_m)[:, None, None], np.asarray(unit.tile_n)[:, None, None]
-    split, alone = splits[:, None], work.batch <= 1
-    tiles = np.ceil(work.m / tile_m) * np.ceil(work.n / tile_n)
-    room = tiles * split <= 2 * unit.sms * unit.resident(tile_m * tile_n)
-    listed = np.array([not unit.batched_tiles or tile in unit.batched_tiles for tile in zip(unit.tile_m, unit.tile_n, strict=True)])
-    fits: Bool = np.where(split == 1, alone | listed[:, None, None], alone & room)
-    return fits
-
-
-def _short(tile: Float, split: Float, work: Products) -> Bool:
-    """Return which splits leave parts of the inner dimension that are read faster than a tile of sums is written and read again."""
-    short: Bool = (split > 1) & (work.k / split * work.size < 2 * 4 * tile)
-    return short
-
-
-def _candidate(unit: Library, tile_m: Float, tile_n: Float, split: Float, work: Products, hot: Hot) -> Plan:
-    """Price one choice of tile and split: numbers, or arrays of shape [products]."""
-    rows, columns = np.ceil(work.m / tile_m), np.ceil(work.n / tile_n)
-    blocks = work.batch * rows * columns * split
-    inner = np.ceil(np.ceil(work.k / split) / unit.k_step) * unit.k_step
-    l2_bytes = blocks * (tile_m + tile_n) * inner * work.size / np.sqrt(unit.cluster)
-    parts = np.where(split > 1, work.batch * work.m * work.n * 4.0 * (split + 1), 0.0)
-    again_a, again_b = _again(unit, tile_m * tile_n, work, rows, columns)
-    a, b, c = work.operand_bytes
-    written = c * (1 - hot.c) * (1 + unit.partial_fill * (work.n * work.size % unit.sector_bytes != 0))
-    cold = a * (1 - hot.a) + b * (1 - hot.b) + written
+def timed(unit: Library, ways: Ways) -> Plan:
+    """Return what ways to compute products take: the SM's pipes, or its waits for L2 if they are longer, and starts and stores."""
+    pipes = ways.busiest_flops / (unit.flops_per_sm * ways.share)
+    busy = np.maximum(pipes, ways.waits * unit.l2_latency_s) + ways.fixed_cycles / unit.clock_hz
     return Plan(
-        compute_s=_compute_s(unit, tile_m, tile_n, blocks, inner) * _page_misses(unit, (tile_m + tile_n) * work.k * work.size),
-        l2_s=l2_bytes / unit.l2_bytes_per_s,
-        dram_s=(cold + again_a + again_b) / unit.dram_bytes_per_s,
-        extra_s=parts / unit.l2_bytes_per_s + np.where(split > 1, unit.launch_s + start_s(unit, 0.0), 0.0),
-        l2_bytes=l2_bytes + parts,
-        again_bytes=again_a + again_b,
-        executed_flops=2 * tile_m * tile_n * inner * blocks,
+        compute_s=busy * ways.stretch,
+        l2_s=ways.l2_bytes / unit.l2_bytes_per_s,
+        dram_s=ways.dram_bytes / unit.dram_bytes_per_s,
+        extra_s=ways.parts_bytes / unit.l2_bytes_per_s + np.where(ways.split, unit.launch_s + start_s(unit, 0.0), 0.0),
+        l2_bytes=ways.l2_bytes + ways.parts_bytes,
+        again_bytes=ways.again_bytes,
+        executed_flops=ways.executed_flops,
         sharpness=unit.sharpness,
     )
-
-
-def _compute_s(unit: Library, tile_m: Float, tile_n: Float, blocks: Float, inner: Float) -> Float:
-    """Seconds of the busiest SM: multiply-adds, or waits for L2 if they are longer, and starts and stores of its blocks."""
-    area = tile_m * tile_n
-    most = unit.resident(area)
-    busiest = np.ceil(blocks / unit.sms)
-    at_once = np.minimum(busiest, most)
-    turns = np.ceil(busiest / most)
-    threads = at_once * area / unit.outputs_per_thread
-    rate = unit.flops_per_sm * np.minimum(unit.efficiency(tile_m, tile_n) * threads / (threads + unit.hiding_threads), unit.issue_share)
-    pipes = busiest * 2 * area * inner / rate
-    waits = turns * inner / unit.k_step * unit.l2_latency_s
-    full = at_once * area / unit.accumulators
-    fixed = np.where(unit.persistent, 1.0, turns) * (unit.tile_cycles * full + unit.turn_cycles) / unit.clock_hz
-    seconds: Float = np.maximum(pipes, waits) + fixed
-    return seconds
-
-
-def _page_misses(unit: Library, reach: Float) -> Float:
-    """Return by how much pages that the SM's table does not hold stretch a main loop.
-
-    Its tile's rows are as far apart as the inner dimension is long: each step reads another place of all the bytes in ``reach``.
-    """
-    missing: Float = 1 + unit.tlb_loss * np.maximum(1 - unit.tlb_bytes / np.maximum(reach, 1.0), 0.0)
-    return missing
-
-
-def _again(unit: Library, area: Float, work: Products, rows: Float, columns: Float) -> tuple[Float, Float]:
-    """Bytes of the two operands that DRAM serves again: those that do not stay in L2 are read once a wave of tiles.
-
-    A wave is as wide as it is high (blocks are numbered so), and a half of what it reads was read by the wave before.
-    """
-    a, b, _ = work.operand_bytes
-    wave = unit.sms * unit.resident(area)
-    high = np.minimum(rows, np.sqrt(wave))
-    wide = np.minimum(columns, wave / high)
-    spills = (rows * columns > wave) & (a + b > unit.l2_bytes / 2)
-    again_a = np.where(spills & (a > unit.l2_bytes / 2), np.maximum(columns / wide / 2 - 1, 0.0), 0.0)
-    again_b = np.where(spills & (b > unit.l2_bytes / 2), np.maximum(rows / high / 2 - 1, 0.0), 0.0)
-    return a * again_a, b * again_b

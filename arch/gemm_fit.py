@@ -13,7 +13,8 @@ from arch import measuring
 from arch.catalog import Entry
 from arch.facts import itemsize
 from arch.fitting import far, search
-from arch.gemm import Products, kernel_s
+from arch.gemm import kernel_s
+from arch.gemm_choices import Products
 from arch.work import Float
 
 if TYPE_CHECKING:

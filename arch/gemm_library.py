@@ -1,6 +1,7 @@
 """What a GEMM library brings to a GPU: its tiles, and the numbers of the unit that computes them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,26 +13,20 @@ from arch.work import Float
 
 
 @dataclass(frozen=True)
-class Library:
-    """One unit (vector pipes or tensor cores) of one GPU as the library uses it; SI units, clocks at boost."""
+class Tiling:
+    """How the library cuts products into blocks on one unit (vector pipes or tensor cores) of a GPU: all that is no rate and no time."""
 
-    tensor: bool
     tile_m: tuple[float, ...]
     tile_n: tuple[float, ...]
     batched_tiles: tuple[tuple[float, float], ...]
     """Tiles of batched products; empty if these choose from all."""
     splits: tuple[float, ...]
     k_step: float
-    stages: float
     cluster: float
     """Blocks that share what they load."""
     persistent: bool
     """Blocks stay on their SM and store a tile while they compute the next."""
     sms: float
-    clock_hz: float
-    flops_per_sm: float
-    vector_flops_per_s: float
-    """Of the vector pipes in FP32, with which a vector and a matrix are multiplied."""
     peak_share: float
     issue_share: float
     """What a main loop can reach at most: other instructions take issue slots where multiply-adds fill them."""
@@ -42,39 +37,57 @@ class Library:
     """Outputs that the blocks of an SM keep in registers: half of them."""
     tile_cycles: float
     turn_cycles: float
-    sharpness: float
-    energy_per_flop: float
     l2_bytes: float
-    l2_bytes_per_s: float
-    l2_latency_s: float
-    dram_bytes_per_s: float
-    dram_latency_s: float
     tlb_bytes: float
     tlb_loss: float
     """Time over that of a main loop whose tile's rows the SM's table of pages reaches."""
     sector_bytes: float
     partial_fill: float
     """What is read of a result, over what is written, if its rows do not begin on sectors."""
-    launch_s: float
 
     def resident(self, area: Float) -> Float:
         """Return how many blocks of tiles of an area an SM holds: half of the registers are accumulators."""
         blocks: Float = np.maximum(self.accumulators // area, 1.0)
         return blocks
 
-    @property
-    def dense_flops_per_s(self) -> float:
-        """What the fastest tile reaches on all SMs while all of its product is computed, at the boost clock."""
-        tile_m, tile_n = np.asarray(self.tile_m), np.asarray(self.tile_n)
-        threads = self.resident(tile_m * tile_n) * tile_m * tile_n / self.outputs_per_thread
-        rate = self.efficiency(tile_m, tile_n) * threads / (threads + self.hiding_threads)
-        return self.flops_per_sm * self.sms * min(float(rate.max()), self.issue_share)
-
     def efficiency(self, tile_m: Float, tile_n: Float) -> Float:
         """Return the share of the peak that a tile's main loop reaches, less for smaller tiles: they reuse operands less."""
         lost = self.tile_loss * (64 / tile_m + 64 / tile_n - 1)
         share: Float = self.peak_share * np.maximum(1 - lost, 1 / 16)
         return share
+
+
+@dataclass(frozen=True)
+class Library:
+    """One unit of one GPU as the library uses it; SI units, clocks at boost."""
+
+    tiling: Tiling
+    tensor: bool
+    stages: float
+    clock_hz: float
+    flops_per_sm: float
+    vector_flops_per_s: float
+    """Of the vector pipes in FP32, with which a vector and a matrix are multiplied."""
+    sharpness: float
+    energy_per_flop: float
+    l2_bytes_per_s: float
+    l2_latency_s: float
+    dram_bytes_per_s: float
+    dram_latency_s: float
+    launch_s: float
+
+    @property
+    def dense_flops_per_s(self) -> float:
+        """What the fastest tile reaches on all SMs while all of its product is computed, at the boost clock."""
+        return self.flops_per_sm * self.tiling.sms * _dense_share(self.tiling)
+
+
+@lru_cache(maxsize=64)
+def _dense_share(tiling: Tiling) -> float:
+    tile_m, tile_n = np.asarray(tiling.tile_m), np.asarray(tiling.tile_n)
+    threads = tiling.resident(tile_m * tile_n) * tile_m * tile_n / tiling.outputs_per_thread
+    rate = tiling.efficiency(tile_m, tile_n) * threads / (threads + tiling.hiding_threads)
+    return min(float(rate.max()), tiling.issue_share)
 
 
 def library(entry: Entry, dtype: str, tuned: bool = False) -> Library:
@@ -85,44 +98,48 @@ def library(entry: Entry, dtype: str, tuned: bool = False) -> Library:
     """
     matrix = entry.group("matrix_flops")
     tensor = dtype in matrix and dtype != "f32"
-    kind = "tensor" if tensor else "simt"
-    lanes = 1.0 if tensor else entry["fp32_lanes_per_sm"] / 64
-    tiles = entry.list(f"gemm_{kind}_tile_m"), entry.list(f"gemm_{kind}_tile_n")
-    batched = entry["gemm_batched_tile"]
     peak = matrix[dtype] if tensor else entry.group("vector_flops").get(dtype, np.inf)
-    registers = entry["registers_per_sm"] / 2
     return Library(
+        tiling=_tiling(entry, dtype, tensor, tuned),
         tensor=tensor,
-        tile_m=tiles[0],
-        tile_n=tiles[1],
-        batched_tiles=() if tensor or tuned or batched == 1 else ((batched, batched),),
-        splits=entry.list("gemm_split_k"),
-        k_step=entry[f"gemm_{kind}_k_step"],
         stages=entry["gemm_stages"],
-        cluster=(entry.get("gemm_cluster") or 1.0) if tensor else 1.0,
-        persistent=bool(tensor and entry.get("gemm_persistent")),
-        sms=entry["sm_count"],
         clock_hz=entry["clock"],
         flops_per_sm=peak / entry["sm_count"],
         vector_flops_per_s=entry["vector_flops.f32"],
+        sharpness=entry["gemm_sharpness"],
+        energy_per_flop=power.energy_per_flop(entry, dtype, tensor),
+        l2_bytes_per_s=entry["l2_bandwidth"] * entry["l2_efficiency"],
+        l2_latency_s=entry["l2_latency"] if tensor else entry["shared_latency_cycles"] / entry["clock"],
+        dram_bytes_per_s=dram_rate(entry) * entry["gemm_dram_share"],
+        dram_latency_s=entry["dram_latency"],
+        launch_s=entry["kernel_floor"],
+    )
+
+
+def _tiling(entry: Entry, dtype: str, tensor: bool, tuned: bool) -> Tiling:
+    kind = "tensor" if tensor else "simt"
+    lanes = 1.0 if tensor else entry["fp32_lanes_per_sm"] / 64
+    batched = entry["gemm_batched_tile"]
+    return Tiling(
+        tile_m=entry.list(f"gemm_{kind}_tile_m"),
+        tile_n=entry.list(f"gemm_{kind}_tile_n"),
+        batched_tiles=() if tensor or tuned or batched == 1 else ((batched, batched),),
+        splits=entry.list("gemm_split_k"),
+        k_step=entry[f"gemm_{kind}_k_step"],
+        cluster=(entry.get("gemm_cluster") or 1.0) if tensor else 1.0,
+        persistent=bool(tensor and entry.get("gemm_persistent")),
+        sms=entry["sm_count"],
         peak_share=entry[f"gemm_{kind}_rate"],
         issue_share=1.0 if tensor or lanes == 1 else entry["gemm_issue_share"],
         tile_loss=entry["gemm_tile_loss"],
         outputs_per_thread=entry[f"gemm_{kind}_outputs"],
         hiding_threads=entry[f"gemm_{kind}_threads"] * lanes,
-        accumulators=registers * (1 if itemsize(dtype) <= 4 else 0.5),
+        accumulators=entry["registers_per_sm"] / 2 * (1 if itemsize(dtype) <= 4 else 0.5),
         tile_cycles=entry[f"gemm_{kind}_tile_cycles"],
         turn_cycles=entry["gemm_turn_cycles"] if tensor else 0.0,
-        sharpness=entry["gemm_sharpness"],
-        energy_per_flop=power.energy_per_flop(entry, dtype, tensor),
         l2_bytes=entry["l2"],
-        l2_bytes_per_s=entry["l2_bandwidth"] * entry["l2_efficiency"],
-        l2_latency_s=entry["l2_latency"] if tensor else entry["shared_latency_cycles"] / entry["clock"],
-        dram_bytes_per_s=dram_rate(entry) * entry["gemm_dram_share"],
-        dram_latency_s=entry["dram_latency"],
         tlb_bytes=entry["tlb_reach"],
         tlb_loss=0.0 if tensor else entry["gemm_tlb_loss"],
         sector_bytes=entry["sector_bytes"],
         partial_fill=filled(entry),
-        launch_s=entry["kernel_floor"],
     )

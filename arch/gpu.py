@@ -28,6 +28,7 @@ from arch.catalog import Entry
 from arch.device import Device
 from arch.energy import kernel_terms, of_the_cap
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
+from arch.gemm_choices import Products
 from arch.library_calls import Distinct, calls, distinct
 from arch.occupancy import Shape, blocks_per_sm, limits, shape
 from arch.traffic import Caches, Traffic, traffic
@@ -97,7 +98,7 @@ class _Kinds:
     """Shape [accesses]."""
     rows: NDArray[np.int64]
     """The tiled kernels, shape [calls]."""
-    calls: gemm.Products
+    calls: Products
     lu: NDArray[np.int64]
     solve: NDArray[np.int64]
     """The kernels that factorise and those that solve, shape [such kernels]."""
@@ -252,7 +253,7 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
     known, entry = facts(work), gpu.entry
     kinds, geometry = _kinds(work), _geometry(entry, work, known)
     units, moved = _units(entry, work, kinds), geometry.moved
-    matrix, l2_bytes, extra, again = _products(entry, known, units, geometry, kinds)
+    matrix, l2_bytes, extra, again = _products(entry, work, units, geometry, kinds)
     terms = {"compute_matrix_s": matrix} | _vector_terms(entry, known, geometry, kinds.wide)
     terms["solver_s"] = _solvers(entry, known, kinds)
     terms["l1_s"] = np.where(kinds.tiled, 0.0, moved.l1_bytes * geometry.share / _l1_rate(entry))
@@ -306,7 +307,7 @@ def _make_kinds(known: Facts) -> _Kinds:
         wide=known.dtype.is_("f64", "c128"),
         reads=~known.writes,
         rows=rows,
-        calls=gemm.Products(np.maximum(known.batch[rows], 1.0), known.m[rows], known.n[rows], known.k[rows], size),
+        calls=Products(np.maximum(known.batch[rows], 1.0), known.m[rows], known.n[rows], known.k[rows], size),
         lu=np.flatnonzero(known.family.is_("lu")),
         solve=np.flatnonzero(known.family.is_("triangular_solve")),
     )
@@ -447,18 +448,19 @@ def _units(entry: Entry, work: Work, kinds: _Kinds) -> _Units:
     )
 
 
-def _products(entry: Entry, known: Facts, units: _Units, geometry: _Geometry, kinds: _Kinds) -> tuple[Float, Float, Float, Float]:
+def _products(entry: Entry, work: Work, units: _Units, geometry: _Geometry, kinds: _Kinds) -> tuple[Float, Float, Float, Float]:
     """Seconds of the matrix term, bytes through L2, seconds that nothing overlaps, and bytes that DRAM serves again.
 
     Library calls of unknown grid are tiled by ``arch.gemm``; blocks of known grids fall onto SMs in whole turns.
     """
+    known = facts(work)
     reached = units.peak * np.where(units.tensor, entry["gemm_efficiency_matrix"], entry["gemm_efficiency_vector"])
     fill = np.where(units.tensor, 1.0, geometry.hidden)
     matrix = np.where(kinds.product, known.flops_matrix * geometry.share / (reached * fill), 0.0)
     l2_bytes, extra, again = geometry.moved.l2_bytes.copy(), np.zeros(len(matrix)), np.zeros(len(matrix))
     rows = kinds.rows
     if len(rows):
-        found = calls(entry, units.calls, len(rows))
+        found = calls(entry, work, units.calls, len(rows))
         matrix[rows] = np.maximum(found.compute_s, known.flops_matrix[rows] / units.peak[rows])
         l2_bytes[rows] = np.maximum(l2_bytes[rows], found.l2_bytes)
         extra[rows], again[rows] = found.extra_s, found.again_bytes

@@ -1,5 +1,6 @@
 """Library calls of a trace whose grid is not known: products of ``arch.gemm``, each distinct shape worked out once."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +9,10 @@ from numpy.typing import NDArray
 
 from arch import gemm
 from arch.catalog import Entry
-from arch.gemm_library import library
-from arch.work import Float, Int
+from arch.facts import once
+from arch.gemm_choices import CHUNK, Choices, Products, choices
+from arch.gemm_library import Tiling, library
+from arch.work import Float, Int, Work
 
 _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5, 0x85EBCA77C2B2AE63], dtype=np.uint64)
 
@@ -33,14 +36,14 @@ class Distinct:
 
     unit: str
     """The dtype of the peak."""
-    work: gemm.Products
+    work: Products
     rows: Int
     """The calls of this unit, shape [its calls]."""
     inverse: Int
     """The product of each of them, shape [its calls]."""
 
 
-def distinct(unit: NDArray[Any], work: gemm.Products) -> list[Distinct]:
+def distinct(unit: NDArray[Any], work: Products) -> list[Distinct]:
     """Return the distinct products of calls by unit; ``unit`` names the dtype of the peak that serves each, shape [calls]."""
     found = []
     for name in np.unique(unit):
@@ -50,23 +53,35 @@ def distinct(unit: NDArray[Any], work: gemm.Products) -> list[Distinct]:
     return found
 
 
-def calls(entry: Entry, parts: list[Distinct], count: int) -> Calls:
-    """Return the terms of ``count`` products; shape [calls]."""
+def calls(entry: Entry, work: Work, parts: list[Distinct], count: int) -> Calls:
+    """Return the terms of ``count`` library calls of a trace, of which ``parts`` are the distinct ones; shape [calls]."""
     known = [np.zeros(count) for _ in range(4)]
     for part in parts:
-        for values, term in zip(known, _terms(entry, part.unit, part.work), strict=True):
+        for values, term in zip(known, _terms(entry, work, part), strict=True):
             values[part.rows] = term[part.inverse]
     return Calls(*known)
 
 
-def _terms(entry: Entry, name: str, work: gemm.Products) -> tuple[Float, Float, Float, Float]:
-    unit = library(entry, name, tuned=True)
-    chosen = gemm.plan(unit, work, gemm.resident(entry, work))
+def _terms(entry: Entry, work: Work, part: Distinct) -> tuple[Float, Float, Float, Float]:
+    unit = library(entry, part.unit, tuned=True)
+    chosen = gemm.fastest(unit, _choices(entry, work, part, unit.tiling))
     share = gemm.clock_share(entry, unit, chosen, 0.0)
     return np.maximum(chosen.compute_s, chosen.l2_s) / share, chosen.l2_bytes, chosen.extra_s, chosen.again_bytes
 
 
-def _distinct(work: gemm.Products) -> tuple[Int, Int]:
+def _choices(entry: Entry, work: Work, part: Distinct, tiling: Tiling) -> Iterable[Choices]:
+    """The choices for products of a trace, kept with it if they are few: GPUs of other clocks and bandwidths have the same."""
+    held = {name: entry[name] for name in gemm.HELD_BY}
+
+    def make() -> Iterator[Choices]:
+        return choices(tiling, part.work, gemm.resident(held, part.work))
+
+    if len(part.work.m) > CHUNK:
+        return make()
+    return once(work, ("gemm choices", part, tiling, *held.values()), lambda: tuple(make()))
+
+
+def _distinct(work: Products) -> tuple[Int, Int]:
     """Return the first row of each distinct product and where each row's is among them."""
     columns = (work.batch, work.m, work.n, work.k, work.size)
     mixed = np.zeros(len(work.m), dtype=np.uint64)

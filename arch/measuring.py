@@ -10,7 +10,8 @@
 import numpy as np
 
 from arch.catalog import Entry
-from arch.gemm import Hot, Products, resident
+from arch.gemm import resident
+from arch.gemm_choices import Hot, Products
 from arch.gemm_library import library
 from arch.streaming import kept_share
 from arch.work import Float
@@ -24,8 +25,8 @@ def hot(entry: Entry, source: str, dtype: str, work: Products) -> Hot:
     if source not in ("aiconfigurator", "vidur"):
         return resident(entry, work)
     a, b, c = work.operand_bytes
-    first, last = (np.clip(2 - 2 * each / unit.l2_bytes, 0.0, 1.0) for each in (a, c))
-    copies = np.clip(np.ceil(unit.l2_bytes / b), 1, _COPIES)
+    first, last = (np.clip(2 - 2 * each / unit.tiling.l2_bytes, 0.0, 1.0) for each in (a, c))
+    copies = np.clip(np.ceil(unit.tiling.l2_bytes / b), 1, _COPIES)
     weights = kept_share(entry, copies * (b + c) + a, entry["l2"]) if source == "aiconfigurator" else np.zeros_like(b)
     return Hot(first, weights, last)
 

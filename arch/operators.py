@@ -11,6 +11,7 @@ import numpy as np
 from arch import gemm, measuring, streaming, trust
 from arch.catalog import Entry
 from arch.facts import itemsize
+from arch.gemm_choices import Products
 from arch.work import Bool, Float
 
 SHAPES = {"gemm": ("batch", "m", "n", "k"), "elementwise": ("rows", "cols"), "softmax": ("rows", "cols"), "layernorm": ("rows", "cols")}
@@ -152,7 +153,7 @@ def _block_threads(cols: Float) -> Float:
 
 def _product_s(entry: Entry, work: Operators) -> Float:
     batch, m, n, k = (work.shape[name] for name in SHAPES["gemm"])
-    products = gemm.Products(batch, m, n, k, np.full(len(m), itemsize(work.dtype)))
+    products = Products(batch, m, n, k, np.full(len(m), itemsize(work.dtype)))
     warm, idle = measuring.hot(entry, work.source, work.dtype, products), measuring.idle_s(entry, work.source, work.name)
     return gemm.kernel_s(entry, work.dtype, batch, m, n, k, warm, idle)
 

@@ -8,6 +8,7 @@ DRAM and instruction issue overlap between blocks once they run out of step: the
 pay both one after the other.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,7 @@ def filled(entry: Entry) -> float:
     return entry["l2_fills"] * entry["partial_fill"]
 
 
-def kept_share(entry: Entry, needed: Float, capacity: float) -> Float:
+def kept_share(entry: Entry | Mapping[str, float], needed: Float, capacity: float) -> Float:
     """Return the share of what is read again that a cache of ``capacity`` bytes still holds, of ``needed`` bytes in use in turn."""
     full, none = entry["l2_full"], entry["l2_none"]
     return np.clip((none - needed / capacity) / (none - full), 0.0, 1.0)

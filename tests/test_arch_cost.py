@@ -1,18 +1,22 @@
 """Is the cost table what the devices say, operand by operand?"""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import arch
 from arch.device import Device
+from arch.parameter import Parameter
 from arch.work import Prices, Work
 from codesign.testing import example_trace
 from tests.toys import Toy
+from traces import Trace
 from traces.errors import MachineError
+from traces.recordings import load_recorded
 
 MIB = 2**20
 
@@ -107,3 +111,38 @@ def test_a_table_is_not_changed_by_pricing_another_mapping() -> None:
     kept = first.duration_s.copy()
     arch.cost_table(trace, machine, np.ones(3, dtype=np.int32))
     np.testing.assert_array_equal(first.duration_s, kept)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["clock_hz", "sm_count", "l2_bytes", "l2_bandwidth_bytes_per_s", "matrix_scale", "vector_scale"]),
+        st.floats(0.5, 2.0),
+        max_size=3,
+    )
+)
+@example({"clock_hz": 0.6})
+@example({"l2_bytes": 0.5})
+def test_prices_kept_with_a_trace_are_those_of_a_trace_never_priced(factors: dict[str, float]) -> None:
+    """Parts of a price are kept for machines that share what the part depends on: whatever was priced before must not show."""
+    base = arch.machine("a5000")
+    changed = base.with_(**{name: _scaled(base.parameters[name], factor) for name, factor in factors.items()})
+    kept = arch.cost_table(_kept_trace(), changed)
+    fresh = arch.cost_table(_products(), changed)
+    for name in ("duration_s", "dram_bytes", "energy_j"):
+        np.testing.assert_array_equal(getattr(kept, name), getattr(fresh, name))
+
+
+@cache
+def _kept_trace() -> Trace:
+    return _products()
+
+
+def _products() -> Trace:
+    """The recorded FermiNet with its library calls: read anew each time, so that nothing is kept with it."""
+    return load_recorded("ferminet-ch4-a5000")
+
+
+def _scaled(parameter: Parameter, factor: float) -> float:
+    value = min(max(parameter.value * factor, parameter.low), parameter.high)
+    return float(round(value)) if parameter.integer else value

@@ -10,16 +10,23 @@ from hypothesis import strategies as st
 import arch
 from arch import gemm, measuring, power
 from arch.catalog import Entry
-from arch.gemm import Hot, Products
+from arch.gemm_choices import CHUNK, Hot, Products, ways
 from arch.gemm_library import Library, library
 from arch.registered import find
 from arch.work import Float
 
+
+def with_tiling(unit: Library, **changed: object) -> Library:
+    return replace(unit, tiling=replace(unit.tiling, **changed))
+
+
 PLAIN = replace(
-    library(find("a100-sxm-80gb"), "bf16"),
-    tile_m=(128.0,), tile_n=(128.0,), splits=(1.0,), sms=108.0, clock_hz=1e9, flops_per_sm=1e12, peak_share=1.0, issue_share=1.0,
-    tile_loss=0.0, hiding_threads=0.0, tile_cycles=0.0, turn_cycles=0.0, l2_latency_s=0.0, l2_bytes_per_s=1e30, dram_bytes_per_s=1e30,
-    accumulators=16384.0,
+    with_tiling(
+        library(find("a100-sxm-80gb"), "bf16"),
+        tile_m=(128.0,), tile_n=(128.0,), splits=(1.0,), sms=108.0, peak_share=1.0, issue_share=1.0, tile_loss=0.0, hiding_threads=0.0,
+        tile_cycles=0.0, turn_cycles=0.0, accumulators=16384.0,
+    ),
+    clock_hz=1e9, flops_per_sm=1e12, l2_latency_s=0.0, l2_bytes_per_s=1e30, dram_bytes_per_s=1e30,
 )  # fmt: skip
 """One tile of 128 x 128, one block an SM, a TFLOP/s an SM, nothing else takes time."""
 
@@ -69,14 +76,14 @@ def test_a_block_a_matrix_is_what_tiny_batched_products_get() -> None:
 
 def test_a_long_inner_dimension_is_split_when_there_are_too_few_tiles() -> None:
     whole = planned(PLAIN, 1, 128, 128, 65536)
-    split = planned(replace(PLAIN, splits=(1.0, 16.0)), 1, 128, 128, 65536)
+    split = planned(with_tiling(PLAIN, splits=(1.0, 16.0)), 1, 128, 128, 65536)
     assert split.compute_s[0] == pytest.approx(whole.compute_s[0] / 16)
     assert split.extra_s[0] == pytest.approx(PLAIN.launch_s + PLAIN.stages * PLAIN.dram_latency_s, rel=1e-6)
     assert whole.extra_s[0] == 0
 
 
 def test_nothing_is_split_where_tiles_fill_the_gpu() -> None:
-    unit = replace(PLAIN, splits=(1.0, 16.0))
+    unit = with_tiling(PLAIN, splits=(1.0, 16.0))
     assert planned(unit, 1, 128 * 108, 128 * 3, 65536).extra_s[0] == 0
 
 
@@ -90,7 +97,7 @@ def test_every_tile_reads_its_rows_and_columns_through_l2() -> None:
     chosen = planned(replace(PLAIN, l2_bytes_per_s=1e9), 1, 256, 512, 1024)
     assert chosen.l2_bytes[0] == 8 * (128 + 128) * 1024 * 2
     assert chosen.l2_s[0] == pytest.approx(chosen.l2_bytes[0] / 1e9)
-    assert planned(replace(PLAIN, cluster=4.0), 1, 256, 512, 1024).l2_bytes[0] == chosen.l2_bytes[0] / 2
+    assert planned(with_tiling(PLAIN, cluster=4.0), 1, 256, 512, 1024).l2_bytes[0] == chosen.l2_bytes[0] / 2
 
 
 @pytest.mark.parametrize(("share", "moved"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])
@@ -214,8 +221,8 @@ def test_a_product_is_never_faster_than_its_roofline(m: int, n: int, k: int, bat
 def _fixed(unit: Library, batch: int, m: int, n: int, k: int, tile: tuple[float, float], split: float) -> Float:
     """The time of one choice of tile and split, nothing resident."""
     work = of(batch, m, n, k)
-    chosen = gemm._candidate(unit, *(np.asarray(value) for value in (*tile, split)), work, hot(0.0))
-    return chosen.total_s
+    each = ways(unit.tiling, *(np.asarray(value) for value in (*tile, split)), work, hot(0.0))
+    return gemm.timed(unit, each).total_s
 
 
 @given(
@@ -255,11 +262,11 @@ def test_products_planned_together_get_what_each_gets_alone() -> None:
     """More than are planned at once, one of them batched; a joined plan keeps the order."""
     random = np.random.default_rng(0)
     unit = library(find("a5000"), "tf32")
-    count = gemm._CHUNK + 3
+    count = CHUNK + 3
     sizes = [np.floor(2 ** random.uniform(0, 12, count)) for _ in range(3)]
     work = Products(np.where(random.random(count) < 0.3, 16.0, 1.0), *sizes, np.full(count, 4.0))
     together = gemm.plan(unit, work, hot(0.5, count))
-    for row in (0, 1, 7, gemm._CHUNK - 1, gemm._CHUNK, count - 1):
+    for row in (0, 1, 7, CHUNK - 1, CHUNK, count - 1):
         alone = gemm.plan(unit, work[slice(row, row + 1)], hot(0.5))
         assert [getattr(together, name)[row] for name in gemm._ARRAYS] == [getattr(alone, name)[0] for name in gemm._ARRAYS]
 
@@ -268,10 +275,10 @@ def test_products_planned_together_get_what_each_gets_alone() -> None:
 def test_of_single_products_no_whole_tile_is_faster_than_the_plan(m: int, n: int, k: int) -> None:
     unit = library(find("a100-sxm-80gb"), "bf16")
     fastest = planned(unit, 1, m, n, k, share=0.0).total_s[0]
-    assert fastest <= min(_fixed(unit, 1, m, n, k, tile, 1.0)[0] for tile in zip(unit.tile_m, unit.tile_n, strict=True))
+    assert fastest <= min(_fixed(unit, 1, m, n, k, tile, 1.0)[0] for tile in zip(unit.tiling.tile_m, unit.tiling.tile_n, strict=True))
 
 
 def test_a_batched_product_without_a_tile_of_its_own_takes_the_first_tile_whole() -> None:
-    unit = replace(PLAIN, tile_m=(64.0, 128.0), tile_n=(64.0, 128.0), splits=(1.0, 2.0), batched_tiles=((32.0, 32.0),))
+    unit = with_tiling(PLAIN, tile_m=(64.0, 128.0), tile_n=(64.0, 128.0), splits=(1.0, 2.0), batched_tiles=((32.0, 32.0),))
     assert planned(unit, 16, 128, 128, 32).executed_flops[0] == 16 * 2 * 128 * 128 * 32
-    assert planned(replace(unit, tile_m=(256.0, 64.0)), 16, 128, 128, 32).executed_flops[0] == 16 * 2 * 256 * 128 * 32
+    assert planned(with_tiling(unit, tile_m=(256.0, 64.0)), 16, 128, 128, 32).executed_flops[0] == 16 * 2 * 256 * 128 * 32

@@ -153,6 +153,7 @@ def _whole_tiles(found: Profile, unit: str, rows: NDArray[np.int64]) -> Float:
     """FLOP with the tiles' padding of library products of known shape, 0 of others."""
     from arch import gemm
     from arch.facts import facts, itemsize
+    from arch.gemm_choices import Products
     from arch.gemm_library import library
     from arch.work import Work
 
@@ -160,7 +161,7 @@ def _whole_tiles(found: Profile, unit: str, rows: NDArray[np.int64]) -> Float:
     shaped = rows[(known.k[rows] > 0) & (known.m[rows] > 0) & known.library[rows]]
     if len(shaped):
         size = known.dtype.number(itemsize)[shaped]
-        work = gemm.Products(np.maximum(known.batch[shaped], 1.0), known.m[shaped], known.n[shaped], known.k[shaped], size)
+        work = Products(np.maximum(known.batch[shaped], 1.0), known.m[shaped], known.n[shaped], known.k[shaped], size)
         tiles = library(found.gpu.entry, unit, tuned=True)
         flops[shaped] = gemm.plan(tiles, work, gemm.resident(found.gpu.entry, work)).executed_flops
     return flops[rows]
