@@ -34,7 +34,7 @@ def check_writable(path: Path, *inputs: Path) -> None:
 
 def write(path: Path, data: bytes | str) -> None:
     """Write ``data`` (text as UTF-8) to ``path``: to a temporary file beside it, then renamed. Raises CodesignError."""
-    from traces.files import replacing
+    from traces.saving import replacing
 
     content = data.encode() if isinstance(data, str) else data
     target = _real(path)

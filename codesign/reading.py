@@ -1,4 +1,4 @@
-"""What a file holds, told by its content and never by its name."""
+"""What a file holds, told by its content and never by its name; a name that is no file is that of a recorded trace."""
 
 import json
 from pathlib import Path
@@ -14,16 +14,19 @@ if TYPE_CHECKING:
 
 
 def read(path: Path | str) -> "Trace | Timeline | Result":
-    """Return what a file holds: a trace, the timeline that a replay wrote, or the result that a search wrote.
+    """Return what a file holds: a trace, the timeline that a replay wrote, or the result that a search wrote; or a recorded trace by name.
 
     Raises CodesignError if the file cannot be read, TraceError if it holds none of these.
     """
-    from traces import files
+    from traces.loading import is_trace
+    from traces.recordings import load
 
     path = Path(path)
+    if not path.exists():
+        return load(path)
     check_readable(path)
-    if files.is_trace(path):
-        return files.load(path)
+    if is_trace(path):
+        return load(path)
     document = _document(path)
     if document.get("kind") == "timeline":
         from codesign.engine.timeline import Timeline

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from codesign.labels import hypothetical_label
 from codesign.units import percent, show
 
 
@@ -40,12 +41,7 @@ def _energy(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def timeline_title(timeline: dict[str, Any]) -> str:
     """Return what was replayed, where and under which scheduler."""
-    return f"{timeline['program']} on {marked(timeline['machine'], timeline['hypothetical'])}, {timeline['scheduler']}"
-
-
-def marked(machine: str, hypothetical: bool) -> str:
-    """Return a machine's name, marked if it does not exist."""
-    return f"{machine} (hypothetical)" if hypothetical else machine
+    return f"{timeline['program']} on {hypothetical_label(timeline['machine'], timeline['hypothetical'])}, {timeline['scheduler']}"
 
 
 def _totals(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -91,7 +87,7 @@ def _refused(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def result_tables(result: dict[str, Any]) -> list[Rows]:
     """Return the tables of a search: what was found beside what bounds it, and the designs that no other beats."""
-    machine = marked(result["machine"], result["hypothetical"])
+    machine = hypothetical_label(result["machine"], result["hypothetical"])
     title = f"{result['program']} on {machine}: {result['trials']} designs tried, seed {result['seed']}"
     return [Rows(title, ("", "", ""), _found(result)), _front(result)]
 
@@ -164,7 +160,8 @@ def _device_row(name: str, device: dict[str, Any]) -> tuple[str, ...]:
 
 def machine_tables(machine: dict[str, Any]) -> list[Rows]:
     """Return the tables of a machine: devices, parameters, what is not modelled, numbers with their sources, sources."""
-    title = f"{marked(machine['id'], machine['hypothetical'])}: {machine['assumptions']} of {machine['numbers']} numbers are assumptions"
+    name = hypothetical_label(machine["id"], machine["hypothetical"])
+    title = f"{name}: {machine['assumptions']} of {machine['numbers']} numbers are assumptions"
     places = {source: f"[{place}]" for place, source in enumerate(dict.fromkeys(_sources(machine)), start=1)}
     return [
         Rows(title, ("device", "kind", "memory", "area, mm²", "static, W"), _devices(machine)),

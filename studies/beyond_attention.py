@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,8 +100,8 @@ class Outcome:
 @cache
 def trace(ansatz: str, gpu: str = GPU) -> cd.Trace:
     """Return the recorded step of an ansatz."""
-    name = f"{ansatz}-{MOLECULE.lower()}-{gpu}{SAMPLER.get(ansatz, '') if gpu == GPU else ''}.trace"
-    return cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / name)
+    name = f"{ansatz}-{MOLECULE.lower()}-{gpu}{SAMPLER.get(ansatz, '') if gpu == GPU else ''}"
+    return cd.load(name)
 
 
 def variants(gpu: str = GPU) -> dict[str, str]:

@@ -70,7 +70,7 @@ def capture(names: Iterable[str]) -> dict[str, cd.Trace]:
 
 def compile_engine() -> None:
     """Replay a small recorded trace: the engine is compiled on its first use, here while the captures run."""
-    trace = cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / f"ferminet-lih-{GPU}.trace")
+    trace = cd.load(f"ferminet-lih-{GPU}")
     for name, scheduler in ((GPU, "single-device"), (MACHINES[-1], "intensity-threshold")):
         cd.replay(trace, cd.machine(name), scheduler)
 

@@ -98,7 +98,7 @@ def every_answer() -> tuple[tuple[Answer, ...], ...]:
 
 def offloaded(ansatz: str, molecule: str, link: str) -> tuple[float, float]:
     """Return how much longer a step takes with idle tensors in DRAM than with more memory, and the GB that such a memory holds."""
-    program = cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / f"{ansatz}-{molecule}-{GPU}.trace")
+    program = cd.load(f"{ansatz}-{molecule}-{GPU}")
     gpu = cd.machine(GPU)
     packages, bandwidth = (gpu.parameters[name].value for name in ("memory_packages", "stack_bandwidth_bytes_per_s"))
     roomy = gpu.with_(memory_packages=2 * packages, stack_bandwidth_bytes_per_s=bandwidth / 2)

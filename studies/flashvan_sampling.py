@@ -49,8 +49,8 @@ class Comparison:
 @cache
 def step(variant: str, spins: int, batch: int) -> cd.Timeline:
     """Return the replay of a recorded training step."""
-    name = f"flashvan-{GPU}-{VARIANTS[variant]}-size{spins}-batch{batch}.trace"
-    return cd.replay(cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / name), cd.machine(GPU))
+    name = f"flashvan-{GPU}-{VARIANTS[variant]}-size{spins}-batch{batch}"
+    return cd.replay(cd.load(name), cd.machine(GPU))
 
 
 def phase_time(timeline: cd.Timeline, *phases: str) -> float:

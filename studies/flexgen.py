@@ -18,7 +18,7 @@ from rich.table import Table
 
 import codesign as cd
 
-TRACE = "opt-30b-t4-batch144-prompt512-tokens31-segments1.trace"
+TRACE = "opt-30b-t4-batch144-prompt512-tokens31-segments1"
 MACHINE = "t4+xeon-n1+ddr4-n1+gcp-local-ssd"
 ROOM = 64_000_000_000
 SEQUENCES, TOKENS = 144, 32
@@ -37,7 +37,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def setting() -> tuple[cd.Trace, cd.Machine, cd.Mapping]:
     """Return the trace, the machine with its room, and FlexGen's mapping."""
-    trace = cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / TRACE)
+    trace = cd.load(TRACE)
     machine = cd.machine(MACHINE)
     first, *others = machine.memories
     machine = replace(machine, memories=(replace(first, capacity_bytes=ROOM), *others))

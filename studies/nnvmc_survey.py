@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -120,8 +119,8 @@ def kernel_time(workload: str, molecule: str) -> tuple[str, str]:
 
 def recorded(workload: str) -> cd.Timeline:
     """Return the replay of a recorded workload on the survey's molecule and GPU."""
-    name = f"{workload}-{MOLECULE.lower()}-{GPU}-{SAMPLER}.trace"
-    return cd.replay(cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / name), cd.machine(GPU))
+    name = f"{workload}-{MOLECULE.lower()}-{GPU}-{SAMPLER}"
+    return cd.replay(cd.load(name), cd.machine(GPU))
 
 
 def figure(timelines: Mapping[str, cd.Timeline]) -> "Figure":

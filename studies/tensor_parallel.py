@@ -7,7 +7,6 @@ Nothing is fitted to these numbers. The traces are one rank's; a replay runs all
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +36,7 @@ class Run:
 
     @property
     def trace(self) -> str:
-        return f"llama-2-70b-{self.gpu}-tensor_parallel{self.ranks}-batch{self.batch}-prompt{self.prompt}-tokens{self.tokens}.trace"
+        return f"llama-2-70b-{self.gpu}-tensor_parallel{self.ranks}-batch{self.batch}-prompt{self.prompt}-tokens{self.tokens}"
 
 
 RUNS = (
@@ -52,7 +51,7 @@ COLUMNS = ("GPUs", "batch", "prompt + tokens", "published, s", "ours, s", "ours 
 
 def replayed(run: Run) -> cd.Timeline:
     """Return our replay of a run."""
-    trace = cd.load(Path(cd.__file__).parents[1] / "traces" / "recorded" / run.trace)
+    trace = cd.load(run.trace)
     return cd.replay(trace, cd.machine(run.machine), record=False)
 
 

@@ -18,7 +18,7 @@ from traces.capture.loops import counted
 from traces.capture.target import TpuTarget
 from traces.capture.work import convolution_flops
 from traces.errors import CaptureError, MissingExtra
-from traces.files import save
+from traces.saving import save
 
 TEXT = (Path(__file__).parent / "data" / "tpu" / "program-v5e.hlo").read_text()
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "step.bin"

@@ -16,10 +16,10 @@ import pytest
 from tests.test_formats_import import A100, document, run
 from tests.test_formats_kineto import event, profile, sample, trace_of
 from traces.errors import TraceError
-from traces.files import save
 from traces.formats.kineto import Kineto
 from traces.formats.profile import ProfileWarning, to_trace
 from traces.formats.reading import read_profile
+from traces.saving import save
 
 Row = tuple[str, int, int]
 

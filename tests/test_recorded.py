@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import codesign as cd
 from traces import Trace, record, registry
 from traces.errors import CaptureError, TraceError
-from traces.files import save
 from traces.record import Recording, recordings
 from traces.recordings import FOLDER, load_recorded, recorded_traces
+from traces.saving import save
 from traces.workloads.molecules import molecules
 
 PARAMETERS = {"ferminet": 744_800, "default": 230_799}  # of the network on CH4, 4 bytes each
@@ -179,6 +180,19 @@ def test_phase_and_stage_are_known_for_almost_all_of_the_work(name: str, traces:
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(TraceError, match="there is no recorded trace 'ferminet-ch4-a500'; did you mean 'ferminet-ch4-a5000'"):
         load_recorded("ferminet-ch4-a500")
+
+
+def test_a_trace_is_loaded_by_file_or_by_recorded_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped, other = load_recorded("ferminet-lih-a5000"), load_recorded("llama-3-8b-a5000")
+    monkeypatch.chdir(tmp_path)
+    assert cd.load("ferminet-lih-a5000").content_hash == shipped.content_hash
+    assert cd.load(FOLDER / "ferminet-lih-a5000.trace").content_hash == shipped.content_hash
+    other.save("ferminet-lih-a5000")
+    assert cd.load("ferminet-lih-a5000").content_hash == other.content_hash  # a file of the user's own comes first
+    with pytest.raises(
+        TraceError, match=r"no file ferminet-lih-a500, and no recorded trace of that name; did you mean 'ferminet-lih-a5000'"
+    ):
+        cd.load("ferminet-lih-a500")
 
 
 def test_the_smallest_captured_afresh_is_the_shipped_one(traces: dict[str, Trace]) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traces.errors import TraceError
-from traces.recordings import load_recorded, read_statistics
+from traces.recorded_statistics import read_statistics
+from traces.recordings import load_recorded
 from traces.statistics import autocorrelation_time, clipped, inefficiency, seconds_to_error, variance
 
 PAGE = Path(__file__).parents[1] / "docs" / "workloads.md"

@@ -15,10 +15,8 @@ PAGE = (ROOT / "docs" / "tutorial_device.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return what the tutorial's blocks define, run in an empty folder that holds the recorded traces."""
+    """Return what the tutorial's blocks define, run in an empty folder."""
     folder = tmp_path_factory.mktemp("tutorial")
-    (folder / "traces").mkdir()
-    (folder / "traces" / "recorded").symlink_to(ROOT / "traces" / "recorded")
     (folder / "streaming-array.toml").write_text(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[0])
     found: dict[str, Any] = {"__name__": "tutorial"}
     with pytest.MonkeyPatch.context() as patch:

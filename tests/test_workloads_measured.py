@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from traces import registry
-from traces.recordings import read_statistics
+from traces.recorded_statistics import read_statistics
 from traces.workloads.rounding import tf32
 from traces.workloads.running import Run
 

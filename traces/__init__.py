@@ -4,9 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from traces.files import is_trace, load, save
     from traces.interleaving import interleave
+    from traces.loading import is_trace
     from traces.merging import merge
+    from traces.recordings import load
+    from traces.saving import save
     from traces.table import Table
     from traces.trace import Trace
 
@@ -16,10 +18,10 @@ _HOME = {
     "Table": "traces.table",
     "Trace": "traces.trace",
     "interleave": "traces.interleaving",
-    "is_trace": "traces.files",
-    "load": "traces.files",
+    "is_trace": "traces.loading",
+    "load": "traces.recordings",
     "merge": "traces.merging",
-    "save": "traces.files",
+    "save": "traces.saving",
 }
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from traces.recordings import STATISTICS, read_statistics
+from traces.recorded_statistics import STATISTICS, read_statistics
 from traces.statistics import Series, autocorrelation_time, clipped, variance
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.errors import CaptureError, CodesignError, nearest
-from traces.files import load, save
+from traces.loading import load
 from traces.recordings import FOLDER, SUFFIX
 
 DEEPQMC = ("ferminet", "default")
@@ -221,7 +221,7 @@ def record(recording: Recording) -> None:
         raise CaptureError(f"`{recording.command}` failed: {done.stderr.strip()[-2000:]}")
     trace = load(recording.path)
     trace.manifest["captured"] |= {"sources": sources_hash(recording.framework)}
-    save(trace, recording.path)
+    trace.save(recording.path)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,17 +1,14 @@
 """The traces that ship with codesign: captured by ``python -m traces.record``, usable without any extra."""
 
-import tomllib
-from collections.abc import Mapping
+import os
 from pathlib import Path
-from typing import Any
 
+from traces import loading
 from traces.errors import TraceError, nearest
-from traces.files import load
 from traces.trace import Trace
 
 FOLDER = Path(__file__).parent / "recorded"
 SUFFIX = ".trace"
-STATISTICS = FOLDER / "statistics.toml"
 
 
 def recorded_traces() -> list[str]:
@@ -23,26 +20,17 @@ def load_recorded(name: str) -> Trace:
     """Return a recorded trace by name, for example 'ferminet-ch4-a5000'. Raises TraceError with the nearest names."""
     if name not in (known := recorded_traces()):
         raise TraceError(f"there is no recorded trace {name!r}; {nearest(name, known)}")
-    return load(FOLDER / f"{name}{SUFFIX}")
+    return loading.load(FOLDER / f"{name}{SUFFIX}")
 
 
-def read_statistics() -> list[dict[str, Any]]:
-    """Return what real runs of the wave functions measured on a CPU, a row each; empty where nothing was measured.
+def load(path: str | os.PathLike[str]) -> Trace:
+    """Read a trace from a file, upgrading an older format, or the recorded one of that name ('ferminet-ch4-a5000') if there is no file.
 
-    Keys: workload, molecule, sampler, laplacian, precision; energy, energy_error (hartree); variance, variance_error, variance_unclipped
-    (hartree^2) of one local energy; tau_transitions, tau_error (integrated autocorrelation time, 1/2 + sum of rho, in Markov transitions);
-    inefficiency (2 tau in steps of ``spacing`` transitions); difference (root mean square from FP32, hartree; rows of other precisions);
-    acceptance; and the run's settings: walkers, samples, stride, burn_in, training (steps of ``optimizer``), seed, date, versions, cpu.
+    Raises TraceError if there is neither, or the file is no trace, is damaged, or was written by a newer version.
     """
-    if not STATISTICS.exists():
-        return []
-    return tomllib.loads(STATISTICS.read_text(encoding="utf-8"))["row"]  # type: ignore[no-any-return]
-
-
-def statistics_of(workload: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of a workload with these options: its molecule, sampler and Laplacian, those that are given."""
-    given = {name: options[name] for name in ("molecule", "sampler", "laplacian") if name in options}
-    given = {"workload": workload} | given
-    if given.get("laplacian") in ("loop", "naive"):
-        given["laplacian"] = "forward"
-    return [row for row in read_statistics() if all(row[name] == value for name, value in given.items())]
+    name = os.fspath(path)
+    if Path(name).exists():
+        return loading.load(name)
+    if name not in (known := recorded_traces()):
+        raise TraceError(f"there is no file {name}, and no recorded trace of that name; {nearest(Path(name).stem, known)}")
+    return load_recorded(name)

@@ -155,8 +155,8 @@ class Trace:
         return digest.hexdigest()
 
     def save(self, path: "str | os.PathLike[str]") -> None:
-        """Write the trace to one file (see ``traces.files.save``)."""
-        from traces.files import save
+        """Write the trace to one file (see ``traces.saving``)."""
+        from traces.saving import save
 
         save(self, path)
 
@@ -166,9 +166,9 @@ class Trace:
 
         Those of the trace's workload, molecule, sampler and Laplacian (loop and naive give the energies of forward); empty where nothing
         was measured. ``traces.statistics`` turns a row and the time of a step into the time to a standard error; columns and units:
-        ``traces.recordings.read_statistics``.
+        ``traces.recorded_statistics``.
         """
-        from traces.recordings import statistics_of
+        from traces.recorded_statistics import statistics_of
 
         return statistics_of(self.program, self.manifest["options"] or {})
 

@@ -45,7 +45,7 @@ def capture(
         note(f"capturing {workload} ({', '.join(f'{k}={v}' for k, v in options.items())}) for {compile_target.id}")
         trace = chosen.capture(compile_target, **given)
         trace.manifest["captured"] = (trace.manifest["captured"] or {}) | {"command": " ".join(ctx.meta["codesign.command"])}
-        _save(trace, path)
+        trace.save(path)
     note(f"wrote {path}")
     deliver(ctx, "capture", _summary(trace, path), lambda: _table(trace), as_json=as_json)
 
@@ -63,19 +63,13 @@ def _capture_file(ctx: typer.Context, program: Path, target: str, given: dict[st
     with quiet_output():
         trace = capture_program(program, target=target)
         trace.manifest["captured"] = (trace.manifest["captured"] or {}) | {"command": " ".join(ctx.meta["codesign.command"])}
-        _save(trace, path)
+        trace.save(path)
     note(f"wrote {path}")
     deliver(ctx, "capture", _summary(trace, path), lambda: _table(trace), as_json=as_json)
 
 
 def _name(workload: str, options: dict[str, Any], target: str) -> str:
     return "-".join(part.lower() for part in (workload, str(options.get("molecule", "")), target) if part) + ".trace"
-
-
-def _save(trace: "Trace", path: Path) -> None:
-    from traces.files import save
-
-    save(trace, path)
 
 
 def _summary(trace: "Trace", path: Path) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _by_own_name(found: dict[str, "Workload"]) -> dict[str, dict[str, Any]]:
 
 
 def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
-    from traces.recordings import statistics_of
+    from traces.recorded_statistics import statistics_of
 
     options = {
         o.name: {"default": o.default, "doc": o.doc, "choices": list(o.choices), "at_least": None if o.choices else o.at_least}

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from codesign import files
-from codesign.cli.inputs import read_any
 from codesign.cli.options import Json, deliver
 from codesign.cli.terminal import note, quiet_output
+from codesign.reading import read
 
 
 def plot(
@@ -39,7 +39,7 @@ def plot(
     from codesign.figures import plot as draw
 
     with quiet_output():
-        subject = read_any(file)
+        subject = read(file)
         kind = figure or default_kind(subject)
         path = output or Path(f"{file.stem}-{kind}.png")
         files.check_writable(path, file)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codesign import files
-from codesign.cli.inputs import build_machine, load_trace, read_any
+from codesign.cli.inputs import build_machine, load_trace
 from codesign.cli.options import Json, deliver
 from codesign.cli.terminal import note, quiet_output, table
+from codesign.reading import read
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:
@@ -38,14 +39,13 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Import a profile of a real run as a trace: kernels, streams and measured times."""
-    from traces.files import save
 
     files.check_readable(profile)
     files.check_writable(output, profile)
     with quiet_output(), warnings_noted() as noted:
         made, payload = import_or_join(profile, join=join, target=target, format=format, copies=copies, device=device, member=member)
         made.manifest["captured"] |= {"command": " ".join(ctx.meta["codesign.command"])}
-        save(made, output)
+        made.save(output)
     payload = {"file": str(output), **payload, "warnings": noted}
     note(f"wrote {output}")
     deliver(ctx, "import", payload, lambda: show_import(profile, payload), as_json=as_json)
@@ -141,7 +141,7 @@ def _subject(path: Path, machine: str | None, scheduler: str) -> "Trace | Timeli
     from codesign.search import Result
     from traces.trace import Trace
 
-    found = read_any(path)
+    found = read(path)
     if isinstance(found, Result):
         raise CodesignError(f"a trace or a timeline can be exported, but {path} is the result of a search; replay its best design first")
     if machine is None:

@@ -38,7 +38,6 @@ def record(
     Options stand before PROGRAM; all that follows it is the script's.
     """
     from traces import registry
-    from traces.files import save
 
     given = given_settings(molecule, batch, settings)
     by_name = str(program) in registry.names("workloads") and not program.exists()
@@ -51,7 +50,7 @@ def record(
         else:
             made, payload = _program(program, arguments or [], folder, runs, join, target)
         made.manifest["captured"] |= {"command": " ".join(ctx.meta["codesign.command"])}
-        save(made, output)
+        made.save(output)
     payload = {"file": str(output), **payload, "warnings": noted}
     note(f"wrote {output}")
     deliver(ctx, "record", payload, lambda: show_import(program, payload), as_json=as_json)

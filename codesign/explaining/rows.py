@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from codesign.rows import Rows, marked
+from codesign.labels import hypothetical_label
+from codesign.rows import Rows
 from codesign.units import percent, show
 
 NAMES = {"queue": "device, link or host", "kind": "kind of operation", "family": "family", "phase": "phase", "stage": "stage"}
@@ -10,7 +11,8 @@ NAMES = {"queue": "device, link or host", "kind": "kind of operation", "family":
 
 def explanation_tables(found: dict[str, Any]) -> list[Rows]:
     """Return the tables of an explanation: the critical path, what to make twice as fast, the machine's numbers."""
-    title = f"{found['program']} on {marked(found['machine'], found['hypothetical'])}, {found['scheduler']}: {show(found['time_s'], 's')}"
+    machine = hypothetical_label(found["machine"], found["hypothetical"])
+    title = f"{found['program']} on {machine}, {found['scheduler']}: {show(found['time_s'], 's')}"
     about = [
         ("operations on the critical path", f"{found['operations_on_path']:,}"),
         ("places where another path is as long", f"{found['ties']:,}"),

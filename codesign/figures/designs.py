@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.figures import style
+from codesign.labels import hypothetical_label
 from codesign.units import prefix_of, show
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _draw_cloud(axes: "Axes", cloud: Cloud, colour: str, objective: Objective) -
     front = front[np.argsort(front[:, 0])]
     axes.scatter(rest[:, 0], rest[:, 1], s=14, alpha=0.45, linewidths=0.8, zorder=2, facecolors=face, edgecolors=colour)
     axes.step(front[:, 0], front[:, 1], where="post", color=colour, linewidth=1.2, zorder=3)
-    name = style.hypothetical_label(cloud.label, cloud.hypothetical)
+    name = hypothetical_label(cloud.label, cloud.hypothetical)
     axes.scatter(front[:, 0], front[:, 1], s=55, linewidths=1.6, zorder=4, label=name, facecolors=face, edgecolors=colour)
     if cloud.bound is not None:
         axes.axvline(cloud.bound, color=colour, linewidth=1.4, linestyle="--", label=f"lower bound {show(cloud.bound, objective.unit)}")

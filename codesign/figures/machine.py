@@ -6,6 +6,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from codesign.figures import style
+from codesign.labels import hypothetical_label
 from codesign.units import show
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def machine(drawn: "Machine", title: str = "") -> "Figure":
     """Draw a machine: boxes for devices (hollow and dashed if hypothetical) on their memory, lines with bandwidths for links."""
     layout = _layout(drawn)
     figure, (axes,) = style.canvas(layout.height + FOOT + 0.3)
-    axes.set_title(title or style.hypothetical_label(drawn.id, drawn.hypothetical))
+    axes.set_title(title or hypothetical_label(drawn.id, drawn.hypothetical))
     axes.set(xlim=(0, style.WIDTH), ylim=(-FOOT, layout.height))
     axes.set_axis_off()
     between = defaultdict(list)

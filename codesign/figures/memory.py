@@ -37,8 +37,6 @@ def memory(fillings: Sequence[Filling], *, launches: bool = False, title: str = 
 
 
 def _draw(axes: "Axes", filling: Filling, launches: bool) -> None:
-    from codesign.figures.queues import _time_axis
-
     peak = int(np.argmax(filling.used))
     axes.fill_between(filling.at, filling.used, step="post", color=style.COLOURS["gemm"], alpha=0.3, linewidth=0)
     axes.step(filling.at, filling.used, where="post", color=style.COLOURS["gemm"], linewidth=1.0)
@@ -56,4 +54,4 @@ def _draw(axes: "Axes", filling: Filling, launches: bool) -> None:
     if launches:
         axes.set_xlim(0, float(filling.at[-1]))
     else:
-        _time_axis(axes, 0.0, float(filling.at[-1]))
+        style.time_axis(axes, 0.0, float(filling.at[-1]))

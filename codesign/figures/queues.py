@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.figures import style
-from codesign.units import prefix_of, show
+from codesign.units import show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def timeline(operations: Operations, window: tuple[float, float] | None = None, 
     whole.set_title(title or "Queues over time", pad=6)
     _draw_window(zoomed, operations, window)
     for axes, (left, right) in ((whole, (0.0, end)), (zoomed, window)):
-        _time_axis(axes, left, right)
+        style.time_axis(axes, left, right)
         _queue_axis(axes, operations.names)
     whole.set_ylabel("whole run", color=style.MUTED)
     zoomed.set_ylabel("window", color=style.MUTED)
@@ -99,16 +99,6 @@ def _draw_window(axes: "Axes", operations: Operations, window: tuple[float, floa
             mine = inside & (operations.queue == row) & (operations.family == family)
             spans = np.column_stack([operations.start[mine], operations.end[mine] - operations.start[mine]])
             axes.broken_barh(spans.tolist(), (row - 0.4, 0.8), facecolors=style.colour(family), edgecolor="white", linewidth=0.3)
-
-
-def _time_axis(axes: "Axes", left: float, right: float) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    scale, prefix = prefix_of(right or 1.0)
-    axes.set_xlim(left, right or 1.0)
-    axes.xaxis.set_major_locator(MaxNLocator(7))
-    digits = 0 if right - left > 20 * scale else 2 if right - left > 0.5 * scale else 3
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / scale:.{digits}f} {prefix}s"))
 
 
 def _queue_axis(axes: "Axes", names: tuple[str, ...]) -> None:

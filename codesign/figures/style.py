@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+from codesign.units import prefix_of
 from traces.schema import FAMILIES
 
 if TYPE_CHECKING:
@@ -133,6 +134,12 @@ def ink_on(background: str) -> str:
     return "white" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] < 0.179 else "black"
 
 
-def hypothetical_label(name: str, hypothetical: bool) -> str:
-    """Return a device's or a machine's name, marked if it does not exist."""
-    return f"{name} (hypothetical)" if hypothetical else name
+def time_axis(axes: "Axes", left: float, right: float) -> None:
+    """Let the horizontal axis go from ``left`` to ``right`` seconds, ticks in one SI prefix."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    scale, prefix = prefix_of(right or 1.0)
+    axes.set_xlim(left, right or 1.0)
+    axes.xaxis.set_major_locator(MaxNLocator(7))
+    digits = 0 if right - left > 20 * scale else 2 if right - left > 0.5 * scale else 3
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / scale:.{digits}f} {prefix}s"))

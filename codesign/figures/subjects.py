@@ -11,7 +11,7 @@ from codesign.figures.machine import machine as graph
 from codesign.figures.memory import memory
 from codesign.figures.queues import timeline
 from codesign.figures.roofline import roofline
-from codesign.figures.style import hypothetical_label
+from codesign.labels import hypothetical_label
 from codesign.units import show
 from traces.errors import CodesignError
 

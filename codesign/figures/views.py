@@ -10,7 +10,7 @@ from codesign.figures.designs import Cloud, Mark, Objective
 from codesign.figures.memory import Filling
 from codesign.figures.queues import Operations
 from codesign.figures.roofline import Points, Roof
-from codesign.figures.style import hypothetical_label
+from codesign.labels import hypothetical_label
 from codesign.units import show
 from traces.errors import CodesignError
 

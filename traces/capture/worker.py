@@ -24,7 +24,7 @@ log = logging.getLogger("traces")
 
 def run_in_worker(job: Job, program: ExportedProgram) -> Trace:
     """Run the job in a fresh process and return its trace. Raises CaptureError."""
-    from traces.files import load
+    from traces.loading import load
 
     with TemporaryDirectory(prefix="codesign-capture-") as name:
         folder = Path(name)

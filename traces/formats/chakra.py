@@ -10,7 +10,6 @@ import numpy as np
 
 from traces import schema
 from traces.errors import TraceError
-from traces.files import replacing
 from traces.formats import chakra_nodes as nodes
 from traces.formats import wire
 from traces.formats.chakra_operators import operators_profile
@@ -18,6 +17,7 @@ from traces.formats.format import Exporter, Importer
 from traces.formats.kineto import KINDS
 from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_S, PS_PER_US, Ints, Launches, Profile
 from traces.formats.source import Source
+from traces.saving import replacing
 from traces.table import Values
 
 if TYPE_CHECKING:

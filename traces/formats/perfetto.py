@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from traces.files import replacing
 from traces.formats.format import Exporter
+from traces.saving import replacing
 
 if TYPE_CHECKING:
     from traces.trace import Trace
