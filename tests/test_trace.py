@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import traces
 from tests.toys import Toy
-from traces import Table, Trace, files, schema
+from traces import Table, Trace, loading, schema
 from traces.errors import CodesignError, TraceError
 
 
@@ -223,14 +223,14 @@ def test_a_file_that_is_no_sound_trace_is_an_error_that_names_it(tmp_path: Path,
     elif damage == "truncated":
         path.write_bytes(path.read_bytes()[:-200])
     elif damage == "newer":
-        _rewrite(path, files.MANIFEST, json.dumps({**manifest, "format_version": schema.FORMAT_VERSION + 1}).encode())
+        _rewrite(path, loading.MANIFEST, json.dumps({**manifest, "format_version": schema.FORMAT_VERSION + 1}).encode())
     elif damage == "version":
-        _rewrite(path, files.MANIFEST, b'{"format_version": "one"}')
+        _rewrite(path, loading.MANIFEST, b'{"format_version": "one"}')
     elif damage == "array":
-        _rewrite(path, files.MANIFEST, b"[]")
+        _rewrite(path, loading.MANIFEST, b"[]")
     elif damage == "no table":
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(files.MANIFEST, json.dumps(manifest))
+            archive.writestr(loading.MANIFEST, json.dumps(manifest))
     elif damage in ("edited", "nan"):
         arrow = trace.kernels.to_arrow()
         at = arrow.column_names.index("flops_vector")
@@ -262,8 +262,8 @@ def test_an_older_format_is_upgraded_one_version_at_a_time(tmp_path: Path, monke
     now = schema.FORMAT_VERSION
     monkeypatch.setattr(schema, "FORMAT_VERSION", now + 2)
     steps: list[int] = []
-    monkeypatch.setitem(files.UPGRADES, now, lambda tables, manifest: (steps.append(1), (tables, manifest))[1])
-    monkeypatch.setitem(files.UPGRADES, now + 1, lambda tables, manifest: (steps.append(2), (tables, {**manifest, "batch": 7}))[1])
+    monkeypatch.setitem(loading.UPGRADES, now, lambda tables, manifest: (steps.append(1), (tables, manifest))[1])
+    monkeypatch.setitem(loading.UPGRADES, now + 1, lambda tables, manifest: (steps.append(2), (tables, {**manifest, "batch": 7}))[1])
     assert traces.load(tmp_path / "old.trace").manifest["batch"] == 7
     assert steps == [1, 2]
 
