@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch:
 
 
 def test_an_input_that_is_missing_or_a_folder_is_refused(tmp_path: Path) -> None:
-    for path, reason in ((tmp_path / "no", "must exist"), (tmp_path, "is a folder")):
+    for path, reason in ((tmp_path / "no", "there is no file"), (tmp_path, "is a folder")):
         with pytest.raises(CodesignError, match=reason):
             read(path)
 

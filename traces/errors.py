@@ -43,10 +43,15 @@ class MissingExtra(CodesignError, ImportError):
         self.extra = extra
 
 
+MOST_LISTED = 30
+"""Names that an error message lists at most."""
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """Return the end of an error message about an unknown name: the nearest known ones, or all if none is near."""
+    """Return the end of an error message about an unknown name: the nearest known ones, or if none is near all (of many, the first)."""
     known = sorted(known)
     close = difflib.get_close_matches(str(name).lower(), known, n=count, cutoff=0.4)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return "known: " + ", ".join(known)
+    more = f" and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else ""
+    return "known: " + ", ".join(known[:MOST_LISTED]) + more
