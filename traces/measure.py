@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,8 +62,14 @@ class Setting:
 
 SETTINGS = (
     *(Setting(workload, "LiH", 64, 150) for workload in ("ferminet", "psiformer", "default", "orbformer")),
-    *(Setting(workload, "CH4", 32, 60, samples=60) for workload in ("ferminet", "default", "psiformer", "orbformer")),
+    *(Setting(workload, "CH4", 32, 60, samples=60) for workload in ("ferminet", "psiformer", "default", "orbformer")),
+    *(
+        Setting(workload, molecule, 16, 30, burn_in=100, samples=40)
+        for molecule in ("C2H6", "C4H4")
+        for workload in ("ferminet", "psiformer", "default", "orbformer")
+    ),
 )
+"""Larger molecules with fewer walkers, steps and samples, so that each takes minutes; rows say how many."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,7 @@ def _told(estimate: Estimate) -> dict[str, Any]:
     return {"laplacian": estimate.laplacian, "precision": estimate.precision}
 
 
+@cache
 def energies_of(setting: Setting, estimate: Estimate) -> "Callable[[Run], np.ndarray]":
     """Return the function that finds the local energies [walkers] of a run's walkers in one way."""
     import jax
@@ -289,6 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("jax").setLevel(logging.WARNING)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.work / "compiled").resolve()))
     measure(options.only, options.work)
     return 0
 
