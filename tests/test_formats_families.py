@@ -11,9 +11,9 @@ NAMES = {
         ampere_fp16_s16816gemm_fp16_256x128_ldg8_f2f_stages_64x3_tn
         sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize128x128x64_warpgroupsize1x1x1_execute_segment_k_off_kernel__5x_cublas
         nvjet_tst_192x192_64x4_2x1_v_bz_coopB_bias_TNN
-        void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_relu_bf16_256x128_32x3_tn_align8>(cutlass_80_tensorop_bf16::Params)
+        void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_relu_bf16_256x128_32x3_tn_align8>(Params)
         void cutlass::Kernel<cutlass::gemm::kernel::Gemm<cutlass::gemm::threadblock::MmaMultistage<..., cutlass::layout::NoPermute> > >
-        void cutlass::device_kernel<cutlass::gemm::kernel::GemmUniversal<cute::tuple<int, int, int, int>, CollectiveEpilogue<Sm90Reduction>>>
+        void cutlass::device_kernel<cutlass::gemm::kernel::GemmUniversal<cute::tuple<int>, CollectiveEpilogue<Sm90Reduction>>>
         void gemv2T_kernel_val<int, int, float, float, float, float, 128, 16, 4, 4, false, false, cublasGemvParamsEx<int> >(int)
         void gemvNSP_kernel<float, float, float, float, 1, 32, 4, 1024>
         Cijk_Alik_Bljk_HHS_BH_MT128x128x16_MI32x32x8x1_SN_1LDSB0_APM1
@@ -84,7 +84,7 @@ NAMES = {
     """,
     "elementwise": """
         void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float>, at::detail::Array<char*, 3> >(int)
-        void at::native::vectorized_elementwise_kernel<4, at::native::(anonymous namespace)::silu_kernel(at::TensorIteratorBase&)::{lambda()#1}>
+        void at::native::vectorized_elementwise_kernel<4, at::native::silu_kernel(at::TensorIteratorBase&)::{lambda()#1}>
         void at::native::vectorized_elementwise_kernel<4, at::native::GeluCUDAKernelImpl(at::TensorIteratorBase&)::{lambda()#1}>
         void multi_tensor_apply_kernel<TensorListMetadata<4>, AdamFunctor<float, float, int>, float, float>
         void at::native::(anonymous namespace)::distribution_elementwise_grid_stride_kernel<float, 4, at::native::templates::cuda::normal>
@@ -104,7 +104,7 @@ NAMES = {
         k_bin_bcast
         loop_rng_bit_generator_fusion
         loop_broadcast_multiply_fusion
-        void thrust::cuda_cub::core::_kernel_agent<thrust::cuda_cub::__parallel_for::ParallelForAgent<thrust::cuda_cub::__transform::unary> >
+        void thrust::cuda_cub::core::_kernel_agent<thrust::cuda_cub::__parallel_for::ParallelForAgent<int> >
         void cub::CUB_300001_SM_900::detail::for_each::static_kernel<cub::policy_hub_t>
         void cub::detail::transform::transform_kernel<cub::policy>
         void Eigen::internal::EigenMetaKernel<Eigen::TensorEvaluator<Eigen::TensorAssignOp> >
@@ -212,6 +212,8 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize(("family", "name"), [(family, name.strip()) for family, names in NAMES.items() for name in names.strip().split("\n")])
+@pytest.mark.parametrize(
+    ("family", "name"), [(family, name.strip()) for family, names in NAMES.items() for name in names.strip().split("\n")]
+)
 def test_families_of_libraries_compilers_and_frameworks(family: str, name: str) -> None:
     assert family_of(name) == family

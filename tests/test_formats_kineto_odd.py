@@ -140,6 +140,30 @@ def test_a_comma_behind_the_last_element_is_forgiven(tmp_path: Path, where: str)
     assert len(rows(profile(tmp_path, text=text.replace("}]", "},\n]").replace("7}", "7,}")))) == 2
 
 
+@pytest.mark.parametrize("end", ["", ",", ",\n", "\n"])
+def test_an_array_may_lack_its_end(tmp_path: Path, end: str) -> None:
+    text = json.dumps([event("a"), event("b", 20)])[:-1] + end
+    with pytest.warns(ProfileWarning, match="has no end.*after the 2 that it has"):
+        assert [name for name, *_ in rows(profile(tmp_path, text=text))] == ["a", "b"]
+
+
+def test_an_array_that_ends_within_an_event_is_truncated(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="truncated or damaged after 2 events"):
+        rows(profile(tmp_path, text=json.dumps([event("a"), event("b", 20)])[:-9]))
+
+
+@pytest.mark.parametrize("between", ["\n", ",\n", "\r\n", "\n\n"])
+def test_one_event_a_line_is_read(tmp_path: Path, between: str) -> None:
+    source = profile(tmp_path, text=between.join(map(json.dumps, [{"ph": "M", "name": "process_name"}, event("a"), event("b", 20)])) + "\n")
+    assert Kineto().recognises(source)
+    assert [name for name, *_ in rows(source)] == ["a", "b"]
+
+
+def test_a_line_that_is_cut_off_is_truncated(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="truncated or damaged after 2 events"):
+        rows(profile(tmp_path, text="\n".join(map(json.dumps, [event("a"), event("b", 20)]))[:-9]))
+
+
 def test_numbers_beyond_64_bits_do_no_harm(tmp_path: Path) -> None:
     assert len(rows(profile(tmp_path, event(addr=2**70, correlation=2**64 - 1, Process=-(2**80))))) == 1
 

@@ -14,6 +14,7 @@ from traces.formats.ncu import Ncu
 from traces.formats.nsys_csv import NsysCsv
 from traces.formats.nsys_sqlite import NsysSqlite
 from traces.formats.profile import ProfileWarning, to_trace
+from traces.formats.reading import read_profile
 from traces.formats.source import Source
 
 KERNEL_TABLE = """CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INTEGER NOT NULL, end INTEGER NOT NULL, deviceId INTEGER NOT NULL,
@@ -275,3 +276,80 @@ def test_counted_kernels_are_scaled_to_another_gpu(tmp_path: Path) -> None:
     assert 0.5 < there / here < 4
     with pytest.raises(MachineError, match="1 of 2 kernels"):
         cd.replay(cd.import_profile(report(tmp_path, details()).path, target="a100"), cd.machine("a5000"))
+
+
+def test_a_table_ends_where_the_next_report_begins(tmp_path: Path) -> None:
+    summary = "Time (%),Total Time (ns),Instances,Name\n100.0,3346,2,ampere_sgemm\n"
+    source = report(tmp_path, f"** CUDA GPU Kernel Summary (cuda_gpu_kern_sum):\n\n{summary}\n{GPU_TRACE}\n{summary}")
+    assert trace_of(NsysCsv(), source).kernels["stream"].tolist() == [7, 9]
+
+
+def test_a_report_without_streams_or_with_its_scripts_own_header_is_read(tmp_path: Path) -> None:
+    few = "Start (ns),Duration (ns),CorrId,Name\n1000,20,7,k\n2000,30,8,[CUDA memset]\n"
+    launches = NsysCsv().read(report(tmp_path, few)).launches
+    assert (launches.name, launches.kind, launches.stream.tolist()) == (["k", "memset"], ["other", "memset"], [-1, -1])
+    bare = "Start:ts_ns,Duration:dur_ns,CorrId,GrdX,StcSMem:mem_B,DymSMem:mem_B,Device,Strm,Name\n1000,20,7,2,64,16,GPU (1),9,k\n"
+    launches = NsysCsv().read(report(tmp_path, bare)).launches
+    assert (launches.duration_ps.tolist(), launches.device.tolist(), list(launches.columns["shared_bytes"])) == ([20_000], [1], [80])
+
+
+def test_the_list_of_launches_with_their_calls_is_read(tmp_path: Path) -> None:
+    text = (
+        "API Start (ns),API Dur (ns),Queue Start (ns),Queue Dur (ns),Kernel Start (ns),Kernel Dur (ns),Total Dur (ns),PID,TID,DevId,"
+        "API Function,GridXYZ,BlockXYZ,Kernel Name\n"
+        "43703966,78512,,,43769847,75200,141081,1,1,0,cuLaunchKernelEx, 148    1    1, 256    1    1,ampere_sgemm_128x64_nn\n"
+    )
+    kernels = trace_of(NsysCsv(), report(tmp_path, text)).kernels
+    assert kernels["measured_s"].tolist() == [75.2e-6]
+    assert [kernels[name][0] for name in ("grid_x", "block_x", "stream")] == [148, 256, -1]
+
+
+def test_other_reports_of_nsight_systems_are_no_gpu_traces(tmp_path: Path) -> None:
+    assert not NsysCsv().recognises(report(tmp_path, "Start (ns),Duration (ns),Name,Result,CorrID,Pid,Tid\n1,2,cudaLaunchKernel,0,1,1,1\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Time (%),Total Time (ns),Instances,Avg (ns),Name\n100.0,1,1,1,k\n", "summary, which has no launches.*cuda_gpu_trace"),
+        ('"Process ID","Kernel Name","Invocations","Metric Name","Average"\n"1","k","3","Duration","2"\n', "without --print-summary"),
+    ],
+)
+def test_a_summary_says_what_lists_the_launches(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TraceError, match=message):
+        read_profile(report(tmp_path, text).path)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("2,345", 2345e-9), ("2.345,0", 2345e-9), ("2\u202f345,50", 2345.5e-9), ("2'345.5", 2345.5e-9)]
+)
+def test_numbers_are_read_by_the_language_that_wrote_them(tmp_path: Path, written: str, seconds: float) -> None:
+    text = details().replace('"2,345"', f'"{written}"').replace('"4,000"', '"4000"').replace('"3.5"', '"3500"').replace("1.5", "1536")
+    assert trace_of(Ncu(), report(tmp_path, text)).kernels["measured_s"][0] == pytest.approx(seconds, rel=1e-12)
+
+
+def test_what_dram_moved_follows_from_its_rate(tmp_path: Path) -> None:
+    head = '"ID","Process ID","Kernel Name","Section Name","Metric Name","Metric Unit","Metric Value"'
+    rows = [("Duration", "usecond", "10"), ("Memory Throughput", "%", "40"), ("Memory Throughput", "Gbyte/second", "200")]
+    text = "\n".join([head, *(f'"0","7","k","S","{m}","{u}","{v}"' for m, u, v in rows), "==PROF== Disconnected from process 7"])
+    kernels = trace_of(Ncu(), report(tmp_path, text)).kernels
+    assert kernels["bytes_unique"][0] == pytest.approx(2e6)
+
+
+def test_streams_of_two_processes_and_devices_that_a_process_renumbers(tmp_path: Path) -> None:
+    """Both processes see one GPU, their device 0, and launch on their stream 7 at the same time."""
+    path = database(tmp_path, (*SGEMM[:6], 41 << 24, *SGEMM[7:]), (*SGEMM[:6], 42 << 24, *SGEMM[7:])).path
+    with sqlite3.connect(path) as made:
+        made.execute("CREATE TABLE TARGET_INFO_CUDA_DEVICE (gpuId INTEGER, cudaId INTEGER, pid INTEGER)")
+        made.executemany("INSERT INTO TARGET_INFO_CUDA_DEVICE VALUES (?, 0, ?)", [(0, 41), (1, 42)])
+    made.close()
+    launches = NsysSqlite().read(Source(path)).launches
+    assert launches.device.tolist() == [0, 1, 0]
+    with sqlite3.connect(path) as made:
+        made.execute("DROP TABLE TARGET_INFO_CUDA_DEVICE")
+    made.close()
+    assert len(set(NsysSqlite().read(Source(path)).launches.stream[:2].tolist())) == 2
+
+
+def test_a_kernel_without_a_demangled_name_has_its_short_one(tmp_path: Path) -> None:
+    assert NsysSqlite().read(database(tmp_path, (*SGEMM[:7], 0, 1, *SGEMM[9:]))).launches.name[0] == "ampere_sgemm_128x64_nn"

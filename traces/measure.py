@@ -45,7 +45,10 @@ SEVERAL = 8
 
 @dataclass(frozen=True)
 class Setting:
-    """How a wave function is measured: walkers, steps of KFAC, then transitions before the first sample, samples and their distance."""
+    """How a wave function is measured: walkers, steps of KFAC, then transitions before the first sample, samples and their distance.
+
+    ``rounding``: whether FP64 and TF32 are measured too, which takes two programs more.
+    """
 
     workload: str
     molecule: str
@@ -54,22 +57,26 @@ class Setting:
     burn_in: int = 200
     samples: int = 100
     stride: int = 5
+    rounding: bool = True
+
+    @property
+    def estimates(self) -> tuple["Estimate", ...]:
+        return tuple(estimate for estimate in ESTIMATES if self.rounding or estimate.precision == "fp32")
 
     @property
     def name(self) -> str:
         return f"{self.workload}-{self.molecule}".lower()
 
 
+ALL = ("ferminet", "psiformer", "default", "orbformer")
 SETTINGS = (
-    *(Setting(workload, "LiH", 64, 150) for workload in ("ferminet", "psiformer", "default", "orbformer")),
-    *(Setting(workload, "CH4", 32, 60, samples=60) for workload in ("ferminet", "psiformer", "default", "orbformer")),
-    *(
-        Setting(workload, molecule, 16, 30, burn_in=100, samples=40)
-        for molecule in ("C2H6", "C4H4")
-        for workload in ("ferminet", "psiformer", "default", "orbformer")
-    ),
+    *(Setting(workload, "LiH", 64, 150) for workload in ALL[:2]),
+    Setting("default", "LiH", 64, 60, rounding=False),
+    Setting("orbformer", "LiH", 32, 60, rounding=False),
+    *(Setting(workload, "CH4", 16, 30, burn_in=100, samples=60, rounding=False) for workload in ALL),
+    *(Setting(workload, molecule, 16, 30, burn_in=100, samples=40, rounding=False) for molecule in ("C2H6", "C4H4") for workload in ALL),
 )
-"""Larger molecules with fewer walkers, steps and samples, so that each takes minutes; rows say how many."""
+"""The larger, the fewer walkers, steps and samples, so that each takes minutes of two cores; rows say how many."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,7 @@ def chain(setting: Setting, start: "Run", sampler: str) -> Iterator[dict[str, An
     run.adopt(start)
     for _ in range(setting.burn_in // setting.stride):
         run.sample()
-    evaluate = {estimate: energies_of(setting, estimate) for estimate in ESTIMATES if sampler in estimate.samplers}
+    evaluate = {estimate: energies_of(setting, estimate) for estimate in setting.estimates if sampler in estimate.samplers}
     found: dict[Estimate, list[np.ndarray]] = {estimate: [] for estimate in evaluate}
     acceptance = []
     for sample in range(setting.samples):
@@ -263,7 +270,7 @@ def _head(setting: Setting, sampler: str) -> dict[str, Any]:
 
 def _settings(setting: Setting) -> dict[str, Any]:
     """Return what a row says about how it was made; ``samples`` is each estimate's own."""
-    made = {key: value for key, value in asdict(setting).items() if key not in ("workload", "molecule", "samples")}
+    made = {key: value for key, value in asdict(setting).items() if key not in ("workload", "molecule", "samples", "rounding")}
     packages = " ".join(f"{name} {version(name)}" for name in ("jax", "kfac-jax", "folx", "deepqmc"))
     return made | {"optimizer": "kfac", "seed": SEED, "date": time.strftime("%Y-%m-%d"), "versions": packages, "cpu": platform.machine()}
 
@@ -294,8 +301,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="*", metavar="PATTERN", help="as in a shell: 'psiformer-*'")
     parser.add_argument("--work", type=Path, default=Path("build/statistics"), metavar="FOLDER", help="where trained networks are kept")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    logging.getLogger("jax").setLevel(logging.WARNING)
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    log.setLevel(logging.INFO)  # packages tell at length how they group parameters
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.work / "compiled").resolve()))
     measure(options.only, options.work)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from traces.errors import TraceError
@@ -25,9 +26,9 @@ SECONDS = {prefix + unit: factor for prefix, factor in _PREFIXES.items() for uni
 
 
 def header_line(text: str, needed: Sequence[str]) -> int:
-    """Return the number of the line that holds all needed column names, -1 if none does."""
+    """Return the number of the line that holds all needed column names, -1 if none does; units may stand behind a bracket or colon."""
     for number, line in enumerate(text.splitlines()):
-        if all(name in line for name in needed):
+        if needed[0] in line and {re.split(r"[(:]", cell.strip(' "'))[0].strip() for cell in line.split(",")}.issuperset(needed):
             return number
     return -1
 
@@ -38,6 +39,7 @@ def read_rows(source: Source, needed: Sequence[str]) -> tuple[list[str], list[li
     at = header_line("\n".join(lines), needed)
     if at < 0:
         raise TraceError(f"{source} must have a header line with the columns {', '.join(needed)}, but has none")
+    lines = lines[: _end(lines, at)]
     reader = csv.reader(io.StringIO("\n".join(lines[at:])), strict=True)
     try:
         header, *rows = [row for row in reader if row]
@@ -51,9 +53,30 @@ def read_rows(source: Source, needed: Sequence[str]) -> tuple[list[str], list[li
     return [name.strip() for name in header], rows, at + 2
 
 
-def number(source: Source, line: int, column: str, text: str) -> float | None:
+def _end(lines: Sequence[str], header: int) -> int:
+    """Return where the table ends: at an empty line, behind which another report may begin, or at a line of the tool's own."""
+    ends = (n for n in range(header + 1, len(lines)) if not lines[n].strip(" ,") or lines[n].startswith(("==", "Processing [", " ** ")))
+    return next(ends, len(lines))
+
+
+_DECIMAL_COMMA = re.compile(r"\d{1,3}(\.\d{3})+,\d+|\d{1,3}(\.\d{3}){2,}|0,\d+|\d+,(\d{1,2}|\d{4,})")
+"""A number that can only be of a language that writes its decimals behind a comma."""
+
+
+def has_decimal_comma(cells: Sequence[str]) -> bool:
+    """Say whether numbers are written with a comma for the decimal point, as the tools do by the system's language."""
+    return any(_DECIMAL_COMMA.fullmatch(_without_spaces(cell)) for cell in cells)
+
+
+def _without_spaces(cell: str) -> str:
+    """Leave out what some languages write between thousands."""
+    return re.sub(r"[\s'’]", "", cell)
+
+
+def number(source: Source, line: int, column: str, text: str, *, decimal_comma: bool = False) -> float | None:
     """Return a cell as number, None for an empty one. Raises TraceError naming line and column."""
-    plain = text.strip().replace(",", "")
+    plain = _without_spaces(text)
+    plain = plain.replace(".", "").replace(",", ".") if decimal_comma else plain.replace(",", "")
     if plain in ("", "-", "n/a", "N/A", "nan"):
         return None
     try:

@@ -1,6 +1,7 @@
 """Profiles of PyTorch's profiler (Kineto): Chrome trace JSON, plain or gzip, of CUDA and ROCm."""
 
 import re
+import warnings
 from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, NamedTuple
@@ -20,13 +21,14 @@ from traces.formats.kineto_events import (
     decode,
     id_of,
     intervals,
+    lines_of_events,
     number,
     properties,
     text,
     three,
 )
 from traces.formats.kineto_work import Called
-from traces.formats.profile import KERNEL, PS_PER_US, Ints, Launches, Profile
+from traces.formats.profile import KERNEL, PS_PER_US, Ints, Launches, Profile, ProfileWarning
 from traces.formats.source import Source
 from traces.table import Values
 
@@ -85,13 +87,20 @@ class Kineto(Importer):
         """Say whether it is JSON with Chrome trace events, wherever in the file they begin."""
         if not source.is_json:
             return False
-        if source.start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
+        if source.start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" or lines_of_events(source):
             return source.has_key("ph")
         return source.has_key("traceEvents", "deviceProperties") or source.has_key("traceEvents", everywhere=True)
 
     def read(self, source: Source) -> Profile:
         """Return the profile. Raises TraceError for JSON that is truncated, foreign, or whose events cannot be."""
         document = decode(source)
+        if document.unclosed:
+            warnings.warn(
+                f"{source}: the list of events has no end, which Chrome's format allows; if its writer was stopped, events are missing "
+                f"after the {len(document.traceEvents):,} that it has",
+                ProfileWarning,
+                stacklevel=3,
+            )
         events = document.traceEvents
         launches = _launches(source, document)
         called = _called(events, launches)

@@ -67,6 +67,8 @@ class Document(msgspec.Struct, gc=False):
     traceEvents: list[Event]
     deviceProperties: Any = None
     baseTimeNanoseconds: Any = None
+    unclosed: bool = False
+    """Whether it is an array without its bracket at the end, which Chrome's format allows: nobody can tell whether events are missing."""
 
 
 class Lane(NamedTuple):
@@ -90,7 +92,7 @@ def decode(source: Source) -> Document:
     """Return the events of a file. Raises TraceError for JSON that is truncated or foreign."""
     data = source.data
     try:
-        return _parse_mended(data)
+        return _parse_lines(data) if lines_of_events(source) else _parse_mended(data)
     except msgspec.ValidationError as error:
         raise TraceError(f"{source} must be a Kineto profile, but an event is not as the profiler writes it: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -109,13 +111,37 @@ def _parse_mended(data: bytes) -> Document:
     except (msgspec.DecodeError, UnicodeDecodeError):
         mended = _NO_NUMBER.sub(b"null", data.removeprefix(b"\xef\xbb\xbf"))
         mended = _LONE_BACKSLASH.sub(lambda found: found[0] if found[1] else rb"\\", _CONTROL.sub(b" ", mended))
-        return _parse(_LAST_COMMA.sub(b"", mended).decode(errors="replace").encode())
+        return _parse(_closed(_LAST_COMMA.sub(b"", mended)).decode(errors="replace").encode(), unclosed=_is_unclosed(mended))
 
 
-def _parse(data: bytes) -> Document:
+def _parse(data: bytes, *, unclosed: bool = False) -> Document:
     if data.lstrip()[:1] == b"[":
-        return Document(msgspec.json.decode(data, type=list[Event]))
+        return Document(msgspec.json.decode(data, type=list[Event]), unclosed=unclosed)
     return msgspec.json.decode(data, type=Document)
+
+
+def _is_unclosed(data: bytes) -> bool:
+    """Say whether it is an array that ends behind a whole event: Chrome's format lets a writer that is killed leave the bracket out."""
+    return data.lstrip()[:1] == b"[" and data.rstrip().rstrip(b",").rstrip()[-1:] == b"}"
+
+
+def _closed(data: bytes) -> bytes:
+    return data.rstrip().rstrip(b",") + b"]" if _is_unclosed(data) else data
+
+
+def lines_of_events(source: Source) -> bool:
+    """Say whether the file is one event a line, as scripts write that filter profiles."""
+    first = source.start.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0].rstrip().rstrip(b",")
+    try:
+        found = msgspec.json.decode(first)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return isinstance(found, dict) and "ph" in found
+
+
+def _parse_lines(data: bytes) -> Document:
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    return Document([msgspec.json.decode(bare, type=Event) for line in lines if (bare := line.strip().rstrip(b","))])
 
 
 def properties(document: Document) -> dict[int, DeviceProperties]:

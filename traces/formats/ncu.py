@@ -12,13 +12,13 @@ import numpy as np
 
 from traces.errors import TraceError
 from traces.formats import families
-from traces.formats.csv_rows import BYTES, SECONDS, header_line, number, read_rows
+from traces.formats.csv_rows import BYTES, SECONDS, has_decimal_comma, header_line, number, read_rows
 from traces.formats.format import Importer
 from traces.formats.profile import KERNEL, PS_PER_S, Ints, Launches, Profile
 from traces.formats.source import Source
 from traces.table import Values
 
-NEEDED = ("ID", "Process ID", "Kernel Name", "Context", "Stream")
+NEEDED = ("ID", "Process ID", "Kernel Name")
 
 _LONG = ("Metric Name", "Metric Unit", "Metric Value")
 """Columns of the page 'details' that the page 'raw' does not have."""
@@ -31,6 +31,7 @@ SHARED = (
     ("launch__shared_mem_per_block_driver", "Driver Shared Memory Per Block"),
 )
 DRAM = ("dram__bytes_read.sum", "dram__bytes_write.sum")
+DRAM_RATE = ("dram__bytes.sum.per_second", "Memory Throughput")
 INSTRUCTIONS = ("smsp__thread_inst_executed.sum", "sm__thread_inst_executed.sum")
 OPS = {"add": 1, "mul": 1, "fma": 2}
 """FLOP of the instructions a profiler counts, by their names in smsp__sass_thread_inst_executed_op_[hfd]..._pred_on.sum."""
@@ -103,7 +104,8 @@ def _metric_text(metrics: list[_Metrics], name: str) -> str:
 def _launches(
     source: Source, names: list[str], streams: list[str], devices: list[str], metrics: list[_Metrics], sizes: tuple[list[str], list[str]]
 ) -> Launches:
-    read = [_Reader(source, row, found) for row, found in enumerate(metrics)]
+    comma = has_decimal_comma([value for found in metrics for _, value in found.values()])
+    read = [_Reader(source, row, found, comma) for row, found in enumerate(metrics)]
     columns: dict[str, Values] = {"registers": _counts(r.number(REGISTERS) for r in read)}
     for word, given, ours in (("grid", sizes[0], "grid"), ("block", sizes[1], "block")):
         for axis, letter in enumerate("xyz"):
@@ -140,15 +142,15 @@ def _known(value: float | None) -> float:
 class _Reader:
     """The metrics of one kernel, in SI."""
 
-    def __init__(self, source: Source, row: int, metrics: _Metrics) -> None:
-        self.source, self.row, self.metrics = source, row, metrics
+    def __init__(self, source: Source, row: int, metrics: _Metrics, decimal_comma: bool) -> None:
+        self.source, self.row, self.metrics, self.comma = source, row, metrics, decimal_comma
 
     def number(self, names: tuple[str, ...], units: dict[str, float] | None = None) -> float | None:
         """Return the first of the metrics that is there, in SI; None if none is."""
         for name in names:
             if name in self.metrics:
                 unit, text = self.metrics[name]
-                value = number(self.source, self.row, name, text)
+                value = number(self.source, self.row, name, text, decimal_comma=self.comma)
                 return None if value is None else value * self._factor(name, unit, units)
         return None
 
@@ -171,7 +173,15 @@ class _Reader:
         found = [self.number((name,), BYTES) for name in DRAM]
         if None not in found:
             return sum(v for v in found if v is not None)
-        return self.number(("dram__bytes.sum",), BYTES)
+        counted = self.number(("dram__bytes.sum",), BYTES)
+        return self._dram_by_rate() if counted is None else counted
+
+    def _dram_by_rate(self) -> float | None:
+        """Return what DRAM moved where only its rate was collected, as by the section of memory's workload."""
+        duration = self.seconds(DURATION)
+        rates = [name for name in DRAM_RATE if "/s" in self.metrics.get(name, ("", ""))[0]]  # the other 'Memory Throughput' is a percentage
+        rate = self.number(tuple(rates), BYTES)
+        return None if rate is None or duration is None else rate * duration
 
     def flops(self) -> float | None:
         """Add + multiply + twice fused multiply-add of half, single and double precision; None if none was counted."""

@@ -1,7 +1,8 @@
-"""Nsight Systems: the report ``nsys stats --report cuda_gpu_trace --format csv`` (gputrace in older versions).
+"""Nsight Systems: the reports ``cuda_gpu_trace`` (gputrace in older versions) and ``cuda_kern_exec_trace`` of ``nsys stats --format csv``.
 
 Columns by NVIDIA's "Post-Collection Analysis Guide": Start, Duration, CorrId, GrdX to BlkZ, Reg/Trd, StcSMem, DymSMem, Bytes, ...,
-Device, Ctx, Strm, Name, each with its unit in parentheses where it has one.
+Device, Ctx, Strm, Name; or API Start, ..., Kernel Start, Kernel Dur, ..., DevId, API Function, GridXYZ, BlockXYZ, Kernel Name. Each has
+its unit in parentheses where it has one; a report's script that is run by itself writes it behind a colon ('Start:ts_ns').
 """
 
 import re
@@ -16,7 +17,11 @@ from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_S, Ints, Launche
 from traces.formats.source import Source
 from traces.table import Values
 
-NEEDED = ("Start", "Duration", "CorrId", "Strm", "Name")
+NEEDED = ("Start", "Duration", "CorrId", "Name")
+NEEDED_OF_LAUNCHES = ("Kernel Start", "Kernel Dur", "GridXYZ", "Kernel Name")
+_OF_LAUNCHES = {"Kernel Start": "Start", "Kernel Dur": "Duration", "Kernel Name": "Name"}
+"""Columns of ``cuda_kern_exec_trace``, which lists what a launch's call, its wait and its kernel took, by their names here."""
+_COLON_UNITS = {"ts_ns": "ns", "dur_ns": "ns", "mem_b": "b"}
 _COUNTS = {
     "grid_x": "GrdX",
     "grid_y": "GrdY",
@@ -32,15 +37,17 @@ class NsysCsv(Importer):
     """Nsight Systems' list of everything that ran on the GPU."""
 
     name: ClassVar[str] = "nsys-csv"
-    description: ClassVar[str] = "Nsight Systems cuda_gpu_trace report as CSV"
+    description: ClassVar[str] = "Nsight Systems cuda_gpu_trace or cuda_kern_exec_trace report as CSV"
 
     def recognises(self, source: Source) -> bool:
-        """Say whether a line near the beginning is the report's header."""
-        return header_line(source.text_start(), NEEDED) >= 0
+        """Say whether a line near the beginning is a report's header."""
+        start = source.text_start()
+        return header_line(start, NEEDED) >= 0 or header_line(start, NEEDED_OF_LAUNCHES) >= 0
 
     def read(self, source: Source) -> Profile:
         """Return the profile. Raises TraceError naming the line for a truncated file, a cell that is no number, an unknown unit."""
-        header, rows, line = read_rows(source, NEEDED)
+        of_launches = header_line(source.text_start(), NEEDED) < 0
+        header, rows, line = read_rows(source, NEEDED_OF_LAUNCHES if of_launches else NEEDED)
         table = _Table(source, header, rows, line)
         return Profile(self.name, str(source), _launches(table), device_name=table.device())
 
@@ -53,8 +60,8 @@ class _Table:
         self.place: dict[str, int] = {}
         self.unit: dict[str, str] = {}
         for place, title in enumerate(header):
-            name, _, unit = title.partition("(")
-            self.place[name.strip()], self.unit[name.strip()] = place, unit.strip(" )")
+            name, unit = _name_and_unit(title)
+            self.place[name], self.unit[name] = place, unit
 
     def text(self, name: str) -> list[str]:
         if name not in self.place:
@@ -80,22 +87,46 @@ class _Table:
         return re.sub(r"\s*\(\d+\)$", "", next((d for d in self.text("Device") if d), ""))
 
 
+def _name_and_unit(title: str) -> tuple[str, str]:
+    """Return the two parts of 'Start (ns)', 'Start(nsec)' or 'Start:ts_ns', the unit '' where there is none."""
+    name, _, unit = title.partition("(") if "(" in title else title.partition(":")
+    plain = unit.strip(" )")
+    return _OF_LAUNCHES.get(name.strip(), name.strip()), _COLON_UNITS.get(plain.lower(), plain)
+
+
 def _launches(table: _Table) -> Launches:
     names = table.text("Name")
     static = table.scaled("StcSMem", BYTES, "MB", 1.0)
     dynamic = table.scaled("DymSMem", BYTES, "MB", 1.0)
-    columns: dict[str, Values] = {ours: table.counts(theirs) for ours, theirs in _COUNTS.items()}
+    columns: dict[str, Values] = {ours: table.counts(theirs) for ours, theirs in _COUNTS.items()} | _sizes(table)
     columns["shared_bytes"] = np.where(static < 0, -1, static + np.maximum(dynamic, 0))
-    devices = [re.search(r"\((\d+)\)$", d) for d in table.text("Device")]
     return Launches(
         name=[re.sub(r"^\[CUDA (.*)\]$", r"\1", name) for name in names],
         kind=[_kind(name) for name in names],
         start_ns=table.scaled("Start", SECONDS, "ns", 1e9),
         duration_ps=_durations(table),
         stream=table.counts("Strm"),
-        device=np.array([int(d[1]) if d else -1 for d in devices], np.int64),
+        device=_devices(table),
         columns=columns,
     )
+
+
+def _sizes(table: _Table) -> dict[str, Values]:
+    """Return grid and block where a column holds all three: ' 148    1    1'."""
+    found: dict[str, Values] = {}
+    for ours, theirs in (("grid", "GridXYZ"), ("block", "BlockXYZ")):
+        if theirs in table.place:
+            sizes = [re.findall(r"\d+", text) for text in table.text(theirs)]
+            found |= {f"{ours}_{letter}": [int(s[axis]) if len(s) == 3 else -1 for s in sizes] for axis, letter in enumerate("xyz")}
+    return found
+
+
+def _devices(table: _Table) -> Ints:
+    """Return the number of the device, which stands behind its name."""
+    if "DevId" in table.place:
+        return table.counts("DevId")
+    found = [re.search(r"\((\d+)\)$", d) for d in table.text("Device")]
+    return np.array([int(d[1]) if d else -1 for d in found], np.int64)
 
 
 def _durations(table: _Table) -> Ints:

@@ -29,7 +29,10 @@ COLUMNS = {
 
 
 _NAMES = ("demangledName", "shortName", "mangledName")
-_READ = {"start", "end", "deviceId", "streamId", "staticSharedMemory", "dynamicSharedMemory", *_NAMES, *COLUMNS.values()}
+_WHERE = ("globalPid", "contextId", "deviceId", "streamId")
+_READ = {"start", "end", "staticSharedMemory", "dynamicSharedMemory", *_WHERE, *_NAMES, *COLUMNS.values()}
+_PID_BITS = 24
+"""A globalPid holds the process's number behind so many bits of a thread's, in as many bits."""
 
 
 class NsysSqlite(Importer):
@@ -86,6 +89,8 @@ def _profile(source: Source, database: sqlite3.Connection) -> Profile:
         rows += more
         names += [what] * len(more)
         kinds += [kind] * len(more)
+    _number_devices(database, tables, rows)
+    _number_streams(rows)
     name, facts = _device(database, tables, rows)
     return Profile(
         "nsys", str(source), _launches(rows, names, kinds), device_name=name, facts=facts, remarks=_whole_graphs(database, tables)
@@ -110,14 +115,43 @@ def _rows(database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
 def _names(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> list[str]:
     """Return the demangled name of each kernel: an id of StringIds."""
     strings = dict(tuple(row) for row in database.execute("SELECT id, value FROM StringIds")) if "StringIds" in tables else {}
-    column = next((c for c in _NAMES if rows and c in rows[0]), "")
-    return [str(strings.get(row.get(column), row.get(column) or "")) for row in rows]
+    found = []
+    for row in rows:
+        given = [row[column] for column in _NAMES if row.get(column)]
+        found.append(str(next((strings[value] for value in given if value in strings), given[0] if given else "")))
+    return found
+
+
+def _number_devices(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> None:
+    """Number devices as TARGET_INFO_GPU does: a process that sees some of them (CUDA_VISIBLE_DEVICES) counts these from 0."""
+    if "TARGET_INFO_CUDA_DEVICE" not in tables:
+        return
+    known = [dict(row) for row in database.execute("SELECT * FROM TARGET_INFO_CUDA_DEVICE")]
+    gpus = {(row.get("pid"), row.get("cudaId")): row.get("gpuId") for row in known}
+    for row in rows:
+        process = (row.get("globalPid") or 0) >> _PID_BITS & (1 << _PID_BITS) - 1
+        device = gpus.get((process, row.get("deviceId")))
+        row["deviceId"] = row.get("deviceId") if device is None else device
+
+
+def _number_streams(rows: list[dict[str, Any]]) -> None:
+    """Give a stream of another process or context a number of its own: ids are a context's, and their launches overlap."""
+    largest = max((row.get("streamId") or 0 for row in rows), default=0)
+    lanes: dict[tuple[Any, ...], int] = {}
+    taken: set[tuple[Any, Any]] = set()
+    for row in rows:
+        lane, plain = tuple(row.get(name) for name in _WHERE), (row.get("deviceId"), row.get("streamId"))
+        if lane not in lanes:
+            largest += plain in taken
+            lanes[lane] = largest if plain in taken else row.get("streamId")  # type: ignore[assignment]
+            taken.add(plain)
+        row["streamId"] = lanes[lane]
 
 
 def _device(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     if "TARGET_INFO_GPU" not in tables:
         return "", {}
-    wanted = rows[0].get("deviceId", 0) if rows else 0
+    wanted = min((row["deviceId"] for row in rows if row.get("deviceId") is not None), default=0)
     found = [dict(row) for row in database.execute("SELECT * FROM TARGET_INFO_GPU")]
     ours = next((gpu for gpu in found if gpu.get("id") == wanted), found[0] if found else {})
     counts = {"sm_count": ours.get("smCount"), "memory_bytes": ours.get("totalMemory")}

@@ -31,6 +31,13 @@ _REPORTS = {
 """Reports that only NVIDIA's own tools can read, and what they export."""
 
 
+_SUMMARIES = {
+    ("Total Time", "Instances"): "`nsys stats --report cuda_gpu_trace --format csv`",
+    ("Kernel Name", "Invocations", "Metric Name"): "`ncu --csv` without --print-summary",
+}
+"""Columns of reports that sum up launches, and what lists them one by one."""
+
+
 class Source:
     """The content of one file: plain, gzip, or one file of a tar or zip archive.
 
@@ -110,6 +117,9 @@ class Source:
         for suffix, command in _REPORTS.items():
             if self.path.name.lower().endswith(suffix):
                 return f"it is a report that only NVIDIA's tools read: write {command} and import that"
+        for columns, command in _SUMMARIES.items():
+            if any(all(column in line for column in columns) for line in self.text_start().splitlines()):
+                return f"it is a summary, which has no launches: write {command} and import that"
         return ""
 
     @property
