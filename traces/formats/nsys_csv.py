@@ -98,7 +98,8 @@ def _launches(table: _Table) -> Launches:
     names = table.text("Name")
     static = table.scaled("StcSMem", BYTES, "MB", 1.0)
     dynamic = table.scaled("DymSMem", BYTES, "MB", 1.0)
-    columns: dict[str, Values] = {ours: table.counts(theirs) for ours, theirs in _COUNTS.items()} | _sizes(table)
+    columns: dict[str, Values] = {ours: table.counts(theirs) for ours, theirs in _COUNTS.items()}
+    columns |= _sizes(table)
     columns["shared_bytes"] = np.where(static < 0, -1, static + np.maximum(dynamic, 0))
     return Launches(
         name=[re.sub(r"^\[CUDA (.*)\]$", r"\1", name) for name in names],
