@@ -7,7 +7,7 @@ duration = floor + max(together(memory, on_sm), latency), where memory = max(l2,
 - ``compute_vector``: other arithmetic, one result a lane and clock (HLO arithmetic is not taken to fuse into multiply-adds);
 - ``transcendental``: results of the special-function units;
 - ``issue``: instructions of the PTX at one warp instruction a scheduler and clock, where they are known;
-- ``solver``: dependent steps of LU and triangular solves (``arch.solvers``);
+- ``solver``: LU and triangular solves, as the library was measured to take them (``arch.solvers``);
 - ``l1``, ``l2``, ``dram``: bytes of ``arch.traffic`` over what streaming reaches (``arch.streaming``);
 - ``latency``: turns of resident blocks times rounds of loads times the load latency (Little's law: a grid that keeps too few
   bytes in flight does not reach the bandwidth).
@@ -468,21 +468,10 @@ def _products(entry: Entry, work: Work, units: _Units, geometry: _Geometry, kind
 
 
 def _solvers(entry: Entry, known: Facts, kinds: _Kinds) -> Float:
-    latency = solvers.Latencies(
-        arithmetic=entry["arithmetic_latency_cycles"],
-        shared=entry["shared_latency_cycles"],
-        shuffle=entry["shuffle_latency_cycles"],
-        divide=entry["divide_latency_cycles"],
-        warp_threads=entry["warp_threads"],
-        clock_hz=entry["clock"],
-        slots=entry["sm_count"] * entry["max_blocks_per_sm"],
-        memory_s=max(entry["dram_latency"], entry["l2_latency"]),
-        launch_s=entry["kernel_floor"],
-        product_flops=entry.group("vector_flops")["f32"] * entry["gemm_efficiency_vector"],
-    )
+    numbers = solvers.Numbers.of(entry)
     seconds, batch, m = np.zeros(len(known.m)), np.maximum(known.batch, 1.0), np.maximum(known.m, 0.0)
-    seconds[kinds.lu] = solvers.lu_s(latency, batch[kinds.lu], m[kinds.lu])
-    seconds[kinds.solve] = solvers.triangular_s(latency, batch[kinds.solve], m[kinds.solve], known.n[kinds.solve])
+    seconds[kinds.lu] = solvers.lu_s(numbers, batch[kinds.lu], m[kinds.lu])
+    seconds[kinds.solve] = solvers.triangular_s(numbers, batch[kinds.solve], m[kinds.solve], known.n[kinds.solve])
     return seconds
 
 

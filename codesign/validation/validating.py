@@ -19,6 +19,7 @@ PARTS = {
     "wall_clock": "Wall clock of a sampler on an RTX 3090",
     "attention": "FlashAttention's published rates",
     "gemv": "Matrix-vector products on an A100",
+    "small_matrices": "Batched factorisations, inverses and products of small matrices",
     "pim": "Published systems with processing in memory: Pimba, AttAcc, CENT, Duplex",
     "energy": "Published energies of CENT, AttAcc and Duplex",
     "offload": "Published throughputs of FlexGen: OPT on a T4, weights and cache in DRAM and on SSDs",
