@@ -11,7 +11,8 @@ take a lane several rows, and keep an SM busy alone; from 128 rows on, where the
 routines take arrays of pointers (cuBLAS documentation, cublas<t>getrfBatched): a warp waits for its pointer, then for the matrix.
 
 A matrix that is factorised alone may use the whole GPU: four dependent kernels a column (LAPACK's getf2: search, exchange, scale,
-update) and the update of the rest as products. 4,096 rows took 41 ms on a V100 and 44 ms on an A100 (JAX issue 9694): 10 us a column.
+update) and the update of the rest as products. 4,096 rows took 41 ms on a V100 and 44 ms on an A100 (JAX issue 9694): 10 us a column. Of
+fewer rows a warp alone is taken to be faster, though cuSOLVER was measured to need 1.7 us a column of 64 to 256 rows on an A100.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from arch.work import Float
 
 _KERNELS_A_COLUMN = 4
 _BATCHED_ROWS = 128
-"""jaxlib (gpu/solver_kernels_ffi.cc) batches factorisations of at most this many rows a matrix of the batch; others run one by one."""
+"""jaxlib (gpu/solver_kernels_ffi.cc) batches several factorisations of at most this many rows a matrix of the batch; others run one by one."""
 _UPDATE_ROWS = 128
 """Side of the tile of a product that a block computes, in the update of the rest."""
 _SMALLEST_KERNEL = 8
@@ -103,7 +104,8 @@ def lu_s(numbers: Numbers, batch: Float, n: Float) -> Float:
     alone = np.where(n > numbers.warp_threads, busy / np.maximum((n / _UPDATE_ROWS) ** 2, 1.0), 0.0)
     batched = np.maximum.reduce([chain, alone, batch * busy / numbers.sms])
     by_kernels = n * _KERNELS_A_COLUMN * (numbers.launch_s + numbers.memory_s) + 2 / 3 * n**3 / numbers.product_flops
-    seconds: Float = np.where(n > _BATCHED_ROWS * batch, batch * np.minimum(chain, by_kernels), batched)
+    together = (batch > 1) & (n <= _BATCHED_ROWS * batch)
+    seconds: Float = np.where(together, batched, batch * np.minimum(chain, by_kernels))
     return seconds
 
 
