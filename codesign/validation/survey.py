@@ -34,7 +34,9 @@ def _shares(survey: dict[str, Any]) -> Iterator[Row]:
 
 
 def _families(name: str) -> tuple[str, ...]:
-    return BAND if name == "elementwise" else tuple(name.split("+"))
+    """Return the families of a trace that one of the survey's stands for: its TRSM is found in sampling, which factorises and solves nothing,
+    so it is the kernels of factorisations as well."""
+    return {"elementwise": BAND, "triangular_solve": ("triangular_solve", "lu")}.get(name) or tuple(name.split("+"))
 
 
 def _share(
