@@ -87,7 +87,9 @@ GPU: dict[str, Key] = {
     "lu_rows": Key(_COUNT, "rows of the matrices for which lu_cycles were measured", many=True),
     "lu_cycles": Key(_COUNT, "cycles that one more factorisation of a large batch keeps an SM busy, by rows", many=True),
     "triangular_rows": Key(_COUNT, "rows of the matrices for which triangular_cycles were measured", many=True),
-    "triangular_cycles": Key(_COUNT, "cycles that one more right-hand side of a large batch of solves keeps an SM busy, by rows", many=True),
+    "triangular_cycles": Key(
+        _COUNT, "cycles that one more right-hand side of a large batch of solves keeps an SM busy, by rows", many=True
+    ),
     "triangular_tile_columns": Key(_COUNT, "right-hand sides that a batched solve of more than 8 rows computes together"),
     "sector_bytes": Key("B", "granule of DRAM and L2 transfers"),
     "strided_step": Key(_COUNT, "elements that neighbouring threads step over at most where an access is strided"),

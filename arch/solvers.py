@@ -24,7 +24,7 @@ from arch.work import Float
 
 _KERNELS_A_COLUMN = 4
 _BATCHED_ROWS = 128
-"""jaxlib (gpu/solver_kernels_ffi.cc) batches several factorisations of at most this many rows a matrix of the batch; others run one by one."""
+"""jaxlib (gpu/solver_kernels_ffi.cc) batches factorisations of at most this many rows a matrix of the batch; others run one by one."""
 _UPDATE_ROWS = 128
 """Side of the tile of a product that a block computes, in the update of the rest."""
 _SMALLEST_KERNEL = 8

@@ -34,8 +34,10 @@ def _shares(survey: dict[str, Any]) -> Iterator[Row]:
 
 
 def _families(name: str) -> tuple[str, ...]:
-    """Return the families of a trace that one of the survey's stands for: its TRSM is found in sampling, which factorises and solves nothing,
-    so it is the kernels of factorisations as well."""
+    """Return the families of a trace that one of the survey's stands for.
+
+    Its profile has TRSM in sampling, which factorises and solves nothing, so it is the kernels of factorisations as well.
+    """
     return {"elementwise": BAND, "triangular_solve": ("triangular_solve", "lu")}.get(name) or tuple(name.split("+"))
 
 
