@@ -28,7 +28,9 @@ class Parameter:
         number = units.parse(given, self.unit, name)
         if not self.low <= number <= self.high:
             shown = f"{number:g}" if self.unit == "1" else f"{number:g} {self.unit}"
-            raise MachineError(f"`{self.low:g} <= {name} <= {self.high:g}` must hold, but got {shown}")
+            bare = self.unit != "1" and not isinstance(given, str)
+            remedy = f"; a number without a unit is in {self.unit}" if bare else ""
+            raise MachineError(f"`{self.low:g} <= {name} <= {self.high:g}` must hold, but got {shown}{remedy}")
         if self.choices and number not in self.choices:
             raise MachineError(f"{name} must be one of {', '.join(f'{c:g}' for c in self.choices)}, but got {number:g}")
         if self.integer and number != round(number):

@@ -32,7 +32,8 @@ def find(name: str) -> Entry:
         return catalog.load_entry(name)
     wanted = catalog.aliases().get(name.lower(), name.lower())
     if wanted not in names():
-        raise MachineError(f"there is no device {name!r}; {nearest(name, {*names(), *catalog.aliases()})}")
+        known = nearest(name, {*names(), *catalog.aliases()})
+        raise MachineError(f"there is no device {name!r}; {known} (`codesign machines` lists all; a file such as my-gpu.toml adds one)")
     return _entry(registry.get("devices", wanted), wanted)
 
 

@@ -101,7 +101,8 @@ def split(text: str, where: str, dimension: str = "TB/s") -> tuple[float, str]:
     """Return number and unit of a text such as '1.5 TB/s', the unit '' if there is none. Raises MachineError if it is no such text."""
     match = _TEXT.fullmatch(text)
     if match is None:
-        raise MachineError(f"{where} must be a number with a unit, such as '1.5 {dimension}', but got {text!r}")
+        wanted = "a number without a unit, such as '2'" if dimension == "1" else f"a number with a unit, such as '1.5 {dimension}'"
+        raise MachineError(f"{where} must be {wanted}, but got {text!r}")
     return float(match[1]), match[2]
 
 

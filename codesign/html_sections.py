@@ -69,9 +69,9 @@ def _result(result: "Result") -> str:
 
 
 def _machine(machine: "Machine") -> str:
-    devices, parameters, not_modelled, numbers, sources = rows.machine_tables(machine.to_dict())
+    devices, *others, numbers, sources = rows.machine_tables(machine.to_dict())
     folded = f"<details><summary>{len(numbers.rows)} numbers with their sources</summary>{_tables([numbers, sources])}</details>"
-    shown = _tables([devices._replace(caption=""), parameters, not_modelled])
+    shown = _tables([devices._replace(caption=""), *others])
     return _heading(devices.caption) + figure_html(plot(machine)) + shown + folded
 
 

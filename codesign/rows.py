@@ -94,15 +94,19 @@ def result_tables(result: dict[str, Any]) -> list[Rows]:
 
 def _found(result: dict[str, Any]) -> list[tuple[str, ...]]:
     best = result["best"]
-    borders = ", ".join(f"{b['parameter']} = {b['value']:.4g} ({b['side']} end)" for b in result["on_border"])
+    borders = ", ".join(f"{_set(b['parameter'], b['value'])} ({b['side']} end)" for b in result["on_border"])
     return [
         ("best time", show(best["time_s"], "s"), _how(best)),
         ("best on a single device", show(result["best_single_device_s"], "s"), result["best_single_device"]),
         ("lower bound", show(result["lower_bound_s"], "s"), result["lower_bound_method"]),
-        ("closer to the best than can be told", _untold(result["told_apart"]), ""),
         ("best above the bound, %", percent(result["bound_gap"]), ""),
+        (
+            "as good within the error bars",
+            _untold(result["told_apart"]),
+            "their difference from the best is less than its standard deviation",
+        ),
         ("exact partition", show(result["exact_partition_s"], "s"), result["semantics"]),
-        ("best mapping above it, %", percent(result["partition_gap"]), "both under that model"),
+        ("best mapping above it, %", percent(result["partition_gap"]), "the best design's mapping, priced under that model too"),
         ("on a border of the space", borders or "none", ""),
     ]
 
@@ -126,7 +130,17 @@ def _how(design: dict[str, Any]) -> str:
     """Return the policy of a design, its parameters, and the machine's parameters that the search set."""
     parts = {**design["policy"], **design["machine"]}
     name = parts.pop("name", "")
-    return ", ".join([str(name), *(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in parts.items())])
+    return ", ".join([str(name), *(_set(key, value) for key, value in parts.items())])
+
+
+SUFFIXES = {"_bytes_per_s": "B/s", "_bytes": "B", "_hz": "Hz", "_s": "s"}
+"""The unit that the name of a parameter ends in."""
+
+
+def _set(name: str, value: object) -> str:
+    """Return 'pim_unit_clock_hz 2.00 GHz': a parameter with its value, in the unit that its name says."""
+    unit = next((unit for end, unit in SUFFIXES.items() if name.endswith(end)), "1")
+    return f"{name} {show(value, unit) if isinstance(value, float) else value}"
 
 
 KINDS = {
@@ -159,13 +173,15 @@ def _device_row(name: str, device: dict[str, Any]) -> tuple[str, ...]:
 
 
 def machine_tables(machine: dict[str, Any]) -> list[Rows]:
-    """Return the tables of a machine: devices, parameters, what is not modelled, numbers with their sources, sources."""
+    """Return the tables of a machine: devices, memories, what joins them, parameters, what is not modelled, numbers, their sources."""
     name = hypothetical_label(machine["id"], machine["hypothetical"])
     title = f"{name}: {machine['assumptions']} of {machine['numbers']} numbers are assumptions"
     places = {source: f"[{place}]" for place, source in enumerate(dict.fromkeys(_sources(machine)), start=1)}
     return [
         Rows(title, ("device", "kind", "memory", "area, mm²", "static, W"), _devices(machine)),
-        Rows("Parameters that can be changed", ("name", "value", "unit", "low", "high", "meaning"), _parameters(machine)),
+        Rows("Memories", ("memory", "capacity", "bandwidth"), _memories(machine)),
+        *_joins(machine),
+        Rows("Parameters that can be changed", ("name", "value", "low", "high", "meaning"), _parameters(machine)),
         Rows("Not modelled", ("device", "what the real thing does and the price leaves out"), _not_modelled(machine)),
         Rows("Numbers", ("number", "value", "unit", "kind of source", "source", "note"), _numbers(machine, places)),
         Rows("Sources", ("", ""), [(place, source) for source, place in places.items()]),
@@ -176,14 +192,27 @@ def _devices(machine: dict[str, Any]) -> list[tuple[str, ...]]:
     return [(d["id"], d["kind"], d["memory"], _amount(d["area_mm2"]), _amount(d["static_watts"])) for d in machine["devices"]]
 
 
+def _memories(machine: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [(m["id"], f"{m['capacity_bytes'] / 2**30:,.4g} GiB", show(m["bandwidth"], "B/s")) for m in machine["memories"]]
+
+
+def _joins(machine: dict[str, Any]) -> list[Rows]:
+    """Return the table of what joins memories and devices, where anything does."""
+    links = [(k["id"], f"{k['source']} to {k['target']}", show(k["bandwidth"], "B/s"), show(k["latency_s"], "s")) for k in machine["links"]]
+    inside = [
+        (f"hand-over to {h['device']}", h["memory"], show(h["layout_bandwidth"], "B/s"), show(h["mode_switch_s"] + h["flush_s"], "s"))
+        for h in machine["hand_overs"]
+    ]
+    columns = ("link or hand-over", "between", "bandwidth, one way", "latency")
+    return [Rows("Links and hand-overs", columns, links + inside)] if links or inside else []
+
+
 def _not_modelled(machine: dict[str, Any]) -> list[tuple[str, ...]]:
     return [(device, text) for device, texts in machine["not_modelled"].items() for text in texts]
 
 
 def _parameters(machine: dict[str, Any]) -> list[tuple[str, ...]]:
-    return [
-        (name, _amount(p["value"]), p["unit"], _amount(p["low"]), _amount(p["high"]), p["doc"]) for name, p in machine["parameters"].items()
-    ]
+    return [(name, *(show(p[key], p["unit"]) for key in ("value", "low", "high")), p["doc"]) for name, p in machine["parameters"].items()]
 
 
 def _numbers(machine: dict[str, Any], places: dict[str, str]) -> list[tuple[str, ...]]:

@@ -1,7 +1,10 @@
-"""Is a function without a wrapper refused to Python, instead of ending the process?"""
+"""Is a function without a wrapper refused to Python, instead of ending the process; does a long compilation say so, once?"""
+
+import logging
 
 import pytest
 
+from traces import compiled as module
 from traces.compiled import compiled, inner
 
 
@@ -24,3 +27,15 @@ def test_compiled_functions_call_inner_ones() -> None:
 def test_python_cannot_call_an_inner_function() -> None:
     with pytest.raises(TypeError, match="`add_one` is called by compiled functions only"):
         add_one(3)
+
+
+def test_a_long_compilation_says_so_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 4.0, 5.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    notice, said = module.Notice(), []
+    with caplog.at_level(logging.WARNING, "traces"):
+        for _ in range(4):
+            notice.on_start(module.event.Event("numba:compile", module.event.EventStatus.START))
+            said.append(len(caplog.records))
+    assert said == [0, 0, 1, 1]
+    assert "once after an installation" in caplog.text

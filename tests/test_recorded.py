@@ -185,7 +185,8 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 def test_a_trace_is_loaded_by_file_or_by_recorded_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped, other = load_recorded("ferminet-lih-a5000"), load_recorded("llama-3-8b-a5000")
     monkeypatch.chdir(tmp_path)
-    assert cd.load("ferminet-lih-a5000").content_hash == shipped.content_hash
+    for name in ("ferminet-lih-a5000", "ferminet-lih-a5000.trace"):
+        assert cd.load(name).content_hash == shipped.content_hash
     assert cd.load(FOLDER / "ferminet-lih-a5000.trace").content_hash == shipped.content_hash
     other.save("ferminet-lih-a5000")
     assert cd.load("ferminet-lih-a5000").content_hash == other.content_hash  # a file of the user's own comes first

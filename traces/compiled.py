@@ -3,19 +3,51 @@
 Modules that use it are imported where they are needed, never by ``import codesign``. The machine code is kept on disk
 between processes. Most of the time of the first compilation goes into wrappers by which Python calls a function, and
 into optimising a function again in each of its callers: so only `compiled` makes a wrapper.
+
+What is not on disk yet takes a minute or more: after some seconds of it a line is logged, so that nobody takes it for a program that hangs.
 """
 
+import logging
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import numba
+from numba.core import event
 from numba.core.registry import CPUDispatcher
+
+log = logging.getLogger("traces")
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _njit: Any = numba.njit  # its overloads know no pair of options that stand without a function
 _Dispatcher: Any = CPUDispatcher
+
+
+class Notice(event.Listener):
+    """Says once in a process that functions are being compiled, when that has taken ``PATIENCE_S`` seconds."""
+
+    PATIENCE_S = 3.0
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._said = False
+
+    def on_start(self, event: event.Event) -> None:
+        """Look at the clock whenever the compiler takes up a function: a large program has hundreds."""
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        if not self._said and now - self._began > self.PATIENCE_S:
+            self._said = True
+            log.warning("compiling the engine to machine code, once after an installation: this takes a minute or two")
+
+    def on_end(self, event: event.Event) -> None:
+        """Nothing: the next function that is taken up looks at the clock."""
+
+
+_register: Any = event.register  # untyped
+_register("numba:compile", Notice())
 
 
 class _Inner(_Dispatcher):  # type: ignore[misc]

@@ -28,9 +28,9 @@ def load(path: str | os.PathLike[str]) -> Trace:
 
     Raises TraceError if there is neither, or the file is no trace, is damaged, or was written by a newer version.
     """
-    name = os.fspath(path)
-    if Path(name).exists():
-        return loading.load(name)
+    if Path(path).exists():
+        return loading.load(path)
+    name = os.fspath(path).removesuffix(SUFFIX)
     if name not in (known := recorded_traces()):
-        raise TraceError(f"there is no file {name}, and no recorded trace of that name; {nearest(Path(name).stem, known)}")
+        raise TraceError(f"there is no file {path}, and no recorded trace of that name; {nearest(Path(name).name, known)}")
     return load_recorded(name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codesign import files
-from codesign.cli.options import Json, Settings, deliver, given_settings
+from codesign.cli.options import Json, WorkloadSettings, deliver, given_settings
 from codesign.cli.terminal import note, quiet_output, table
 from codesign.units import show
 
@@ -23,7 +23,7 @@ def capture(
     target: Annotated[str, typer.Option("--target", "-t", metavar="GPU", help="The GPU or TPU to compile for, see `codesign machines`.")],
     molecule: Annotated[str | None, typer.Option("--molecule", metavar="NAME", help="The molecule: LiH, CH4, C2H6, C4H4.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Walkers, or sequences.")] = None,
-    settings: Settings = None,
+    settings: WorkloadSettings = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="The trace to write (any name).")] = None,
     as_json: Json = False,
 ) -> None:

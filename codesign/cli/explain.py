@@ -1,12 +1,10 @@
 """``codesign explain``: why a replay takes as long as it does, and what would shorten it."""
 
-from typing import Annotated
-
 import typer
 
 from codesign import files
 from codesign.cli.inputs import build_machine, load_trace
-from codesign.cli.options import Json, MachineName, Output, Settings, TraceFile, deliver
+from codesign.cli.options import Json, MachineName, Output, Scheduler, Settings, TraceFile, deliver
 from codesign.cli.terminal import note, quiet_output, tables
 
 
@@ -14,7 +12,7 @@ def explain(
     ctx: typer.Context,
     trace: TraceFile,
     machine: MachineName,
-    scheduler: Annotated[str, typer.Option("--scheduler", "-s", metavar="NAME", help="Who maps kernels to devices.")] = "single-device",
+    scheduler: Scheduler = "single-device",
     settings: Settings = None,
     as_json: Json = False,
     output: Output = None,

@@ -19,11 +19,26 @@ COMMAND = "codesign.command"
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document to standard output.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the JSON document to FILE as well (any name).")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of whatever is drawn.")]
-TraceFile = Annotated[Path, typer.Argument(metavar="TRACE", help="A trace, from `codesign capture` or traces/recorded.")]
+TraceFile = Annotated[Path, typer.Argument(metavar="TRACE", help="A trace: a file, or the name of a recorded one.")]
 MachineName = Annotated[
     str, typer.Option("--machine", "-m", metavar="NAME", help="A machine: parts joined by '+', see `codesign machines`.")
 ]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one of its parameters; may be repeated.")]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        "--scheduler",
+        "-s",
+        metavar="NAME",
+        help="Who maps kernels to devices: single-device, intensity-threshold, cut-points, offload, offload-idle, ranks, flexgen.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter, such as clock_hz='2 GHz' (see `codesign machines NAME`)."),
+]
+WorkloadSettings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change an option (see `codesign workloads NAME`); may be repeated.")
+]
 
 
 def parse_settings(given: list[str] | None, option: str = "--set") -> dict[str, str]:

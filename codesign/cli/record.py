@@ -8,7 +8,7 @@ import typer
 
 from codesign import files
 from codesign.cli.inputs import load_trace
-from codesign.cli.options import Json, Settings, deliver, given_settings
+from codesign.cli.options import Json, WorkloadSettings, deliver, given_settings
 from codesign.cli.profiles import import_or_join, show_import, warnings_noted
 from codesign.cli.terminal import note, quiet_output
 from traces.errors import CodesignError, nearest
@@ -29,7 +29,7 @@ def record(
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="How often an exported program or a workload is called.")] = 10,
     molecule: Annotated[str | None, typer.Option("--molecule", metavar="NAME", help="Of a workload, as in `codesign capture`.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Of a workload: walkers.")] = None,
-    settings: Settings = None,
+    settings: WorkloadSettings = None,
     keep: Annotated[Path | None, typer.Option("--keep", metavar="FOLDER", help="Keep the profile in this folder.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from codesign import files
 from codesign.cli.inputs import build_machine, load_trace
-from codesign.cli.options import Json, MachineName, Output, Settings, TraceFile, deliver
+from codesign.cli.options import Json, MachineName, Output, Scheduler, Settings, TraceFile, deliver
 from codesign.cli.terminal import quiet_output, tables
 from codesign.rows import timeline_tables
 
@@ -23,7 +23,7 @@ def replay(
     ctx: typer.Context,
     trace: TraceFile,
     machine: MachineName,
-    scheduler: Annotated[str, typer.Option("--scheduler", "-s", metavar="NAME", help="Who maps kernels to devices.")] = "single-device",
+    scheduler: Scheduler = "single-device",
     engine: Annotated[Engine, typer.Option("--engine", help="Which engine; both give the same numbers.")] = Engine.FAST,
     assume: Annotated[
         str | None, typer.Option("--assume", metavar="WHAT", help="memory-bound: price imported kernels of unknown work by bandwidth.")
