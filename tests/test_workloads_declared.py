@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -74,6 +74,34 @@ def test_every_conflict_of_a_workload_is_in_its_matrix() -> None:
         workload = registry.get("workloads", name)
         met = [conflict for _, conflict in workload.combinations() if conflict]
         assert all(conflict in met for conflict in workload.conflicts if conflict.before is None), name
+
+
+NUMBERS = (1, 2, 3, 5, 8, 64, 4096)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_counts_that_cannot_be_are_refused_with_the_formula_of_the_matrix(name: str) -> None:
+    """Every formula is broken by some numbers of the options that it names, one or two at a time, and kept by the defaults."""
+    workload = registry.get("workloads", name)
+    for limit in workload.limits:
+        assert limit.holds(workload.settings())
+        assert limit.instead.startswith("choose ")
+        named = [option for option in workload.options if re.search(rf"\b{option.name}\b", limit.must)]
+        assert named, limit.must
+        values = [option.choices or ((0, *NUMBERS) if option.at_least == 0 else NUMBERS) for option in named]
+        broken = [dict(zip((o.name for o in named), chosen, strict=True)) for chosen in product(*values)]
+        messages = [refusal(workload, given_) for given_ in broken if not limit.holds(workload_defaults(workload) | given_)]
+        assert any(f"`{limit.must}` must hold" in message and limit.instead in message for message in messages), limit.must
+
+
+def workload_defaults(workload: Workload) -> dict[str, str | int]:
+    return {option.name: option.default for option in workload.options}
+
+
+def refusal(workload: Workload, given_: dict[str, str | int]) -> str:
+    with pytest.raises(CaptureError) as refused:
+        workload.settings(**given_)
+    return str(refused.value)
 
 
 def works_with_advice(workload: Workload, values: dict[str, str | int], message: str, steps: int) -> bool:

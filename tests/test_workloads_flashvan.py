@@ -302,7 +302,10 @@ def test_a_program_runs_for_real_and_is_captured(given):
     [
         ({"window": "local"}, "cannot run with model=sk, window=local: every spin couples to all others; choose window=full"),
         ({"precision": "fp32"}, "FlashAttention-2 takes 16-bit types; choose precision=bf16 or attention=vanilla"),
-        ({"position_width": 253}, "must be a multiple of 8, but got (253 + 2) / 4"),
+        (
+            {"position_width": 253},
+            "`(position_width + 2) / heads is a multiple of 8` must hold for 'flashvan', but got heads=4, position_width=253",
+        ),
         ({"model": "ising"}, "there is no model 'ising'; known: sk, ea2d, ea3d"),
     ],
 )

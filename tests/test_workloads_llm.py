@@ -276,10 +276,14 @@ def test_experts_without_tokens_launch_nothing():
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("opt-6.7b", {"prompt": 2048}, "prompt + tokens must be at most 2050"),
+        (
+            "opt-6.7b",
+            {"prompt": 2048},
+            "`prompt + tokens <= 2050` must hold for 'opt-6.7b', but got prompt=2048, tokens=128: positions are learned up to there",
+        ),
         ("llama-3-8b", {"weights": "int3"}, "there is no weights 'int3'; did you mean 'int8' or 'int4'"),
         ("llama-3-8b", {"routing": "zipf"}, "has no option 'routing'"),
-        ("llama-3-8b", {"prefill": "no", "tokens": 0}, "does nothing: set tokens or prefill=yes"),
+        ("llama-3-8b", {"prefill": "no", "tokens": 0}, "`tokens >= 1, or prefill=yes` must hold"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(name, given, message):

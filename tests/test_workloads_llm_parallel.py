@@ -215,10 +215,10 @@ def test_expert_parallel_ranks_send_tokens_there_and_back():
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("llama-3-70b", {"tensor_parallel": 3}, "divide the 64 heads"),
+        ("llama-3-70b", {"tensor_parallel": 3}, "`tensor_parallel divides 64` must hold .* got tensor_parallel=3"),
         ("mixtral-8x7b", {"tensor_parallel": 2, "expert_parallel": 2}, "together"),
-        ("mixtral-8x7b", {"expert_parallel": 3, "batch": 6}, "divide the 8 experts"),
-        ("mixtral-8x7b", {"expert_parallel": 4, "batch": 6}, "divide the batch, 6"),
+        ("mixtral-8x7b", {"expert_parallel": 3, "batch": 6}, "`expert_parallel divides 8` must hold"),
+        ("mixtral-8x7b", {"expert_parallel": 4, "batch": 6}, "`expert_parallel divides batch` must hold .* got batch=6, expert_parallel=4"),
     ],
 )
 def test_what_cannot_be_split_is_refused(name, given, message):

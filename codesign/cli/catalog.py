@@ -82,6 +82,7 @@ def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
             for c in workload.conflicts
             if c.before
         ],
+        "counts": [{"must": limit.must, "because": limit.because, "instead": limit.instead} for limit in workload.limits],
         "statistics": statistics_of(workload.name, {}),
     }
 
@@ -121,7 +122,7 @@ def _statistics(rows: list[dict[str, Any]]) -> list["Group"]:
 
 
 def _matrix(described: dict[str, Any]) -> list["Group"]:
-    """Return which combinations run: a table of the options that depend on each other, and of GPUs that are too old."""
+    """Return which combinations run: tables of options that depend on each other, of GPUs that are too old, of what counts must hold."""
     combinations, found = described["combinations"], []
     if len(combinations) > 1:
         names = tuple(combinations[0]["values"])
@@ -136,6 +137,8 @@ def _matrix(described: dict[str, Any]) -> list["Group"]:
             for t in described["targets"]
         ]
         found.append(table("GPUs", ("not with", "below compute capability", "why"), rows))
+    if described["counts"]:
+        found.append(table("Counts", ("must hold", "why", "else"), [(c["must"], c["because"], c["instead"]) for c in described["counts"]]))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from traces.capture.aten.loops import SEGMENTS
 from traces.workloads.torch_program import TorchProgram
-from traces.workloads.workload import Conflict, Option, Program, Value, Workload
+from traces.workloads.workload import Conflict, Limit, Option, Program, Value, Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,26 +61,18 @@ CONFLICTS = (
 
 
 def shape_of(settings: Mapping[str, Value]) -> "tuple[Glass, Shape]":
-    """Return the spin glass and the network's sizes that the options select. Raises CaptureError for widths that heads do not divide."""
+    """Return the spin glass and the network's sizes that the options select."""
     import torch
 
-    from traces.errors import CaptureError
     from traces.workloads.flashvan_model import Shape
-    from traces.workloads.flashvan_spins import checkerboard, glass
+    from traces.workloads.flashvan_spins import glass
 
     kind = str(settings["model"])
     system = glass(kind, int(settings["size"]) or SIZES[kind], settings["boundary"] == "periodic")
-    if int(settings["sweeps"]) and kind != "sk":
-        checkerboard(system)
-    width, heads = int(settings["position_width"]) + 2, int(settings["heads"])
-    if width % heads or (width // heads) % 8:
-        raise CaptureError(
-            f"`(position_width + 2) / heads` must be a multiple of 8, but got ({width - 2} + 2) / {heads}: choose for example 254 and 4"
-        )
     return system, Shape(
         system.spins,
-        heads=heads,
-        position_width=width - 2,
+        heads=int(settings["heads"]),
+        position_width=int(settings["position_width"]),
         layers=int(settings["layers"]),
         window=system.row if settings["window"] == "local" else None,
         fused=settings["attention"] == "flash",
@@ -160,6 +152,21 @@ def _started(model: "FlashVAN", optimizers: list[Any]) -> None:
         optimizer.zero_grad()
 
 
+LIMITS = (
+    Limit(
+        "(position_width + 2) / heads is a multiple of 8",
+        lambda s: (s["position_width"] + 2) % (8 * s["heads"]) == 0,
+        "heads share the width, and attention kernels take rows of 16 bytes",
+        "choose position_width=254 with 4 heads",
+    ),
+    Limit(
+        "sweeps = 0, or model=sk, or boundary=open, or size is even",
+        lambda s: s["sweeps"] == 0 or s["model"] == "sk" or s["boundary"] == "open" or (s["size"] or SIZES[s["model"]]) % 2 == 0,
+        "local Monte Carlo updates even and odd sites in turn, so a periodic lattice needs even sides",
+        "choose boundary=open",
+    ),
+)
+
 FLASHVAN = Workload(
     name="flashvan",
     framework="torch",
@@ -168,5 +175,6 @@ FLASHVAN = Workload(
     options=OPTIONS,
     build=_programs,
     conflicts=CONFLICTS,
+    limits=LIMITS,
     packages=("torch",),
 )

@@ -15,7 +15,7 @@ import numpy as np
 from traces.capture.aten.loops import SEGMENTS
 from traces.workloads.llm_shapes import ModelShape, model, models
 from traces.workloads.torch_program import TorchProgram
-from traces.workloads.workload import Option, Program, Value, Workload
+from traces.workloads.workload import Limit, Option, Program, Value, Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,33 +98,20 @@ def model_of(part: "Part") -> ModelShape:
 
 def _part(shape: ModelShape, settings: Mapping[str, Value]) -> "Part":
     """Return what the trace's rank has of the model: of experts, the one that decodes for the most tokens."""
-    from traces.errors import CaptureError
     from traces.workloads.llm_parallel import busiest, part_of
 
     tensor, expert = int(settings.get("tensor_parallel", 1)), int(settings.get("expert_parallel", 1))
-    batch = int(settings["batch"])
-    if batch % expert:
-        raise CaptureError(f"expert_parallel must divide the batch, {batch}, but got {expert}")
     part = part_of(shape, tensor, expert)
-    return part if expert == 1 else replace(part, rank=busiest(shape, expert, _drawn(shape, batch, settings)))
+    return part if expert == 1 else replace(part, rank=busiest(shape, expert, _drawn(shape, int(settings["batch"]), settings)))
 
 
 def _programs(name: str, settings: Mapping[str, Value]) -> list[Program]:
     from traces.capture.aten import import_torch
 
     import_torch(f"the workload {name!r}")
-    from traces.errors import CaptureError
     from traces.workloads.llm_model import generate
 
     shape = model(name)
-    length = int(settings["prompt"]) + int(settings["tokens"])
-    if shape.positions == "learned" and length > shape.positions_up_to:
-        most = shape.positions_up_to
-        raise CaptureError(
-            f"prompt + tokens must be at most {most} for {name!r}, which has learned positions, but got {length}: choose fewer"
-        )
-    if settings["prefill"] == "no" and not int(settings["tokens"]):
-        raise CaptureError(f"{name!r} without prefill and without tokens does nothing: set tokens or prefill=yes")
     part = _part(shape, settings)
     function = partial(
         generate,
@@ -157,6 +144,54 @@ def _initial(shape: "Part", settings: Mapping[str, Value], seed: int | None) -> 
     return arguments(shape, settings, normal(seed))
 
 
+def _limits(shape: ModelShape) -> tuple[Limit, ...]:
+    """Return what the counts of a model's options must hold."""
+    found = [
+        Limit(
+            "tokens >= 1, or prefill=yes", lambda s: s["tokens"] >= 1 or s["prefill"] == "yes", "nothing would run", "choose prefill=yes"
+        ),
+        Limit(
+            f"tensor_parallel divides {shape.heads}",
+            lambda s: shape.heads % s["tensor_parallel"] == 0 and shape.feed_forward % s["tensor_parallel"] == 0,
+            f"each GPU has as many of the {shape.heads} heads, and as much of the feed-forward part",
+            "choose tensor_parallel=2",
+        ),
+    ]
+    if shape.positions == "learned":
+        found.append(
+            Limit(
+                f"prompt + tokens <= {shape.positions_up_to}",
+                lambda s: s["prompt"] + s["tokens"] <= shape.positions_up_to,
+                "positions are learned up to there",
+                "choose fewer",
+            )
+        )
+    return (*found, *_limits_of_experts(shape)) if shape.experts else tuple(found)
+
+
+def _limits_of_experts(shape: ModelShape) -> tuple[Limit, ...]:
+    return (
+        Limit(
+            f"expert_parallel divides {shape.experts}",
+            lambda s: shape.experts % s["expert_parallel"] == 0,
+            f"each GPU has as many of the {shape.experts} experts",
+            "choose expert_parallel=2",
+        ),
+        Limit(
+            "expert_parallel divides batch",
+            lambda s: s["batch"] % s["expert_parallel"] == 0,
+            "each GPU has as many sequences",
+            "choose another batch",
+        ),
+        Limit(
+            "tensor_parallel = 1, or expert_parallel = 1",
+            lambda s: 1 in (s["tensor_parallel"], s["expert_parallel"]),
+            "both together are not modelled",
+            "choose tensor_parallel=1",
+        ),
+    )
+
+
 def _workload(shape: ModelShape) -> Workload:
     return Workload(
         name=shape.name,
@@ -165,6 +200,7 @@ def _workload(shape: ModelShape) -> Workload:
         source=SOURCE + shape.source,
         options=(*_COMMON, *_MIXTURE) if shape.experts else _COMMON,
         build=partial(_programs, shape.name),
+        limits=_limits(shape),
         packages=("torch",),
     )
 

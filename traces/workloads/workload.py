@@ -4,6 +4,7 @@ A workload is a declaration. Its ``build`` function imports its framework when i
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,6 +68,16 @@ class Conflict:
 
     def meets(self, settings: Mapping[str, Value]) -> bool:
         return all(settings[name] == value for name, value in self.values.items())
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What counts must hold together, as a formula of options, why, and what to choose instead."""
+
+    must: str
+    holds: Callable[[Mapping[str, Any]], bool]
+    because: str
+    instead: str
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,7 @@ class Workload:
     options: tuple[Option, ...]
     build: Callable[[Mapping[str, Value]], list[Program]]
     conflicts: tuple[Conflict, ...] = ()
+    limits: tuple[Limit, ...] = ()
     packages: tuple[str, ...] = ()
     """Distributions that decide what the programs are: their versions go into the manifest."""
 
@@ -158,7 +170,15 @@ class Workload:
                 raise CaptureError(f"the workload {self.name!r} has no option {name!r}; {nearest(name, known)}")
         settings = {name: option.check(given.get(name, option.default)) for name, option in known.items()}
         self._refuse_conflicts(settings)
+        self._refuse_counts(settings)
         return settings
+
+    def _refuse_counts(self, settings: Mapping[str, Value]) -> None:
+        """Raise CaptureError with the formula that the settings break, and the values of the options in it."""
+        broken = next((limit for limit in self.limits if not limit.holds(settings)), None)
+        if broken:
+            given = ", ".join(f"{name}={value}" for name, value in settings.items() if re.search(rf"\b{name}\b", broken.must))
+            raise CaptureError(f"`{broken.must}` must hold for {self.name!r}, but got {given}: {broken.because}; {broken.instead}")
 
     def _refuse_conflicts(self, settings: Mapping[str, Value]) -> None:
         found = self.conflict(settings)
