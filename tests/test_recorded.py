@@ -209,6 +209,41 @@ def test_the_smallest_captured_afresh_is_the_shipped_one(traces: dict[str, Trace
     assert fresh.content_hash == shipped.content_hash
 
 
+AFRESH = (
+    "default-lih-h200-langevin",
+    "psiformer-lih-a5000-training",
+    "orbformer-ch4-a5000-batch128",
+    "flashvan-h100-sxm-flash-kv-cache-bf16-size512-batch32",
+    "llama-3-8b-h200",
+    "llama-2-70b-a100-sxm-80gb-tensor_parallel4-batch1-prompt128-tokens0",
+    "mixtral-8x7b-a5000",
+    "opt-30b-t4-batch144-prompt512-tokens31-segments1",
+)
+"""One of each kind that ships. `python -m traces.record --check` compares all of them."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AFRESH)
+def test_one_of_each_kind_captured_afresh_is_the_shipped_one(name: str) -> None:
+    pytest.importorskip("deepqmc", reason="needs the extra nnvmc")
+    pytest.importorskip("torch", reason="needs the extra torch")
+    pytest.importorskip("jax_plugins.xla_cuda12", reason="needs the extra xla-gpu")
+    (recording,) = recordings(name)
+    assert record.differences(recording) == []
+
+
+def test_a_check_names_the_columns_that_differ(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, traces: dict[str, Trace]
+) -> None:
+    caplog.set_level("INFO", logger="traces")
+    one, other = "ferminet-lih-a5000", "ferminet-lih-h200"
+    monkeypatch.setattr(record, "_run", lambda recording, arguments: shutil.copy(FOLDER / f"{one}.trace", arguments[-1]))
+    assert record.main(["--only", one, "--check"]) == 0
+    assert caplog.messages == [f"{one}: equal"]
+    assert record.main(["--only", other, "--check"]) == 1
+    assert "kernels.name" in caplog.messages[-1]
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let the recorder write into an empty folder."""
@@ -235,11 +270,9 @@ def test_the_recorder_goes_on_where_it_stopped(elsewhere: Path, monkeypatch: pyt
 
     monkeypatch.setattr(record, "record", capture)
     done, stale, damaged, absent = (Recording("ferminet", m, "a5000") for m in record.MOLECULES)
-    current = traces[done.name]
-    current.manifest["captured"] |= {"sources": record.sources_hash()}
-    save(current, done.path)
+    save(traces[done.name], done.path)
     other = traces[stale.name]
-    other.manifest["captured"] |= {"sources": "those of another day"}
+    other.manifest["versions"] |= {"jax": "0.1"}
     save(other, stale.path)
     damaged.path.write_bytes(b"half a trace")
     assert record.main(["--only", "ferminet-*-a5000"]) == 0

@@ -1,11 +1,11 @@
-"""Captures the traces that ship with codesign: ``python -m traces.record [--only PATTERN] [--force]``.
+"""Captures the traces that ship with codesign: ``python -m traces.record [--only PATTERN] [--force | --check]``.
 
 Each is made by the command a user would give, in a process of its own; the trace's manifest holds that command. A trace
-that the same command, packages and sources made is left as it is, so an interrupted run goes on where it stopped.
+that the same command and packages made is left as it is, so an interrupted run goes on where it stopped. ``--check`` captures again
+what is there, writes nothing, and tells which columns today's code makes differently.
 """
 
 import argparse
-import hashlib
 import json
 import logging
 import os
@@ -14,12 +14,11 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from traces.errors import CaptureError, CodesignError, nearest
@@ -159,15 +158,14 @@ def recordings(only: str = "*") -> list[Recording]:
 
 
 def is_current(recording: Recording) -> bool:
-    """Return whether the file is there, made by the same command, packages and sources."""
+    """Return whether the file is there, made by the same command and packages; ``differences`` tells about this package's own code."""
     manifest = _manifest(recording.path)
     if manifest is None:
         return False
     captured = manifest.get("captured") or {}
     packages = {name: made_with for name, made_with in (manifest.get("versions") or {}).items() if name != "python"}
     same_packages = all(_installed(name) == made_with for name, made_with in packages.items())
-    same_sources = captured.get("sources") == sources_hash(recording.framework)
-    return captured.get("command") == recording.command and same_sources and same_packages
+    return captured.get("command") == recording.command and same_packages
 
 
 def _manifest(path: Path) -> dict[str, Any] | None:
@@ -186,52 +184,49 @@ def _installed(package: str) -> str | None:
         return None
 
 
-@cache
-def sources_hash(framework: str = "jax") -> str:
-    """Return a hash of the sources that decide what a captured workload's trace holds."""
-    digest = hashlib.blake2b(digest_size=8)
-    for path in (_sources if framework == "jax" else _torch_sources)(Path(__file__).parent):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-_WORKLOAD_SOURCES = ("molecules.toml", "nnvmc.py", "orbformer.py", "psiformer.py", "stages.py", "systems.py", "vmc_options.py")
-
-
-def _sources(package: Path) -> Iterator[Path]:
-    yield from (package / name for name in ("merging.py", "schema.py", "trace.py"))
-    yield from sorted((package / "capture").glob("*.py"))
-    yield from (package / "workloads" / name for name in _WORKLOAD_SOURCES)
-    yield from sorted((package / "workloads" / "vmc").glob("*.py"))
-
-
-def _torch_sources(package: Path) -> Iterator[Path]:
-    yield from (package / name for name in ("merging.py", "schema.py", "trace.py"))
-    for pattern in ("capture/aten/*.py", "capture/aten/*.toml", "workloads/llm*", "workloads/flashvan*.py"):
-        yield from sorted(package.glob(pattern))
-
-
 def record(recording: Recording) -> None:
-    """Capture one trace. Raises CaptureError with the command's own message if it fails."""
+    """Capture one trace into its place. Raises CaptureError with the command's own message if it fails."""
     FOLDER.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "codesign", *recording.arguments]
+    _run(recording, recording.arguments)
+
+
+def _run(recording: Recording, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "codesign", *arguments]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}  # JAX would look for a GPU first, and complain
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CaptureError(f"`{recording.command}` failed: {done.stderr.strip()[-2000:]}")
-    trace = load(recording.path)
-    trace.manifest["captured"] |= {"sources": sources_hash(recording.framework)}
-    trace.save(recording.path)
+
+
+def differences(recording: Recording) -> list[str]:
+    """Capture a trace afresh and return the columns in which it differs from the one that ships ('kernels.flops_vector').
+
+    Raises CaptureError if it cannot be captured.
+    """
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / recording.path.name
+        _run(recording, [*recording.arguments[:-1], str(file)])
+        fresh = load(file)
+    shipped = load(recording.path)
+    pairs = [(name, column) for name, table in shipped.tables.items() for column in table.columns]
+    return [f"{name}.{column}" for name, column in pairs if not _same(fresh.tables[name][column], shipped.tables[name][column])]
+
+
+def _same(one: Any, other: Any) -> bool:
+    return len(one) == len(other) and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Record what is not current; return the exit status."""
+    """Record what is not current, or compare; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m traces.record", description="Capture the traces that ship with codesign.")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="names to record, as in a shell: 'ferminet-*-a5000'")
     parser.add_argument("--force", action="store_true", help="record what is up to date, too")
+    parser.add_argument("--check", action="store_true", help="capture again and compare with what ships, without writing")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
+        if options.check:
+            return int(_differ(recordings(options.only)))
         _record_all(recordings(options.only), options.force)
     except CodesignError as error:
         log.error("%s", error)
@@ -248,6 +243,15 @@ def _record_all(chosen: list[Recording], force: bool) -> None:
         start = time.monotonic()
         record(recording)
         log.info("%s: %.0f kB in %.0f s", place, recording.path.stat().st_size / 1e3, time.monotonic() - start)
+
+
+def _differ(chosen: list[Recording]) -> bool:
+    """Say of each trace whether a fresh capture equals it; return whether one does not."""
+    found = {}
+    for recording in chosen:
+        found[recording.name] = differences(recording)
+        log.info("%s: %s", recording.name, ", ".join(found[recording.name]) or "equal")
+    return any(found.values())
 
 
 if __name__ == "__main__":
