@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from tests.targets import A5000  # noqa: E402
 from traces.capture.aten import capture_torch  # noqa: E402
+from traces.capture.doubts import CaptureWarning  # noqa: E402
 from traces.errors import CaptureError  # noqa: E402
 
 torch.set_num_threads(1)
@@ -101,6 +102,30 @@ def test_temporaries_are_freed_after_their_last_kernel():
     trace = capture_torch(torch.compile(lambda x, a, b, c: x @ a @ b @ c), (torch.empty(64, 64), *weights), target=A5000)
     last = dict(zip(trace.tensors["name"], trace.tensors["last_kernel"], strict=True))
     assert sorted(last[name] for name in last if name.startswith("buf")) == [-1, 1, 2]  # the result lives on
+
+
+def test_gradients_that_the_program_takes_are_fused_with_what_they_differentiate():
+    """Autograd on tensors of a CUDA that is not there would end the process."""
+
+    def gradient(x, w):
+        return torch.func.grad(lambda w: torch.tanh(x @ w).sum())(w)
+
+    trace = capture_torch(torch.compile(gradient), (torch.empty(32, 64), torch.empty(64, 16)), target=A5000)
+    assert [name.partition("_fused")[0] for name in trace.kernels["name"]] == ["aten::mm", "triton_poi", "aten::mm"]
+    assert trace.kernels["flops_matrix"].tolist() == [2 * 32 * 64 * 16, 0, 2 * 32 * 64 * 16]
+    assert trace.kernels["flops_transcendental"].tolist() == [0, 32 * 16, 0]
+    assert accesses(trace, 2)[-1] == ("x", "read", 32 * 64 * 4.0)
+
+
+def test_tensors_that_the_program_makes_on_cuda_are_made_there():
+    trace = capture_torch(torch.compile(lambda x: x + torch.ones(64, device="cuda")), (torch.empty(8, 64),), target=A5000)
+    assert len(trace.kernels) == 1
+
+
+def test_a_compiled_module_within_a_step_is_captured_as_eager_mode_and_warned_of():
+    with pytest.warns(CaptureWarning, match="an argument is a module of torch.compile"):
+        trace = capture_torch(lambda model, x: model(x).sum(), (torch.compile(nn.Linear(4, 4)), torch.empty(2, 4)), target=A5000)
+    assert trace.kernels["name"].tolist() == ["aten::addmm", "aten::sum"]
 
 
 def test_the_manifest_says_how_it_was_captured_and_nothing_is_left_behind():

@@ -2,6 +2,7 @@
 
 import gc
 import platform
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from traces.capture.aten.likegpu import like_cuda
 from traces.capture.aten.recorder import RECORDING, Recorder
 from traces.capture.aten.segments import affine_defects
 from traces.capture.aten.tables import assemble
+from traces.capture.doubts import CaptureWarning
 from traces.capture.scopes import StageRules
 from traces.capture.target import CompileTarget
 from traces.errors import CaptureError
@@ -75,6 +77,7 @@ def _record(
     recorder: Recorder, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], target: CompileTarget
 ) -> set[int]:
     """Run the program; return the rows of its results, and of whatever else it left behind in its arguments."""
+    _warn_of_compiled_parts(args, kwargs)
     moved = to_meta(function, args, kwargs)
     for name, tensor in moved.named:
         recorder.memory(tensor, "parameter", name)
@@ -96,6 +99,17 @@ def _record(
     outputs = {row for row, memory in enumerate(recorder.memories) if memory.died is None}
     recorder.finish()
     return outputs
+
+
+def _warn_of_compiled_parts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Warn of compiled modules among the arguments of a function that is not: gradients and optimisers go through eager mode here."""
+    if any(inductor.is_compiled(leaf) for leaf in pytree.tree_leaves((tuple(args), dict(kwargs))) if callable(leaf)):
+        warnings.warn(
+            "an argument is a module of torch.compile, but the function that is captured is not compiled: its kernels are those of eager "
+            "mode; capture the compiled module alone for what Inductor fuses in its forward pass",
+            CaptureWarning,
+            stacklevel=6,
+        )
 
 
 def _name_results(recorder: Recorder, result: Any) -> None:

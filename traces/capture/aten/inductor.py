@@ -1,8 +1,8 @@
 """What Inductor (torch.compile) would launch on a GPU that is not there: its graph after lowering and fusion.
 
-The function is traced to ATen on fake CUDA tensors and handed to Inductor, which takes the GPU's properties from the target; after it has
-fused, before it writes Triton, it is stopped. So fusion is Inductor's own decision, code is not made. Written for torch 2.13, whose
-private functions are replaced while it runs (``_pretending``).
+The function is traced to ATen on `meta`, moved to fake CUDA tensors and handed to Inductor, which takes the GPU's properties from the
+target; after it has fused, before it writes Triton, it is stopped. So fusion is Inductor's own decision, code is not made. Written for
+torch 2.13, whose private functions are replaced while it runs (``_pretending``).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,11 +13,12 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from traces.capture.aten.arguments import Moved, to_meta
-from traces.capture.aten.likegpu import Choice
+from traces.capture.aten.likegpu import Choice, LikeCuda
 from traces.capture.target import CompileTarget
 from traces.errors import CaptureError
 
@@ -43,21 +44,22 @@ def original(function: Any) -> Callable[..., Any]:
 
 
 def lower(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], target: CompileTarget) -> Lowered:
-    """Lower and fuse ``function(*args, **kwargs)`` for the target, without gradients. Raises CaptureError if Inductor cannot."""
-    import torch._inductor.decomposition
+    """Lower and fuse ``function(*args, **kwargs)`` for the target. Raises CaptureError if Inductor cannot.
+
+    Of gradients those that the function itself takes (``torch.func.grad``) are part of its graph.
+    """
     from torch._inductor import compile_fx, config
     from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.fx.experimental.proxy_tensor import make_fx
 
     moved = to_meta(original(function), args, kwargs)
     flat = _flattened(moved)
     stopped = _Stopped()
-    with FakeTensorMode() as mode, torch.no_grad(), _pretending(target, stopped), config.patch(fx_graph_cache=False, compile_threads=1):
-        fakes = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="cuda") for _, t in moved.named]
+    with torch.no_grad(), _pretending(target, stopped), config.patch(fx_graph_cache=False, compile_threads=1):
         try:
-            table = torch._inductor.decomposition.select_decomp_table()
-            traced = make_fx(torch.func.functionalize(flat), decomposition_table=table)(*fakes)
-            with mode:
+            traced = _traced(flat, moved)
+            with FakeTensorMode() as mode:
+                fakes = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="cuda") for _, t in moved.named]
+                _move_to_cuda(traced, fakes, mode)
                 compile_fx.compile_fx_inner(traced, fakes)
         except Exception as error:
             if stopped.scheduler is None:
@@ -68,6 +70,29 @@ def lower(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
                 ) from error
     assert stopped.scheduler is not None
     return Lowered(list(stopped.scheduler.nodes), stopped.graph, moved.named)
+
+
+def _traced(flat: Callable[..., list[Tensor]], moved: Moved) -> GraphModule:
+    """Return the program as a graph of ATen calls on `meta`: autograd on CUDA tensors, fake ones too, would need CUDA itself."""
+    from torch._inductor.decomposition import select_decomp_table
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with LikeCuda({}):
+        traced: GraphModule = make_fx(torch.func.functionalize(flat), decomposition_table=select_decomp_table())(
+            *(t for _, t in moved.named)
+        )
+    return traced
+
+
+def _move_to_cuda(traced: GraphModule, fakes: list[Tensor], mode: Any) -> None:
+    """Let every call of the graph make its tensors on CUDA, and know their shapes and types."""
+    from torch.fx.passes.fake_tensor_prop import FakeTensorProp
+
+    meta, cuda = torch.device("meta"), torch.device("cuda", 0)
+    for node in traced.graph.nodes:
+        node.args, node.kwargs = pytree.tree_map(lambda value: cuda if value == meta else value, (node.args, node.kwargs))
+    traced.recompile()
+    FakeTensorProp(traced, mode).propagate(*fakes)
 
 
 def _flattened(moved: Moved) -> Callable[..., list[Tensor]]:
