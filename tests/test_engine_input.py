@@ -13,7 +13,6 @@ from codesign.engine import fast
 from codesign.engine.collectives import Wire, all_to_all
 from codesign.engine.disturb import Disturbance, disturb
 from codesign.engine.evaluator import Evaluator
-from codesign.engine.online import replay_online
 from codesign.engine.program import ProgramBuilder
 from tests.replay_toys import Fixed, link, on, toy
 from tests.toys import Toy
@@ -46,8 +45,8 @@ REPLAYS: dict[str, tuple[Callable[[], Any], str]] = {
     "a name for a machine": (lambda: cd.replay(trace(), "a5000"), r"got 'a5000': make one with codesign.machine\(name\)"),
     "a path for a trace": (lambda: cd.replay("a.trace", MACHINE), r"got 'a.trace': load a file with codesign.load\(path\)"),
     "a list to evaluate": (lambda: Evaluator(trace(), MACHINE).evaluate([0, 1]), r"must be a mapping, but got \[0, 1\]"),
-    "nobody decides": (lambda: replay_online(trace(), MACHINE, "single-device", None), "must be a function .* but got None"),
-    "a number decided": (lambda: replay_online(trace(), MACHINE, "single-device", lambda *_: 3), "a mapping or None, but got 3"),
+    "nobody decides": (lambda: cd.replay(trace(), MACHINE, decide="nobody"), "must be a function .* but got 'nobody'"),
+    "a number decided": (lambda: cd.replay(trace(), MACHINE, decide=lambda *_: 3), "a mapping or None, but got 3"),
     "text for jitter": (lambda: cd.replay(trace(), MACHINE, jitter="10%"), "a number from 0 to below 1, but got '10%'"),
     "a seed with a fraction": (lambda: cd.replay(trace(), MACHINE, jitter=0.1, seed=1.5), "a whole number .* but got 1.5"),
     "a seed too large": (lambda: cd.replay(trace(), MACHINE, jitter=0.1, seed=1 << 63), r"below 2\^63"),

@@ -16,9 +16,7 @@ from codesign.engine import fast
 from codesign.engine.disturb import Disturbance, disturb
 from codesign.engine.plan import plan
 from codesign.engine.program import ISSUES, KERNEL, LEAVES, PS, WAITS, Floats, Hardware, Indices, Ints, Operations, Program, Records
-from codesign.engine.replaying import check_kinds, map_kernels, replay
-from codesign.engine.timeline import Timeline
-from schedulers.scheduler import Mapping, Scheduler
+from schedulers.scheduler import Mapping
 from traces.compiled import compiled
 from traces.errors import MappingError, TraceError
 from traces.splitting import split_loops
@@ -53,23 +51,23 @@ class Observation:
 Decide = Callable[[Observation, Mapping], "Mapping | None"]
 
 
-def replay_online(
+def decide_online(
     trace: "Trace",
     machine: "Machine",
-    scheduler: "str | Scheduler | Mapping",
+    mapping: Mapping,
     decide: Decide,
     *,
     every: int | None = None,
     disturbances: Sequence[Disturbance] = (),
     jitter: float = 0.0,
     seed: int = 0,
-) -> Timeline:
-    """Replay with a policy that is asked while the program runs; the timeline is that of what it decided.
+) -> tuple["Trace", Mapping]:
+    """Ask a policy while the program runs; return the trace, cut where it was asked in loops, and the mapping that it decided.
 
     Parameters
     ----------
-    scheduler
-        Who maps kernels before the program runs.
+    mapping
+        Where kernels run before anything is decided.
     decide
         Called with an `Observation` and the mapping so far; returns another mapping, or None to go on. Kernels before
         ``observation.kernel`` must stay where they are.
@@ -86,10 +84,8 @@ def replay_online(
     TraceError
         If the trace has more than 20 million launches.
     """
-    check_kinds(trace, machine)
     if not callable(decide):
         raise MappingError(f"who decides must be a function of an observation and a mapping, but got {decide!r:.80}")
-    mapping = map_kernels(trace, machine, scheduler)
     origin = np.arange(len(trace.kernels), dtype=np.int64)
     if every is not None:
         trace, origin = split_loops(trace, every)
@@ -102,7 +98,7 @@ def replay_online(
             raise MappingError(f"an online decision must be a mapping or None, but got {answer!r:.80}")
         if answer is not None:
             mapping = _checked(answer, mapping, int(trace.regions["first_kernel"][region]))
-    return replay(trace, machine, mapping, disturbances=disturbances, jitter=jitter, seed=seed)
+    return trace, mapping
 
 
 def _spread(mapping: Mapping, origin: Ints) -> Mapping:

@@ -8,17 +8,18 @@ import numpy as np
 
 from codesign.engine import fast
 from codesign.engine.disturb import Disturbance, disturb
+from codesign.engine.inputs import check_kinds, map_kernels, with_all_ranks
+from codesign.engine.online import Decide, decide_online
 from codesign.engine.plan import Plan, make_plan
 from codesign.engine.program import Program, Run
 from codesign.engine.timeline import Timeline, timeline_of
 from codesign.engine.usage import Usage, check_capacity, too_much, usage
-from schedulers.scheduler import Mapping, Scheduler
-from traces.errors import CapacityError, CodesignError, MachineError, MappingError, TraceError, nearest
-from traces.ranks import ranks_of, side_by_side
+from schedulers.scheduler import Mapping
+from traces.errors import CapacityError, CodesignError, nearest
 
 if TYPE_CHECKING:
     from arch.machine import Machine
-    from codesign.engine.online import Decide
+    from schedulers.scheduler import Scheduler
     from traces.trace import Trace
 
 ENGINES = ("fast", "reference")
@@ -35,7 +36,7 @@ def replay(
     disturbances: Sequence[Disturbance] = (),
     jitter: float = 0.0,
     seed: int = 0,
-    decide: "Decide | None" = None,
+    decide: Decide | None = None,
     every: int | None = None,
 ) -> Timeline:
     """Run ``trace`` on ``machine``.
@@ -58,7 +59,7 @@ def replay(
         longer or shorter than its price, drawn from ``seed``.
     decide, every
         A policy that is asked while the program runs, at the regions of its top level and every so many iterations of loops there
-        (`codesign.engine.online.replay_online`): ``decide(observation, mapping)`` returns another mapping, or None to go on.
+        (`codesign.engine.online.decide_online`): ``decide(observation, mapping)`` returns another mapping, or None to go on.
 
     Raises
     ------
@@ -76,14 +77,12 @@ def replay(
     check_kinds(trace, machine)
     if assume is not None:
         machine = machine.assuming(assume)
-    if decide is not None:
-        from codesign.engine.online import replay_online
-
-        _check_online(engine, record)
-        return replay_online(trace, machine, scheduler, decide, every=every, disturbances=disturbances, jitter=jitter, seed=seed)
     trace, scheduler = with_all_ranks(trace, machine, scheduler)
-    warm = cost_table(trace, machine)
     mapping = map_kernels(trace, machine, scheduler)
+    if decide is not None:
+        _check_online(engine, record)
+        trace, mapping = decide_online(trace, machine, mapping, decide, every=every, disturbances=disturbances, jitter=jitter, seed=seed)
+    warm = cost_table(trace, machine)
     costs = warm if len(set(mapping.device.tolist())) < 2 else cost_table(trace, machine, mapping.device.astype(np.int32))
     made = make_plan(trace, machine, mapping, costs)
     if disturbances or jitter:
@@ -94,46 +93,6 @@ def replay(
     except CapacityError as error:
         raise CapacityError(f"{error}{beyond_help(trace, machine, mapping)}") from None
     return timeline_of(trace, machine, mapping, warm, costs, made.program, run, engine, memory, peaks)
-
-
-def with_all_ranks(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> "tuple[Trace, str | Scheduler | Mapping]":
-    """Return all ranks of a program of which ``trace`` is one, and who maps them: each on a device of its own unless said otherwise.
-
-    Raises MachineError if the machine has not as many devices.
-    """
-    ranks = ranks_of(trace)
-    if ranks == 1:
-        return trace, scheduler
-    if len(machine.devices) != ranks:
-        raise MachineError(
-            f"{trace.program!r} is for {ranks} ranks, one a device, but {machine.id!r} has {len(machine.devices)}: choose a machine of "
-            f"{ranks} equal GPUs, such as '{ranks}x{trace.target or 'h100-sxm'}'"
-        )
-    return side_by_side(trace), "ranks" if scheduler == "single-device" else scheduler
-
-
-def check_kinds(trace: object, machine: object) -> None:
-    """Raise TraceError or MachineError where a name was given instead of what it names."""
-    if not hasattr(trace, "kernels"):
-        raise TraceError(f"what is replayed must be a trace, but got {trace!r:.80}: load a file with codesign.load(path)")
-    if not hasattr(machine, "devices"):
-        raise MachineError(f"a trace must be replayed on a machine, but got {machine!r:.80}: make one with codesign.machine(name)")
-
-
-def map_kernels(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> Mapping:
-    """Return the mapping that a scheduler, its name, or a mapping itself stands for."""
-    from arch.cost import cost_table
-    from traces import registry
-
-    if isinstance(scheduler, Mapping):
-        return scheduler
-    if isinstance(scheduler, str):
-        scheduler = registry.get("schedulers", scheduler)()
-    if not isinstance(scheduler, Scheduler):
-        remedy = f"; make one: {scheduler.__name__}()" if isinstance(scheduler, type) else ""
-        raise MappingError(f"a scheduler must be a policy, the name of one, or a mapping, but got {scheduler!r:.80}{remedy}")
-    costs = cost_table(trace, machine)
-    return scheduler.schedule(trace, machine, costs).check(trace, machine, costs)
 
 
 def _memory(made: Plan, run: Run, trace: "Trace", record: bool) -> tuple[dict[str, Usage], dict[str, int]]:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from arch.cost import CostTable, cost_table
 from codesign.engine import fast
 from codesign.engine.critical import Path, critical_path
+from codesign.engine.inputs import map_kernels
 from codesign.engine.plan import make_plan
 from codesign.engine.program import PS, Program
-from codesign.engine.replaying import check_in_order, map_kernels
+from codesign.engine.replaying import check_in_order
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:

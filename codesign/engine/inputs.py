@@ -1,0 +1,51 @@
+"""What a replay is given: a trace, a machine, and who maps; checked, and made a mapping of all ranks."""
+
+from typing import TYPE_CHECKING
+
+from schedulers.scheduler import Mapping, Scheduler
+from traces.errors import MachineError, MappingError, TraceError
+from traces.ranks import ranks_of, side_by_side
+
+if TYPE_CHECKING:
+    from arch.machine import Machine
+    from traces.trace import Trace
+
+
+def with_all_ranks(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> "tuple[Trace, str | Scheduler | Mapping]":
+    """Return all ranks of a program of which ``trace`` is one, and who maps them: each on a device of its own unless said otherwise.
+
+    Raises MachineError if the machine has not as many devices.
+    """
+    ranks = ranks_of(trace)
+    if ranks == 1:
+        return trace, scheduler
+    if len(machine.devices) != ranks:
+        raise MachineError(
+            f"{trace.program!r} is for {ranks} ranks, one a device, but {machine.id!r} has {len(machine.devices)}: choose a machine of "
+            f"{ranks} equal GPUs, such as '{ranks}x{trace.target or 'h100-sxm'}'"
+        )
+    return side_by_side(trace), "ranks" if scheduler == "single-device" else scheduler
+
+
+def check_kinds(trace: object, machine: object) -> None:
+    """Raise TraceError or MachineError where a name was given instead of what it names."""
+    if not hasattr(trace, "kernels"):
+        raise TraceError(f"what is replayed must be a trace, but got {trace!r:.80}: load a file with codesign.load(path)")
+    if not hasattr(machine, "devices"):
+        raise MachineError(f"a trace must be replayed on a machine, but got {machine!r:.80}: make one with codesign.machine(name)")
+
+
+def map_kernels(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> Mapping:
+    """Return the mapping that a scheduler, its name, or a mapping itself stands for."""
+    from arch.cost import cost_table
+    from traces import registry
+
+    if isinstance(scheduler, Mapping):
+        return scheduler
+    if isinstance(scheduler, str):
+        scheduler = registry.get("schedulers", scheduler)()
+    if not isinstance(scheduler, Scheduler):
+        remedy = f"; make one: {scheduler.__name__}()" if isinstance(scheduler, type) else ""
+        raise MappingError(f"a scheduler must be a policy, the name of one, or a mapping, but got {scheduler!r:.80}{remedy}")
+    costs = cost_table(trace, machine)
+    return scheduler.schedule(trace, machine, costs).check(trace, machine, costs)
