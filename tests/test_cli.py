@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from codesign import files
 from codesign.cli.app import app
-from codesign.cli.document import plain, text
 from codesign.cli.terminal import interrupts_remembered
+from codesign.documents import plain, text
 from codesign.reading import read
 from traces.errors import CodesignError, TraceError
 

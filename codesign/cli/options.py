@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from codesign import files
-from codesign.cli import document, terminal
+from codesign import documents, files
+from codesign.cli import terminal
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ def deliver(
     seed: int | None = None,
 ) -> None:
     """Write the command's document to ``output`` if given, and to standard output as JSON or as what ``show`` returns."""
-    made = document.envelope(kind, ctx.meta[COMMAND], seed, payload)
+    text = documents.text(documents.envelope(kind, payload, command=ctx.meta[COMMAND], seed=seed))
     if output:
-        files.write(output, document.text(made))
+        files.write(output, text)
         terminal.note(f"wrote {output}")
     if as_json:
-        document.print_document(made)
+        terminal.write(text)
     else:
         terminal.out().print(show())

@@ -34,6 +34,12 @@ def note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def write(text: str) -> None:
+    """Write text to standard output as it is."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> "Group":
     """Return a table; columns of numbers are aligned to the right."""
     from rich import box

@@ -1,16 +1,15 @@
 """What a replay finds: totals, shares, energy, memory, and the operations over time."""
 
-import json
 import os
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field, fields
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from arch.error_bars import by_group, total
+from codesign import documents
 from codesign.engine.entries import Entries, Spans, entries_of
 from codesign.engine.joules import parts
 from codesign.engine.program import HAND_OVER, KERNEL, PS, TRANSFER, Floats, Program, Run
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from schedulers.scheduler import Mapping
     from traces.trace import Trace
 
-KIND, SCHEMA_VERSION = "timeline", 1
+KIND = "timeline"
 GROUPS = ("family", "phase", "stage", "device")
 
 
@@ -126,27 +125,12 @@ class Timeline:
 
     def save(self, path: "str | os.PathLike[str]") -> None:
         """Write the timeline as one JSON document, whole or not at all."""
-        from importlib.metadata import version
-
-        from codesign.files import write
-
-        head = {"kind": KIND, "schema_version": SCHEMA_VERSION, "codesign_version": version("codesign"), "command": [], "seed": None}
-        write(Path(path), json.dumps(head | self.to_dict(), allow_nan=False) + "\n")
+        documents.save(path, documents.envelope(KIND, self.to_dict()))
 
     @classmethod
     def load(cls, path: "str | os.PathLike[str]") -> "Timeline":
         """Read what ``save`` or ``codesign replay -o`` wrote. Raises TraceError if it is no timeline or a newer one."""
-        try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise TraceError(f"a timeline must be a JSON document, but {path} cannot be read as one: {error}") from error
-        if not isinstance(document, dict) or document.get("kind") != KIND:
-            raise TraceError(f"a document of kind {KIND!r} is needed, but {path} is none; make one with `codesign replay -o`")
-        if document.get("schema_version", 0) > SCHEMA_VERSION:
-            raise TraceError(
-                f"schema_version must be at most {SCHEMA_VERSION}, but {path} has {document['schema_version']}: upgrade codesign"
-            )
-        return cls.from_dict(document)
+        return cls.from_dict(documents.load(path, KIND, "codesign replay -o", TraceError))
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name.replace('_', ' ')} {joules:.3g}" for name, joules in self._spent().items())

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from codesign.search import storage as storages
 from codesign.search.designs import CANNOT_RUN, Design, Designer
-from codesign.search.result import Result, completed, is_feasible, summarize
+from codesign.search.result import Result
 from codesign.search.space import Space
+from codesign.search.summarizing import completed, is_feasible, summarize
 from traces.errors import SearchError, nearest
 
 if TYPE_CHECKING:
