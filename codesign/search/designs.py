@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from codesign.search.groups import Groups
-from codesign.search.space import GROUPS, Space
+from codesign.search.space import GROUPS, Range, Space
 from schedulers.scheduler import Mapping, Scheduler
 from traces import registry
 from traces.errors import CapacityError, MachineError, MappingError
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 Point = dict[str, Any]
 """A point of the space: 'policy' and its parameters, 'machine.NAME', 'group.NAME'."""
 POLICY, MACHINE, GROUP = "policy", "machine.", "group."
-BYTES_WEIGHTS = (1.0, 0.1, 0.01, 0.001)
-"""The parameters of cut points that a search begins with."""
+PARAMETERS = {"single-device": "device", "intensity-threshold": "threshold", "cut-points": "bytes_weight"}
+"""The parameter of a policy that a search draws; policies that are not here run with their defaults."""
+STARTS = {"threshold": (1.0,), "bytes_weight": (1.0, 0.1, 0.01, 0.001)}
+"""Values of parameters that a search begins with."""
 MOST_CORNERS = 256
 """Corners of the space that are priced at most to find a favourable one to begin at."""
 
@@ -94,13 +96,13 @@ class Designer:
             else:
                 trial.suggest_float(MACHINE + name, limits.low, limits.high, log=limits.log)
         policy = trial.suggest_categorical(POLICY, self.space.policies)
-        if policy == "single-device":
-            trial.suggest_categorical("device", self.whole_devices)
-        for name, owner in (("threshold", "intensity-threshold"), ("bytes_weight", "cut-points")):
-            limits = getattr(self.space, name)
-            if policy == owner:
-                trial.suggest_float(name, limits.low, limits.high, log=limits.log)
-        if policy == GROUPS:
+        parameter = PARAMETERS.get(policy)
+        if parameter == "device":
+            trial.suggest_categorical(parameter, self.whole_devices)
+        elif parameter:
+            limits = getattr(self.space, parameter)
+            trial.suggest_float(parameter, limits.low, limits.high, log=limits.log)
+        elif policy == GROUPS:
             for name, devices in self.choices.items():
                 trial.suggest_categorical(GROUP + name, devices)
         return trial.params
@@ -112,7 +114,8 @@ class Designer:
         points = []
         for overrides in machines:
             base = {MACHINE + name: value for name, value in (overrides or {}).items()}
-            points += [base | choice for policy in self.space.policies for choice in self._variants(policy, overrides or {})]
+            for policy in self.space.policies:
+                points += [base | {POLICY: policy} | start for start in self._starts(policy, overrides or {})]
         return points
 
     def _favourable_corner(self) -> dict[str, float] | None:
@@ -126,22 +129,23 @@ class Designer:
         promised: list[float] = []
         for corner in corners:
             try:
-                promised.append(partition(self.trace, *self.priced(corner), BYTES_WEIGHTS[-1]).serial_s)
+                promised.append(partition(self.trace, *self.priced(corner), STARTS["bytes_weight"][-1]).serial_s)
             except CANNOT_RUN:
                 promised.append(math.inf)
         return corners[promised.index(min(promised))]
 
-    def _variants(self, policy: str, overrides: dict[str, float]) -> list[Point]:
-        if policy == "single-device":
-            return [{POLICY: policy, "device": name} for name in self.whole_devices]
-        if policy == "intensity-threshold":
-            return [{POLICY: policy, "threshold": self.space.threshold.clip(1.0)}]
-        if policy == "cut-points":
-            return [{POLICY: policy, "bytes_weight": self.space.bytes_weight.clip(share)} for share in BYTES_WEIGHTS]
+    def _starts(self, policy: str, overrides: dict[str, float]) -> list[Point]:
+        """Return the parameters with which a search begins a policy."""
+        parameter = PARAMETERS.get(policy)
+        if parameter == "device":
+            return [{parameter: name} for name in self.whole_devices]
+        if parameter:
+            limits: Range = getattr(self.space, parameter)
+            return [{parameter: limits.clip(value)} for value in STARTS[parameter]]
         if policy == GROUPS:
             fastest = self.groups.fastest(self.machine, self.priced(overrides)[1], self.trace.executions)
-            return [{POLICY: policy} | {GROUP + name: fastest[name] for name in self.choices}]
-        return [{POLICY: policy}]
+            return [{GROUP + name: fastest[name] for name in self.choices}]
+        return [{}]
 
     def priced(self, overrides: Dictionary[str, float]) -> tuple[Machine, CostTable]:
         """Return the machine with these parameters and its warm cost table; the last one asked for is kept."""
@@ -167,8 +171,7 @@ class Designer:
         return policy.schedule(self.trace, machine, costs).check(self.trace, machine, costs)
 
     def _parameters(self, point: Point) -> dict[str, Any]:
-        names = {"single-device": "device", "intensity-threshold": "threshold", "cut-points": "bytes_weight"}
-        name = names.get(point[POLICY])
+        name = PARAMETERS.get(point[POLICY])
         return {name: point[name]} if name else {}
 
     def design(self, point: Point, trial: int) -> Design:
