@@ -1,9 +1,10 @@
 """What machines are: devices that price kernels, memories, links, and the catalogue of hardware with its sources."""
 
 from arch.build import load_device, machine
-from arch.catalog import Entry, Quantity, load_entry
 from arch.cost import CostTable, cost_table
 from arch.device import Device
+from arch.entry import Entry, Quantity
+from arch.entry_file import load_entry
 from arch.extension import Extension
 from arch.gpu import GPU
 from arch.host import Host

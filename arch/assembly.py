@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from arch.catalog import Entry
 from arch.device import Device
+from arch.entry import Entry
 from arch.link import HandOver, Link
 from arch.memory import Memory
 from arch.parameter import Parameter

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arch import gemm, power
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.facts import itemsize
 from arch.streaming import dram_rate
 from arch.work import Float

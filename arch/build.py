@@ -24,8 +24,8 @@ from arch.build_host import add_cpu, add_host, add_memory
 from arch.build_pim import add_attached_pim, add_gpu_with_pim, pim_alone
 from arch.build_reconfigurable import add_reconfigurable
 from arch.build_tpu import add_tpu
-from arch.catalog import Entry
 from arch.device import Device
+from arch.entry import Entry
 from arch.keys import EXTENSIONS
 from arch.machine import Machine
 from arch.reconfigurable import Reconfigurable

@@ -13,7 +13,7 @@ from arch.assembly import Assembly, Part
 from arch.build_gpu import add_gpu
 from arch.build_host import add_host
 from arch.build_link import add_link
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.machine import Machine
 from arch.registered import find
 from traces.errors import MachineError

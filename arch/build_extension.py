@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from arch.area import at_node
 from arch.assembly import Assembly, Part
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.extension import ELEMENTWISE, LAYOUT, Extension
 from arch.fused import ChainedGPU
 from arch.gpu import GPU

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from arch.assembly import Assembly, Part, pico
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.gpu import GPU, with_bandwidth
 from arch.memory import Memory
 from arch.parameter import Parameter

@@ -2,8 +2,8 @@
 
 from arch.assembly import Assembly, Part, pico
 from arch.build_link import add_link
-from arch.catalog import Entry
 from arch.cpu import CPU
+from arch.entry import Entry
 from arch.host import Host
 from arch.link import Link
 from arch.memory import Memory, reached

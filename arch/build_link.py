@@ -1,7 +1,7 @@
 """Links as parts of a machine."""
 
 from arch.assembly import Assembly, pico
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.link import Link
 from arch.parameter import Parameter
 

@@ -3,7 +3,7 @@
 from arch.assembly import Assembly, Part, pico
 from arch.build_gpu import changed, gpu_at, gpu_of, memory_of
 from arch.build_link import add_link
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.gpu import GPU
 from arch.link import HandOver
 from arch.memory import Memory
@@ -91,7 +91,7 @@ def _device(draft: Assembly, entry: Entry, memory: str, standard: float, most: f
         memory=memory,
         stacks=round(draft.parameter("pim_stacks", Parameter(standard, "1", 1, most, where, integer=True))),
         banks_per_unit=round(
-            draft.parameter("pim_banks_per_unit", Parameter(sold, "1", banks[0], banks[-1], doc, True, banks, design=free))
+            draft.parameter("pim_banks_per_unit", Parameter(sold, "1", banks[0], banks[-1], doc, integer=True, choices=banks, design=free))
         ),
         unit_clock_hz=draft.parameter("pim_unit_clock_hz", speed),
         shared=shared,

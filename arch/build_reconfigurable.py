@@ -2,7 +2,7 @@
 
 from arch.assembly import Assembly, Part, pico
 from arch.build_link import add_link
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.link import Link
 from arch.memory import Memory
 from arch.parameter import Parameter

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from arch.assembly import Assembly, Part
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.memory import Memory
 from arch.parameter import Parameter
 from arch.tpu import TPU

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.gpu import GPU
 from arch.work import Work
 from traces.table import Table

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.catalog import Entry
 from arch.device import Device
+from arch.entry import Entry
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.gpu import pipe_of
 from arch.memory import Memory

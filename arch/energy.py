@@ -18,7 +18,7 @@ issued. Refresh and background of a GPU's own memory are part of it.
 
 import numpy as np
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.facts import Facts
 from arch.work import Bool, Float
 

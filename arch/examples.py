@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from arch.build import FIRST
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.keys import EXTENSIONS
 from arch.registered import find, names
 

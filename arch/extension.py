@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from arch import streaming
-from arch.catalog import Entry
 from arch.device import Device
+from arch.entry import Entry
 from arch.facts import Facts, facts, itemsize, once, total
 from arch.gpu import GPU, pipe_of
 from arch.opcodes import demand

@@ -27,7 +27,7 @@ from arch.uncertainty import Trust, unvalidated
 from arch.work import Bool, Float, Prices, Work
 
 if TYPE_CHECKING:
-    from arch.catalog import Entry
+    from arch.entry import Entry
     from traces.trace import Trace
 
 _UNLIMITED = 1 << 30

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from arch import power
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.facts import itemsize
 from arch.gemm_choices import Choices, Hot, Products, Vectors, Ways, choices
 from arch.gemm_library import Library, library

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arch import measuring
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.facts import itemsize
 from arch.fitting import far, search
 from arch.gemm import kernel_s

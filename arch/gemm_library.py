@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from arch import power
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.facts import itemsize
 from arch.streaming import dram_rate, filled
 from arch.work import Float

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arch import gemm, solvers, streaming, trust
-from arch.catalog import Entry
 from arch.device import Device
 from arch.energy import kernel_terms, of_the_cap
+from arch.entry import Entry
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.gemm_choices import Products
 from arch.library_calls import Distinct, calls, distinct

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from arch import units
-from arch.catalog import Entry
+from arch.entry import Entry
 from traces.errors import MachineError
 
 DEEPEST = 1 << 20

@@ -365,3 +365,8 @@ EXTENSIONS = ("layout", "elementwise", "chains")
 OPTIONAL_TEXTS = frozenset({"node", "peer_link"})
 """Such keys that any kind may have."""
 SOURCE_KINDS = ("datasheet", "paper", "measured", "fitted", "assumption")
+
+
+def key_of(kind: str, name: str) -> Key:
+    """Return the specification of a number, 'group.dtype' included."""
+    return KINDS[kind][name.split(".")[0]]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arch import gemm
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.facts import once
 from arch.gemm_choices import CHUNK, Choices, Products, choices
 from arch.gemm_library import Tiling, library

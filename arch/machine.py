@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from arch import show, units
 from arch.area import at_node
-from arch.catalog import Entry
 from arch.device import Device
+from arch.entry import Entry
 from arch.gpu import ASSUMPTIONS, GPU
 from arch.host import Host
 from arch.link import HandOver, Link

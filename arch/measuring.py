@@ -9,7 +9,7 @@
 
 import numpy as np
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.gemm import resident
 from arch.gemm_choices import Hot, Products
 from arch.gemm_library import library

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arch import units
-from arch.catalog import Entry
+from arch.entry import Entry
 from traces.errors import MachineError
 
 _DIMENSIONS = {"capacity_bytes": "B", "bandwidth": "B/s", "read_bandwidth": "B/s", "write_bandwidth": "B/s", "latency_s": "s"}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from arch.catalog import Opcodes
+from arch.entry import Opcodes
 from traces.capture.work import TRANSCENDENTAL
 
 _MOVES = ("gather", "scatter", "sort", "transpose", "reverse", "reduce-window", "concatenate", "pad", "dynamic-update-slice")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arch import gemm, measuring, streaming, trust
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.facts import itemsize
 from arch.gemm_choices import Products
 from arch.work import Bool, Float

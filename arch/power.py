@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.work import Float
 
 _NODES = {"16 nm": "12nm", "12 nm": "12nm", "8 nm": "8nm", "7 nm": "7nm"}

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arch import arrays, modes
-from arch.catalog import Entry
 from arch.chains import Chains, chains_of, sums
 from arch.device import Device
+from arch.entry import Entry
 from arch.facts import SOLVERS, Facts, facts, itemsize, once, total
 from arch.gpu import pipe_of
 from arch.runs import Lives, lives_of, runs_of

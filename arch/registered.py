@@ -7,7 +7,8 @@ What an entry point leads to is a catalogue ``Entry``, or the path of a TOML fil
 import os
 
 from arch import catalog
-from arch.catalog import Entry
+from arch.entry import Entry
+from arch.entry_file import load_entry
 from traces import registry
 from traces.errors import MachineError, nearest
 
@@ -29,7 +30,7 @@ def find(name: str) -> Entry:
     Raises MachineError with the nearest names if there is none.
     """
     if name.endswith(".toml"):
-        return catalog.load_entry(name)
+        return load_entry(name)
     wanted = catalog.aliases().get(name.lower(), name.lower())
     if wanted not in names():
         known = nearest(name, {*names(), *catalog.aliases()})
@@ -41,5 +42,5 @@ def _entry(found: object, name: str) -> Entry:
     if isinstance(found, Entry):
         return found
     if isinstance(found, str | os.PathLike):
-        return catalog.load_entry(found)
-    raise MachineError(f"the entry point {name!r} of codesign.devices must lead to an arch.catalog.Entry or a path, but leads to {found!r}")
+        return load_entry(found)
+    raise MachineError(f"the entry point {name!r} of codesign.devices must lead to an arch.entry.Entry or a path, but leads to {found!r}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.occupancy import blocks_per_sm, limits
 from arch.work import Float
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from traces.errors import MachineError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arch.catalog import Entry
 from arch.device import Device
+from arch.entry import Entry
 from arch.facts import once, total
 from arch.work import Bool, Float, Prices, Work
 from traces.errors import MachineError

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.facts import Facts, total
 from arch.work import Float, Int
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from arch import catalog
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.facts import Facts
 from arch.uncertainty import Trust, prior, rule, unvalidated
 from arch.work import Bool, Float

@@ -2,7 +2,7 @@
 
 import sys
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.examples import example_of
 from arch.registered import find, names
 from codesign.rows import KINDS

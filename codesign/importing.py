@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arch.catalog import Entry
+    from arch.entry import Entry
     from traces import Trace
 
 MEMORY_SLACK = 0.1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import arch
 from arch import gemm, measuring, power
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.gemm_choices import CHUNK, Hot, Products, ways
 from arch.gemm_library import Library, library
 from arch.registered import find

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import arch
-from arch.catalog import Opcodes, builtin
+from arch.catalog import builtin
+from arch.entry import Opcodes
 from arch.opcodes import demand
 from arch.pim import PIM
 from arch.work import Work

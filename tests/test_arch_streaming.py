@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arch import catalog, operators, streaming
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.operators import ELEMENTWISE, Operators
 
 GPUS = [name for name in catalog.builtin_ids() if catalog.builtin(name).kind == "gpu"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.catalog import Entry, Opcodes
+from arch.entry import Entry, Opcodes
 from arch.facts import Facts, facts, once
 from arch.opcodes import Demand, demand
 from arch.text import Text

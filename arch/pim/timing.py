@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.registered import find
 from traces.errors import MachineError, nearest
 

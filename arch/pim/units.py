@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from arch.catalog import Entry, Opcodes
+from arch.entry import Entry, Opcodes
 from arch.facts import itemsize
 from arch.pim.timing import dram, paced
 from traces.errors import MachineError, nearest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arch import operators
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.fitting import far, search
 from arch.operators import Operators
 from arch.work import Float

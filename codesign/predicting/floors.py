@@ -9,7 +9,7 @@ typical times stand for it. AIConfigurator replayed CUDA graphs and Vidur read k
 import numpy as np
 from numpy.typing import NDArray
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.operators import ELEMENTWISE, Operators
 
 Float = NDArray[np.float64]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arch import operators
-from arch.catalog import Entry
+from arch.entry import Entry
 from codesign.predicting import floors
 from codesign.predicting.columns import Labels, Rows, refuse, renamed, sizes, split
 from codesign.predicting.registry import Options, TableModel

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from arch import catalog
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.pim.timing import plain, timing
 from traces.errors import CodesignError, nearest
 
