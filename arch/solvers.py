@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.catalog import Entry
+from arch.entry import Entry
 from arch.work import Float
 
 _KERNELS_A_COLUMN = 4

@@ -9,7 +9,7 @@ from codesign.validation.published import published
 from codesign.validation.row import Row, Tolerance, tolerance_of
 
 if TYPE_CHECKING:
-    from arch.catalog import Entry
+    from arch.entry import Entry
 
 
 def rows() -> Iterator[Row]:
