@@ -45,6 +45,7 @@ class Facts:
 
     family: Text
     library: Bool
+    convolution: Bool
     triton: Bool
     dtype: Text
     precision: Text
@@ -106,6 +107,7 @@ def _make(work: Work) -> Facts:
     return Facts(
         family=family,
         library=kind.is_("library"),
+        convolution=Text.of(kernels, "library").is_("convolution"),
         triton=kind.is_("triton"),
         dtype=Text.of(kernels, "dtype"),
         precision=Text.of(kernels, "precision"),

@@ -112,12 +112,48 @@ def test_a_change_of_layout_is_a_transposition_and_a_copy_of_bytes_a_copy():
         (lambda x: x**2.5, 0, 60),
         (lambda x: x.view(10, 6)[2:4], 0, 0),
         (lambda x: x.sort(dim=-1)[0], 60 * 3, 0),
+        (lambda x: torch.fft.fft(x.view(15, 4), dim=-1), 5 * 60 * 2, 0),  # 5 n log2 n
+        (lambda x: F.max_pool2d(x.view(1, 15, 2, 2), 2), 15 * 4, 0),
+        (lambda x: F.avg_pool2d(x.view(1, 1, 10, 6), 3, stride=1), 8 * 4 * 9, 0),
     ],
 )
 def test_work_follows_the_convention_of_hlo(function, vector, transcendental):
     trace = captured(function, torch.randn(10, 6))
     assert np.sum(trace.kernels["flops_vector"]) == vector
     assert np.sum(trace.kernels["flops_transcendental"]) == transcendental
+
+
+def test_a_loss_reads_one_score_a_row_in_one_block():
+    trace = captured(F.nll_loss, torch.randn(8192, 500), torch.zeros(8192, dtype=torch.long))
+    (loss,) = [row for row, name in enumerate(kernels(trace)) if name == "aten::nll_loss_forward"]
+    assert trace.kernels["bytes_unique"][loss] == 8192 * (4 + 8) + 2 * 4  # scores and targets; the loss and the sum of weights
+    assert trace.kernels["flops_vector"][loss] == 2 * 8192
+    assert (trace.kernels["grid_x"][loss], trace.kernels["block_x"][loss]) == (1, 512)
+
+
+def test_the_gradient_of_a_pool_reads_gradients_and_indices_not_the_data():
+    def gradient(x):
+        x = x.requires_grad_()
+        return torch.autograd.grad(F.max_pool2d(x, 2).square().sum(), x)
+
+    trace = captured(gradient, torch.randn(1, 3, 8, 8))
+    (row,) = [row for row, name in enumerate(kernels(trace)) if name.endswith("with_indices_backward")]
+    assert trace.kernels["bytes_unique"][row] == 3 * (16 * (4 + 8) + 64 * 4)
+
+
+def test_a_bag_reads_the_rows_of_its_indices():
+    bag = nn.EmbeddingBag(1000, 16)
+    trace = captured(lambda m, i: m(i), bag, torch.zeros(4, 5, dtype=torch.long))
+    row = kernels(trace).index("aten::_embedding_bag")
+    assert trace.kernels["flops_vector"][row] == 20 * 16
+    assert (20 * 16 * 4, 20 * 16 * 4) in touched(trace, row).values()
+
+
+def test_a_factorisation_that_nobody_counts_is_refused_by_name_in_a_replay():
+    with pytest.warns(UserWarning, match="_linalg_svd has no rule"):
+        trace = captured(lambda x: torch.linalg.svd(x), torch.randn(8, 8))
+    with pytest.raises(cd.errors.MachineError, match="_linalg_svd"):
+        cd.replay(trace, cd.machine("a5000"))
 
 
 def step(model, optimizer, x, y):
@@ -301,6 +337,7 @@ def test_the_precision_of_products_is_asked_for(precision, column, manifest):
         (lambda x: x if x.sum() > 0 else -x, "must not depend on values"),
         (lambda x: x[x > 0], "needs values or does not know device meta"),
         (lambda x: x + torch.ones(4), "tensors must be arguments of the program or be made on their device"),
+        (lambda x: x.view(2, 2) @ torch.ones(2, 2), "tensors must be arguments of the program or be made on their device"),
         (lambda x: x.cpu(), "needs values or does not know device meta"),
     ],
 )

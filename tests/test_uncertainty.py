@@ -93,3 +93,12 @@ def test_a_search_says_which_designs_cannot_be_told_apart() -> None:
     for comparison in result.told_apart:
         assert comparison.told == (abs(comparison.difference_s) > comparison.sigma_s)
     assert cd.Result.from_dict(result.to_dict()).told_apart == result.told_apart
+
+
+def test_no_measurement_stands_behind_a_convolution() -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra torch")
+    data, weight = torch.empty(8, 64, 32, 32, dtype=torch.float16), torch.empty(64, 64, 3, 3, dtype=torch.float16)
+    trace = cd.capture(torch.nn.functional.conv2d, (data, weight), target="a100")
+    assert cd.replay(trace, cd.machine("a100")).uncertainty["unvalidated_share"] == 1
+    product = cd.capture(torch.matmul, (data, data.transpose(2, 3)), target="a100")
+    assert cd.replay(product, cd.machine("a100")).uncertainty["unvalidated_share"] < 1

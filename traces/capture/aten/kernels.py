@@ -9,13 +9,15 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from traces.capture.aten import collectives, launch, operators, products, sdpa
+from traces.capture.aten import collectives, launch, operators, products, routines, sdpa
 from traces.capture.aten.call import Call, Touch, fastest_axis, main_dtype, read, storage_key, touched_bytes, write
 from traces.capture.aten.kernel import NO_SIZE, UNKNOWN, Kernel, Rule, Setting
 from traces.capture.work import Flops
 
-_RULES: dict[str, Rule] = {**products.RULES, **sdpa.RULES, **collectives.RULES}
+_RULES: dict[str, Rule] = {**products.RULES, **routines.RULES, **sdpa.RULES, **collectives.RULES}
 _registered: dict[str, Rule] = {}
+_DENSE = ("linalg_", "_linalg_", "cholesky", "geqrf", "ormqr", "lu_", "ldl_", "triangular_solve")
+"""Beginnings of the names of factorisations and solves: library calls of many dependent steps."""
 
 
 def register(name: str, rule: Rule) -> None:
@@ -45,7 +47,10 @@ def _tabled(call: Call, setting: Setting, warned: set[str]) -> Kernel:
     touches = _touches(call, spread=known.kind in ("elementwise", "random", "fill"))
     grid, block = _dimensions(call, setting)
     flops, launches = _flops(call, known, warned), operators.launches(call.name)
-    return Kernel(call.full_name, known.family, touches, flops, opcodes=known.text(), launches=launches, grid=grid, block=block)
+    made = Kernel(call.full_name, known.family, touches, flops, opcodes=known.text(), launches=launches, grid=grid, block=block)
+    if not known.kind and call.name.startswith(_DENSE):  # bytes say nothing of their time: a replay refuses them by name
+        return replace(made, launch_kind="library", library=call.name)
+    return made
 
 
 def _dimensions(call: Call, setting: Setting) -> tuple[launch.Grid, launch.Grid]:

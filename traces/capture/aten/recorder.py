@@ -15,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from traces.capture.aten.call import dtype_name, read_call, storage_key
 from traces.capture.aten.kernel import Kernel, Setting
 from traces.capture.aten.kernels import kernel_of
+from traces.capture.aten.operators import operator
+from traces.capture.aten.products import RULES as PRODUCTS
 from traces.capture.schedule import Region
 from traces.errors import CaptureError
 
@@ -84,6 +86,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func is torch.ops.aten._local_scalar_dense.default and args[0].device.type == "meta":
             reads = ".item(), bool() or int() of a tensor"
             raise CaptureError(f"the program must not depend on values, but reads one ({reads}){self._where()}: {_VALUES}")
+        if _mixes_devices(func, args, kwargs):
+            raise CaptureError(self._foreign(func))
         try:
             return func(*args, **kwargs)
         except NotImplementedError as error:
@@ -96,11 +100,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     "(torch.library.register_fake), so that it can run without data"
                 ) from error
             if "device" in str(error) and "meta" in str(error) and _on_host(args, kwargs):
-                raise CaptureError(
-                    f"tensors must be arguments of the program or be made on their device, but {func} got one of the CPU{self._where()}: "
-                    "pass it as an argument, or make it with device=x.device"
-                ) from error
+                raise CaptureError(self._foreign(func)) from error
             raise
+
+    def _foreign(self, func: Any) -> str:
+        return (
+            f"tensors must be arguments of the program or be made on their device, but {func} got one of the CPU{self._where()}: "
+            "pass it as an argument, or make it with device=x.device"
+        )
 
     def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         call = read_call(func, args, kwargs, out)
@@ -201,6 +208,20 @@ def _sequence_number() -> int:
 def _on_host(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     leaves = torch.utils._pytree.tree_leaves((args, kwargs))
     return any(isinstance(t, Tensor) and t.device.type != "meta" for t in leaves)
+
+
+_ONE_DEVICE = frozenset({"elementwise", "reduce", "rows", "slice"})
+"""Kinds of operators whose tensors must be on one device; copies cross, indices may stay on the CPU."""
+
+
+def _mixes_devices(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether a GPU would refuse the operands: some on the device, others, no scalars, on the CPU. `meta` does not mind."""
+    name = str(func._schema.name).partition("::")[2]
+    if operator(name).kind not in _ONE_DEVICE and name not in PRODUCTS:
+        return False
+    leaves = [t for t in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+    host = any(t.device.type == "cpu" and t.dim() for t in leaves)
+    return host and any(t.device.type == "meta" for t in leaves)
 
 
 def _first_line(error: Exception) -> str:
