@@ -60,28 +60,32 @@ def capture(
     MachineError
         If there is no such device.
     """
-    from traces.capture import capture as capture_for
+    from traces.capture import capture as capture_jax
     from traces.capture import capture_exported
     from traces.capture.aten import capture_torch, is_torch_program
-    from traces.capture.target import CompileTarget
-    from traces.errors import CaptureError
 
+    jax_only: dict[str, Any] = {"trip_counts": trip_counts, "x64": x64}
     if is_exported(function):
         _check_no_arguments(args, kwargs, precision)
-        target_ = compile_target(target)
-        return capture_exported(function, target=target_, trip_counts=trip_counts, x64=x64, seed=seed)
+        return capture_exported(function, target=compile_target(target), seed=seed, **jax_only)
     _check_call(function, args, kwargs)
     assert callable(function)
     if is_torch_program(function, args, kwargs):
-        if trip_counts is not None or x64 is not None:
-            raise CaptureError("trip_counts and x64 are for JAX programs, but this one is PyTorch's: leave them out")
-        gpu = compile_target(target)
-        if not isinstance(gpu, CompileTarget):
-            raise CaptureError(f"a PyTorch program can be captured for a GPU, but {gpu.id!r} is a TPU: choose a GPU, or JAX")
-        return capture_torch(function, args, kwargs, gpu, precision=precision, seed=seed)
-    return capture_for(
-        function, args, kwargs=kwargs, target=compile_target(target), trip_counts=trip_counts, precision=precision, x64=x64, seed=seed
-    )
+        return capture_torch(function, args, kwargs, target=_gpu_of_torch(target, jax_only), precision=precision, seed=seed)
+    return capture_jax(function, args, kwargs=kwargs, target=compile_target(target), precision=precision, seed=seed, **jax_only)
+
+
+def _gpu_of_torch(target: "str | Machine | CompileTarget | TpuTarget", jax_only: Mapping[str, Any]) -> "CompileTarget":
+    """Return the GPU that a PyTorch program is captured for. Raises CaptureError for a TPU, and for what is JAX's alone."""
+    from traces.capture.target import CompileTarget
+    from traces.errors import CaptureError
+
+    if any(value is not None for value in jax_only.values()):
+        raise CaptureError(f"{' and '.join(jax_only)} are for JAX programs, but this one is PyTorch's: leave them out")
+    gpu = compile_target(target)
+    if not isinstance(gpu, CompileTarget):
+        raise CaptureError(f"a PyTorch program can be captured for a GPU, but {gpu.id!r} is a TPU: choose a GPU, or JAX")
+    return gpu
 
 
 def is_exported(function: Any) -> bool:

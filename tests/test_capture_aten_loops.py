@@ -75,7 +75,7 @@ def test_runs_of_positions_are_odd_and_cover_every_position_once(first, count, s
 @given(count=st.integers(1, 200), segments=st.integers(1, 9))
 def test_amounts_that_are_affine_in_the_position_sum_exactly(count, segments):
     x, cache = torch.empty(16, device="meta"), torch.empty(512, 16, device="meta")
-    trace = capture_torch(growing, (x, cache), {"count": count, "segments": segments}, A5000)
+    trace = capture_torch(growing, (x, cache), {"count": count, "segments": segments}, target=A5000)
     executed = trace.executions
     positions = np.arange(10, 10 + count)
     assert trace.launches == 3 * count
@@ -87,7 +87,7 @@ def test_amounts_that_are_affine_in_the_position_sum_exactly(count, segments):
 
 def test_many_steps_cost_as_much_to_capture_as_few_and_the_manifest_says_how_affine_they_are():
     x, cache = torch.empty(16, device="meta"), torch.empty(5000, 16, device="meta")
-    trace = capture_torch(growing, (x, cache), {"count": 4096}, A5000)
+    trace = capture_torch(growing, (x, cache), {"count": 4096}, target=A5000)
     assert len(trace.kernels) == 8 * 3
     assert trace.launches == 4096 * 3
     assert trace.manifest["steps"] == {"grow": {"positions": 8, "affine_defect": 0.0, "kernel": ""}}

@@ -303,7 +303,7 @@ def test_a_real_program_and_its_capture_agree_on_the_products():
     from torch.utils.flop_counter import FlopCounterMode
 
     (weights, cache, prompt, rope, _, _), settings = real(TINY, prompt=1, tokens=4)
-    trace = capture_torch(llm_model.generate, (weights, cache, prompt, rope, None, None), settings, A5000)
+    trace = capture_torch(llm_model.generate, (weights, cache, prompt, rope, None, None), settings, target=A5000)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         llm_model.generate(weights, cache, prompt, rope, None, None, **settings)
     assert np.sum(trace.executions * trace.kernels["flops_matrix"]) == counter.get_total_flops()

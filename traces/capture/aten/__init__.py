@@ -17,8 +17,8 @@ def capture_torch(
     function: Callable[..., Any],
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
-    target: "CompileTarget | None" = None,
     *,
+    target: "CompileTarget",
     precision: str | None = None,
     seed: int = 0,
     phase: str | None = None,
@@ -58,22 +58,9 @@ def capture_torch(
     """
     import_torch("capturing a PyTorch program")
     from traces.capture.aten.capture import capture
-    from traces.errors import CaptureError
 
-    if target is None:
-        raise CaptureError("capture_torch needs a target: a CompileTarget such as arch.build.machine('h200').target")
-    return capture(
-        function,
-        args,
-        kwargs or {},
-        target,
-        precision=precision,
-        seed=seed,
-        phase=phase,
-        program=program,
-        options=options,
-        stage_rules=tuple(stage_rules or ()),
-    )
+    written: dict[str, Any] = {"phase": phase, "program": program, "options": options, "stage_rules": tuple(stage_rules or ())}
+    return capture(function, args, kwargs or {}, target, precision=precision, seed=seed, **written)
 
 
 def is_torch_program(function: Callable[..., Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> bool:
