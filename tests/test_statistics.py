@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from codesign.cli.app import app
 from traces.errors import TraceError
+from traces.measure import SAMPLERS, SETTINGS, unmeasured
+from traces.record import recordings
 from traces.recorded_statistics import read_statistics
 from traces.recordings import load_recorded
 from traces.statistics import autocorrelation_time, clipped, inefficiency, seconds_to_error, variance
@@ -95,6 +99,17 @@ def test_a_trace_finds_the_statistics_of_its_program() -> None:
     }
     assert seconds_to_error(rows[0], 0.1, walkers=1024, transitions=10, error=1e-3) > 0.1
     assert load_recorded("llama-3-8b-a5000").statistics == []
+
+
+def test_what_was_not_measured_is_said_with_what_would_measure_it() -> None:
+    """Every wave function whose traces ship has a setting for each of its molecules: rows, or a place in the list of those without."""
+    shipped = {(r.workload, r.molecule) for r in recordings() if r.framework == "jax"}
+    assert shipped == {(setting.workload, setting.molecule) for setting in SETTINGS}
+    for workload, molecule in shipped:
+        samplers = {row["sampler"] for row in read_statistics() if (row["workload"], row["molecule"]) == (workload, molecule)}
+        assert samplers | set(unmeasured(workload).get(molecule, [])) == set(SAMPLERS)
+    told = " ".join(CliRunner().invoke(app, ["workloads", "deepqmc-psiformer"]).stdout.split())
+    assert ("was measured for LiH" in told) == bool(unmeasured("deepqmc-psiformer").get("LiH"))
 
 
 def test_an_estimate_with_a_random_probe_scatters_more_and_rounding_does_not() -> None:

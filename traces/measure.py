@@ -75,6 +75,7 @@ SETTINGS = (
     Setting("orbformer", "LiH", 32, 60, rounding=False),
     *(Setting(workload, "CH4", 16, 30, burn_in=100, samples=60, rounding=False) for workload in ALL),
     *(Setting(workload, molecule, 16, 30, burn_in=100, samples=40, rounding=False) for molecule in ("C2H6", "C4H4") for workload in ALL),
+    *(Setting("deepqmc-psiformer", molecule, 16, 30, burn_in=100, samples=40, rounding=False) for molecule in ("LiH", "Cl")),
 )
 """The larger, the fewer walkers, steps and samples, so that each takes minutes of two cores; rows say how many."""
 
@@ -250,10 +251,20 @@ def _short(value: Any, digits: int = 4) -> float:
 def measure(only: str, work: Path) -> None:
     """Measure every wave function and molecule whose name (``psiformer-lih``) fits the pattern and that is not in the table."""
     for setting in SETTINGS:
-        known = {(row["workload"], row["molecule"], row["sampler"]) for row in read_statistics()}
-        missing = [sampler for sampler in SAMPLERS if (setting.workload, setting.molecule, sampler) not in known]
-        if missing and fnmatch(setting.name, only.lower()):
-            _measure(setting, missing, work)
+        samplers = missing(setting)
+        if samplers and fnmatch(setting.name, only.lower()):
+            _measure(setting, samplers, work)
+
+
+def missing(setting: Setting) -> list[str]:
+    """Return the samplers of which the table has no row."""
+    known = {(row["workload"], row["molecule"], row["sampler"]) for row in read_statistics()}
+    return [sampler for sampler in SAMPLERS if (setting.workload, setting.molecule, sampler) not in known]
+
+
+def unmeasured(workload: str) -> dict[str, list[str]]:
+    """Return by molecule the samplers that were not measured, of a wave function whose traces ship; what measures them is the module."""
+    return {setting.molecule: samplers for setting in SETTINGS if setting.workload == workload and (samplers := missing(setting))}
 
 
 def _measure(setting: Setting, samplers: Iterable[str], work: Path) -> None:

@@ -165,8 +165,8 @@ class Trace:
         """What real CPU runs of this program measured, a row a precision: variance of the local energy, autocorrelation time.
 
         Those of the trace's workload, molecule, sampler and Laplacian (loop and naive give the energies of forward); empty where nothing
-        was measured. ``traces.statistics`` turns a row and the time of a step into the time to a standard error; columns and units:
-        ``traces.recorded_statistics``.
+        was measured: `codesign workloads NAME` says for which molecules, and what would. ``traces.statistics`` turns a row and the time
+        of a step into the time to a standard error; columns and units: ``traces.recorded_statistics``.
         """
         from traces.recorded_statistics import statistics_of
 

@@ -63,6 +63,7 @@ def _by_own_name(found: dict[str, "Workload"]) -> dict[str, dict[str, Any]]:
 
 
 def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
+    from traces.measure import unmeasured
     from traces.recorded_statistics import statistics_of
 
     options = {
@@ -84,6 +85,7 @@ def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
         ],
         "counts": [{"must": limit.must, "because": limit.because, "instead": limit.instead} for limit in workload.limits],
         "statistics": statistics_of(workload.name, {}),
+        "not_measured": unmeasured(workload.name),
     }
 
 
@@ -100,7 +102,18 @@ def _workloads_table(described: dict[str, dict[str, Any]]) -> "Group":
 def _options_table(described: dict[str, Any]) -> "Group":
     from rich.console import Group
 
-    return Group(_options(described), *_matrix(described), *_statistics(described["statistics"]))
+    return Group(_options(described), *_matrix(described), *_statistics(described["statistics"]), *_not_measured(described))
+
+
+def _not_measured(described: dict[str, Any]) -> list[str]:
+    """Say for which molecules no statistics were measured, and what would."""
+    found = [f"{molecule} ({', '.join(samplers)})" for molecule, samplers in described["not_measured"].items()]
+    if not found:
+        return []
+    return [
+        f"No variance of the energy and autocorrelation time was measured for {', '.join(found)}. To measure: "
+        f"python -m traces.measure --only '{described['name']}-*', minutes to hours of a CPU a molecule."
+    ]
 
 
 def _statistics(rows: list[dict[str, Any]]) -> list["Group"]:
