@@ -99,8 +99,13 @@ def _contradicts(entry: "Entry", facts: dict[str, Any]) -> bool:
 
 
 def report(trace: "Trace") -> dict[str, Any]:
-    """Return what an import found: kernels, total_us, streams, device, and the share of the time in the family 'other'."""
+    """Return what an import found: kernels, total_us, streams, device, and the share of the time in the family 'other'.
+
+    ``share_communication`` is the part of that share that is known to move data between devices.
+    """
     import numpy as np
+
+    from traces.formats.families import is_communication
 
     kernels, captured = trace.kernels, trace.manifest["captured"]
     kind = kernels["launch_kind"]
@@ -110,6 +115,7 @@ def report(trace: "Trace") -> dict[str, Any]:
     streams = sorted({int(s) for s in kernels["stream"][is_kernel]} - {-1})
     total = float(measured.sum())
     family = kernels["family"][is_kernel]
+    between = np.array([is_communication(str(name)) for name in kernels["name"][is_kernel]], np.bool_) & (family == "other")
     sums = {str(name): float(measured[family == name].sum()) for name in kernels.categories("family")}
     return {
         "format": captured["format"],
@@ -120,6 +126,7 @@ def report(trace: "Trace") -> dict[str, Any]:
         "device": captured["device"],
         "target": trace.target,
         "share_other": sums.get("other", 0.0) / total if total else None,
+        "share_communication": float(measured[between].sum()) / total if total else None,
         "shares": {name: time / total for name, time in sums.items() if time > 0},
         "left_out": captured["left_out"],
         **{key: captured[key] for key in ("span_us", "idle_us", "longest_gap_us", "remarks")},

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import codesign as cd
 from codesign.cli.app import app
 from codesign.importing import device_id
+from tests.test_formats_kineto import event, profile
 from traces import registry
 from traces.errors import TraceError
 from traces.formats.profile import ProfileWarning
@@ -116,6 +117,12 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     assert sum(found["shares"].values()) == pytest.approx(1)
     assert any("no kernel runs" in warning for warning in found["warnings"])
     assert "share other" in run("import", A100, "-o", tmp_path / "a.trace").stdout
+
+
+def test_the_share_in_other_says_how_much_of_it_is_communication(tmp_path: Path) -> None:
+    source = profile(tmp_path, event("sgemm", 0, 5), event("ncclDevKernel_AllReduce_Sum_f32_RING_LL", 10, 3), event("what", 20, 2))
+    found = document("import", source.path, "-o", tmp_path / "a.trace")
+    assert (found["share_other"], found["share_communication"]) == pytest.approx((0.5, 0.3))
 
 
 def test_on_its_own_device_a_profile_costs_what_was_measured(tmp_path: Path) -> None:

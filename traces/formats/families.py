@@ -27,6 +27,12 @@ def patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
 
 
 @cache
+def is_communication(name: str) -> bool:
+    """Say whether a kernel moves data between devices: the table's first pattern, which leaves it in 'other'."""
+    return patterns()[0][0].search(name) is not None
+
+
+@cache
 def family_of(name: str) -> str:
     """Return the family of a kernel by its name (mangled or not), 'other' if no pattern matches."""
     for pattern, family in patterns():
