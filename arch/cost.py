@@ -1,6 +1,6 @@
 """The cost table: every kernel priced on every device of a machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,13 +55,15 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
         If the work of a kernel is unknown, or ``device_of_kernel`` has the wrong shape or names no device.
     """
     _check_target(trace, machine)
-    writer = None if device_of_kernel is None else _writing_device(trace, machine, device_of_kernel)
-    rows, caches = [], _caches(machine)
+    writer = None if device_of_kernel is None else _writing_device(trace, machine, np.asarray(device_of_kernel))
+    rows, caches, warm = [], _caches(machine), Work.of(trace)
+    one_cache = len(set(caches.tolist())) == 1
     for number, device in enumerate(machine.devices):
-        cold = None if writer is None else (writer >= 0) & (caches[writer] != caches[number])
-        work, refusals = Work.of(trace, cold), device.refuse(Work.of(trace))
-        mine = refusals.code == 0 if device_of_kernel is None else np.asarray(device_of_kernel) == number
-        rows.append((device.arrange(trace, work, mine & (refusals.code == 0)), refusals))
+        cold = None if writer is None or one_cache else (writer >= 0) & (caches[writer] != caches[number])
+        refusals = device.refuse(warm)
+        accepted = refusals.code == 0
+        mine = accepted if device_of_kernel is None else accepted & (np.asarray(device_of_kernel) == number)
+        rows.append((device.arrange(trace, warm if cold is None else replace(warm, cold=cold), mine), refusals))
     refusal = np.stack([refusals.code for _, refusals in rows])
     duration = np.stack([prices.duration_s for prices, _ in rows])
     duration[refusal != 0] = np.inf
@@ -94,9 +96,8 @@ def least_s(trace: "Trace", machine: Machine) -> Float:
     return np.stack([np.where(device.refuse(work).code == 0, device.least(work), np.inf) for device in machine.devices])
 
 
-def _writing_device(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.int32]) -> NDArray[np.int32]:
+def _writing_device(trace: "Trace", machine: Machine, devices: NDArray[np.int32]) -> NDArray[np.int32]:
     """The device that wrote each operand last, -1 if no kernel did; shape [accesses]."""
-    devices = np.asarray(device_of_kernel)
     if devices.shape != (len(trace.kernels),):
         raise MachineError(f"device_of_kernel must have one entry a kernel, {len(trace.kernels)}, but its shape is {devices.shape}")
     if len(devices) and (devices.min() < 0 or devices.max() >= len(machine.devices)):

@@ -119,14 +119,16 @@ def _fastest(unit: Library, part: Choices) -> Plan:
     """Price all choices at once, and of each product keep the first that is fastest."""
     tried = timed(unit, part.ways)
     seconds = np.full(part.way.size, np.inf)
-    seconds[part.spot] = np.nan_to_num(tried.total_s * part.reluctance, nan=_WORST, posinf=_WORST)
+    total = tried.total_s
+    weighed = total * part.reluctance
+    seconds[part.spot] = np.where(np.isfinite(weighed), weighed, _WORST)
     best = seconds.reshape(part.way.shape).argmin(axis=0)
-    tiled = tried[part.way[best, np.arange(len(best))]]
-    return _rows_of_one(unit, part.vectors, tiled) if len(part.vectors.rows) else tiled
+    way = part.way[best, np.arange(len(best))]
+    return _rows_of_one(unit, part.vectors, tried[way], total[way]) if len(part.vectors.rows) else tried[way]
 
 
-def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan) -> Plan:
-    """Return the plans of products of tiles, but where a vector meets a matrix that of the library's kernel for it, if faster.
+def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan, tiled_s: Float) -> Plan:
+    """Return the plans of products of tiles, which take ``tiled_s``, but where a vector meets a matrix that of the library's kernel for it, if faster.
 
     It streams the matrix once through all SMs: no tile is padded, and a block has next to nothing to keep and to store.
     """
@@ -141,7 +143,7 @@ def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan) -> Plan:
         executed_flops=vectors.flops,
         sharpness=unit.sharpness,
     )
-    better = streamed.total_s < tiled[vectors.rows].total_s
+    better = streamed.total_s < tiled_s[vectors.rows]
     arrays = {name: getattr(tiled, name).copy() for name in _ARRAYS}
     for name, values in arrays.items():
         values[vectors.rows[better]] = getattr(streamed, name)[better]

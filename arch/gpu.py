@@ -19,6 +19,7 @@ a trace and GPU; an operand that another device wrote last is cold and comes fro
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,20 +89,29 @@ class _Kinds:
 
     product: Bool
     tiled: Bool
-    tensor_cores: NDArray[np.int64]
-    """1 for what may run on tensor cores, 0 for what may not."""
-    pair: NDArray[np.int64]
-    pairs: list[tuple[str, str]]
-    """Distinct dtypes and precisions, and which of them each kernel has."""
+    unit: NDArray[np.int64]
+    """Which of ``asked`` each kernel asks for."""
+    asked: list[tuple[str, str, bool]]
+    """Distinct dtypes and precisions, without tensor cores and then with them."""
     wide: Bool
     reads: Bool
     """Shape [accesses]."""
     rows: NDArray[np.int64]
     """The tiled kernels, shape [calls]."""
     calls: Products
-    lu: NDArray[np.int64]
-    solve: NDArray[np.int64]
-    """The kernels that factorise and those that solve, shape [such kernels]."""
+    lu: "_Matrices"
+    solve: "_Matrices"
+    """Of the kernels that factorise and of those that solve."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Matrices:
+    """What solver kernels work on: which kernels they are, and of each the batch, rows and right-hand sides; shape [such kernels]."""
+
+    rows: NDArray[np.int64]
+    batch: Float
+    m: Float
+    columns: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +208,7 @@ class GPU(Device):
 
 def _refuse(entry: Entry, work: Work) -> Refusals:
     peaks, matrix = entry.group("vector_flops"), entry.group("matrix_flops")
-    missing = sorted({d for d in set(facts(work).dtype.values) if pipe_of(d) not in peaks and d not in matrix})
+    missing = sorted(d for d in facts(work).dtype.values if pipe_of(d) not in peaks and d not in matrix)
     return once(work, ("gpu refusals", *missing), lambda: _refusals(facts(work), missing, len(work)))
 
 
@@ -255,9 +265,9 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
     units, moved = _units(entry, work, kinds), geometry.moved
     matrix, l2_bytes, extra, again = _products(entry, work, units, geometry, kinds)
     terms = {"compute_matrix_s": matrix} | _vector_terms(entry, known, geometry, kinds.wide)
-    terms["solver_s"] = _solvers(entry, known, kinds)
+    terms["solver_s"] = _solvers(entry, kinds)
     terms["l1_s"] = np.where(kinds.tiled, 0.0, moved.l1_bytes * geometry.share / _l1_rate(entry))
-    on_sm = np.maximum.reduce(list(terms.values()))
+    on_sm = reduce(np.maximum, terms.values())
     terms["l2_s"] = l2_bytes / (entry["l2_bandwidth"] * entry["l2_efficiency"])
     terms["floor_s"] = known.launches * entry["kernel_floor"] + extra
     measured = known.measured if gpu.use_measured and work.target == gpu.id else np.full(len(work), np.nan)
@@ -275,7 +285,7 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
         passing=moved.passing,
         rounds=np.where(kinds.tiled, known.launches * entry["gemm_stages"], geometry.rounds),
         energy=energy,
-        joules=np.sum(list(energy.values()), axis=0),
+        joules=reduce(np.add, energy.values()),
         measured=measured,
         scale=_scale(gpu, work, known.measured),
         terms=terms,
@@ -296,21 +306,26 @@ def _make_kinds(known: Facts) -> _Kinds:
     product = known.family.isin(NEED_MATRIX) | (known.flops_matrix > 0)
     tiled = product & known.library & np.isnan(known.grid) & (known.k > 0)
     pair, pairs = known.dtype.pairs(known.precision)
+    tensor_cores = (known.library | known.triton) & ~known.family.isin(SOLVERS)
     rows = np.flatnonzero(tiled)
     size = known.dtype.number(itemsize)[rows]
     return _Kinds(
         product=product,
         tiled=tiled,
-        tensor_cores=((known.library | known.triton) & ~known.family.isin(SOLVERS)).astype(np.int64),
-        pair=pair,
-        pairs=pairs,
+        unit=np.where(tensor_cores, len(pairs), 0) + pair,
+        asked=[(*each, allowed) for allowed in (False, True) for each in pairs],
         wide=known.dtype.is_("f64", "c128"),
         reads=~known.writes,
         rows=rows,
         calls=Products(np.maximum(known.batch[rows], 1.0), known.m[rows], known.n[rows], known.k[rows], size),
-        lu=np.flatnonzero(known.family.is_("lu")),
-        solve=np.flatnonzero(known.family.is_("triangular_solve")),
+        lu=_matrices(known, "lu"),
+        solve=_matrices(known, "triangular_solve"),
     )
+
+
+def _matrices(known: Facts, family: str) -> _Matrices:
+    rows = np.flatnonzero(known.family.is_(family))
+    return _Matrices(rows, np.maximum(known.batch[rows], 1.0), np.maximum(known.m[rows], 0.0), known.n[rows])
 
 
 def _geometry(entry: Entry, work: Work, known: Facts) -> _Geometry:
@@ -435,16 +450,14 @@ class _Units:
 
 def _units(entry: Entry, work: Work, kinds: _Kinds) -> _Units:
     """``matrix_unit`` of every kernel, worked out once for each distinct combination."""
-    table = [[matrix_unit(entry, *pair, allowed) for pair in kinds.pairs] for allowed in (False, True)]
-    names = tuple(tuple(name for name, _, _ in line) for line in table)
+    units = [matrix_unit(entry, *each) for each in kinds.asked]
+    names = tuple(name for name, _, _ in units)
     groups = entry.group("vector_energy_per_flop"), entry.group("matrix_energy_per_flop")
-    which = (kinds.tensor_cores, kinds.pair)
-    called = (kinds.tensor_cores[kinds.rows], kinds.pair[kinds.rows])
     return _Units(
-        np.array([[peak for _, peak, _ in line] for line in table])[which],
-        np.array([[tensor for _, _, tensor in line] for line in table], dtype=np.bool_)[which],
-        np.array([[groups[tensor].get(name, np.nan) for name, _, tensor in line] for line in table])[which],
-        once(work, ("gpu calls", names), lambda: distinct(np.array(names, dtype=np.str_)[called], kinds.calls)),
+        np.array([peak for _, peak, _ in units])[kinds.unit],
+        np.array([tensor for _, _, tensor in units], dtype=np.bool_)[kinds.unit],
+        np.array([groups[tensor].get(name, np.nan) for name, _, tensor in units])[kinds.unit],
+        once(work, ("gpu calls", names), lambda: distinct(np.array(names, dtype=np.str_)[kinds.unit[kinds.rows]], kinds.calls)),
     )
 
 
@@ -467,11 +480,12 @@ def _products(entry: Entry, work: Work, units: _Units, geometry: _Geometry, kind
     return matrix, l2_bytes, extra, again
 
 
-def _solvers(entry: Entry, known: Facts, kinds: _Kinds) -> Float:
-    numbers = solvers.Numbers.of(entry)
-    seconds, batch, m = np.zeros(len(known.m)), np.maximum(known.batch, 1.0), np.maximum(known.m, 0.0)
-    seconds[kinds.lu] = solvers.lu_s(numbers, batch[kinds.lu], m[kinds.lu])
-    seconds[kinds.solve] = solvers.triangular_s(numbers, batch[kinds.solve], m[kinds.solve], known.n[kinds.solve])
+def _solvers(entry: Entry, kinds: _Kinds) -> Float:
+    numbers, seconds = solvers.Numbers.of(entry), np.zeros(len(kinds.product))
+    if len(kinds.lu.rows):
+        seconds[kinds.lu.rows] = solvers.lu_s(numbers, kinds.lu.batch, kinds.lu.m)
+    if len(kinds.solve.rows):
+        seconds[kinds.solve.rows] = solvers.triangular_s(numbers, kinds.solve.batch, kinds.solve.m, kinds.solve.columns)
     return seconds
 
 

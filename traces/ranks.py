@@ -41,7 +41,10 @@ def held(trace: "Trace") -> int:
 def collective_of(trace: "Trace") -> npt.NDArray[np.int8]:
     """Return which collective each kernel is (int8[K], an index of COLLECTIVES; -1: none). Raises TraceError for an unknown one."""
     found = np.full(len(trace.kernels), -1, np.int8)
-    for row in np.flatnonzero(trace.kernels["family"] == "collective"):
+    families = trace.kernels.categories("family")
+    if "collective" not in families:
+        return found
+    for row in np.flatnonzero(trace.kernels.codes("family") == families.index("collective")):
         name = str(trace.kernels["opcodes"][row]).partition(":")[0]
         if name not in COLLECTIVES:
             raise TraceError(f"the opcode of a collective must be one of {', '.join(COLLECTIVES)}, but kernel {row} has {name!r}")
