@@ -128,7 +128,9 @@ def _fastest(unit: Library, part: Choices) -> Plan:
 
 
 def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan, tiled_s: Float) -> Plan:
-    """Return the plans of products of tiles, which take ``tiled_s``, but where a vector meets a matrix that of the library's kernel for it, if faster.
+    """Return the plans of products of tiles, but where a vector meets a matrix that of the library's kernel for it, if faster.
+
+    ``tiled_s`` is what the tiles take.
 
     It streams the matrix once through all SMs: no tile is padded, and a block has next to nothing to keep and to store.
     """

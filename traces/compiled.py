@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import numba
-from numba.core import event
+from numba.core import event, types
 from numba.core.registry import CPUDispatcher
 
 log = logging.getLogger("traces")
@@ -23,6 +23,8 @@ R = TypeVar("R")
 
 _njit: Any = numba.njit  # its overloads know no pair of options that stand without a function
 _Dispatcher: Any = CPUDispatcher
+_unliteral: Any = types.unliteral
+_Integer: Any = types.Integer
 
 
 class Notice(event.Listener):
@@ -40,7 +42,7 @@ class Notice(event.Listener):
         self._began = now if self._began is None else self._began
         if not self._said and now - self._began > self.PATIENCE_S:
             self._said = True
-            log.warning("compiling the engine to machine code, once after an installation: this takes a minute or two")
+            log.warning("compiling the engine to machine code, once after an installation: this takes up to a minute")
 
     def on_end(self, event: event.Event) -> None:
         """Nothing: the next function that is taken up looks at the clock."""
@@ -56,6 +58,16 @@ class _Inner(_Dispatcher):  # type: ignore[misc]
     def __call__(self, *_: object, **__: object) -> NoReturn:
         name = self.py_func.__name__
         raise TypeError(f"`{name}` is called by compiled functions only: to call it from Python, decorate it with `compiled`")
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Compile it once for whole numbers of any width and for constants, not once for each: callers convert what they pass."""
+        wide = [_widened(kind) for kind in args]
+        return super().get_call_template(wide, {name: _widened(kind) for name, kind in kws.items()})
+
+
+def _widened(kind: Any) -> Any:
+    plain: Any = _unliteral(kind)
+    return types.int64 if isinstance(plain, _Integer) and plain.signed else plain
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:

@@ -22,13 +22,15 @@ from codesign.engine.list_schedule import (
     Contention,
     Log,
     State,
-    largest_demands,
+    new_contention,
     new_state,
+    note_demands,
     run_stretch,
     tape_of,
 )  # fmt: skip
 from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Operations, Program, Records, Rows, Run, finished
-from traces.compiled import compiled, inner
+from codesign.engine.stepping import Past, Watch
+from traces.compiled import compiled
 from traces.errors import TraceError
 
 FIRST_ROOM = 8192
@@ -100,18 +102,23 @@ def _records(log: Log) -> Records:
 def _in_order(program: Program, step_over: bool, log: Log | None) -> Ints:
     """Replay in launch order; return the clock (see `list_schedule`)."""
     ops, loops, hardware = program.ops, program.loops, program.hardware
-    state = new_state(len(program), hardware)
+    state, contention = new_state(len(program), hardware), new_contention(hardware)
     state.clock[RECORDING] = log is not None
-    contention = largest_demands(ops, hardware)
-    walk = _stepping if step_over and len(loops) else _plain
-    walk(tape_of(len(program), loops), ops, loops, hardware, state, contention, log or _room(0, 0))
+    tape, left = tape_of(len(program), loops), np.zeros(len(loops), np.int64)
+    if step_over and len(loops):
+        watch, past = stepping.prepare(tape, ops, loops, state)
+        _stepping(tape, ops, loops, hardware, state, contention, log or _room(0, 0), left, watch, past)
+    else:
+        _plain(tape, ops, loops, hardware, state, contention, log or _room(0, 0), left)
     return state.clock
 
 
 @compiled
-def _plain(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, state: State, contention: Contention, log: Log) -> None:
-    """Run every iteration."""
-    left = np.zeros(len(loops), np.int64)
+def _plain(
+    tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, state: State, contention: Contention, log: Log, left: Ints
+) -> None:
+    """Run every iteration. ``left`` is room: iterations to go of each loop."""
+    note_demands(ops, hardware, contention.demand)
     at = 0
     while at < len(tape) and state.clock[STATUS] == FINE:
         if tape[at].code == 0:
@@ -125,22 +132,22 @@ def _plain(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, state: 
         at += 1
 
 
-@inner
-def deepest(tape: Rows) -> int:
-    """Return how deep loops nest."""
-    levels = 0
-    for row in tape:
-        if row.code == 1:
-            levels = max(levels, row.b + 1)
-    return levels
-
-
 @compiled
-def _stepping(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, state: State, contention: Contention, log: Log) -> None:
+def _stepping(
+    tape: Rows,
+    ops: Operations,
+    loops: Rows,
+    hardware: Hardware,
+    state: State,
+    contention: Contention,
+    log: Log,
+    left: Ints,
+    watch: Watch,
+    past: Past,
+) -> None:
     """Run iterations until they repeat, then step over them."""
-    watch = stepping.make_watch(ops, loops, len(state.lane))
-    past = stepping.new_past(deepest(tape), len(state.lane), state.ring.shape[1], watch)
-    left = np.zeros(len(loops), np.int64)
+    note_demands(ops, hardware, contention.demand)
+    stepping.note_inputs(ops, loops, watch)
     at = level = 0
     while at < len(tape) and state.clock[STATUS] == FINE:
         loop = tape[at].a

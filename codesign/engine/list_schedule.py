@@ -66,10 +66,9 @@ class Contention(NamedTuple):
 
 
 @compiled
-def make_tape(n: int, loops: Rows, tape: Rows) -> int:
-    """Write the tape of ``n`` operations (room for 4 rows a loop and 1) and return its length."""
+def make_tape(n: int, loops: Rows, tape: Rows, stack: Ints, begun: Ints) -> int:
+    """Write the tape of ``n`` operations (room for 4 rows a loop and 1) and return its length; ``stack``, ``begun``: room, one a loop."""
     m = len(loops)
-    stack, begun = np.empty(m + 1, np.int64), np.empty(m + 1, np.int64)
     size = depth = at = loop = 0
     while loop < m or depth > 0 or at < n:
         border = n
@@ -95,7 +94,7 @@ def make_tape(n: int, loops: Rows, tape: Rows) -> int:
 def tape_of(n: int, loops: Rows) -> Rows:
     """Return the tape of ``n`` operations."""
     tape = np.zeros(4 * len(loops) + 1, TAPE)
-    return tape[: make_tape(n, loops, tape)]
+    return tape[: make_tape(n, loops, tape, np.empty(len(loops), np.int64), np.empty(len(loops), np.int64))]
 
 
 def new_state(n: int, hardware: Hardware) -> State:
@@ -107,10 +106,15 @@ def new_state(n: int, hardware: Hardware) -> State:
     return State(clock, lane, np.empty((len(lane), int(hardware.depth.max(initial=1))), np.int64), np.zeros(n, np.int64))
 
 
-@compiled
-def largest_demands(ops: Operations, hardware: Hardware) -> Contention:
-    """Return what each queue asks of each resource at most; resources that can serve all at once are set to zero."""
-    demand = np.zeros((len(hardware.capacity), len(hardware.depth)))
+def new_contention(hardware: Hardware) -> Contention:
+    """Return room for demands, before any operation has run."""
+    shape = len(hardware.capacity), len(hardware.depth)
+    return Contention(np.zeros(shape), np.zeros(shape, np.int64))
+
+
+@in_place
+def note_demands(ops: Operations, hardware: Hardware, demand: Floats) -> None:
+    """Note what each queue asks of each resource at most; resources that can serve all at once are set to zero."""
     for op in ops.op:
         if op.duration > 0:
             for u in range(op.use_start, op.use_end):
@@ -118,9 +122,12 @@ def largest_demands(ops: Operations, hardware: Hardware) -> Contention:
                 asked = min(ops.use[u].bytes / op.duration, hardware.capacity[r]) + ops.use[u].claim * hardware.capacity[r]
                 demand[r, op.queue] = max(demand[r, op.queue], asked)
     for r in range(len(demand)):
-        if demand[r].sum() <= hardware.capacity[r] * NO_CONTENTION:
-            demand[r] = 0.0
-    return Contention(demand, np.zeros(demand.shape, np.int64))
+        total = 0.0
+        for q in range(demand.shape[1]):
+            total += demand[r, q]
+        if total <= hardware.capacity[r] * NO_CONTENTION:
+            for q in range(demand.shape[1]):
+                demand[r, q] = 0.0
 
 
 @inlined

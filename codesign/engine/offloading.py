@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 class Offloading(NamedTuple):
     """What is offloaded, as arrays: A allocations, K kernels; of each kernel what it reads and writes that is not at home where it runs."""
 
-    active: bool
     distance: int
     slices: bool
     stream: int  # of copies: 1, or 0 where kernels wait for them
@@ -64,14 +63,6 @@ class Offloading(NamedTuple):
     last: Ints  # [L] is the iteration being written the loop's last?
 
 
-def nothing(layout: Layout) -> Offloading:
-    """Return what is offloaded without an `Offload`."""
-    none, empty = np.full(len(layout.allocation), -1, np.int32), np.zeros(0, np.int64)
-    start, loops = np.zeros(1, np.int64), np.zeros(len(layout.loop), np.int64)
-    items = np.zeros(0, np.int32)
-    return Offloading(False, 0, False, 0, 1, none, start, items, empty, start, items, empty, empty, loops, loops)
-
-
 def offloading_of(offload: "Offload", trace: "Trace", layout: Layout, places: Places, device: Indices, machine: "Machine") -> Offloading:
     """Return what ``offload`` means for kernels on these devices. Raises MappingError for slices that a hand-over would have to move."""
     home = np.full(len(layout.allocation), -1, np.int32)
@@ -84,9 +75,7 @@ def offloading_of(offload: "Offload", trace: "Trace", layout: Layout, places: Pl
     loops = np.zeros(len(layout.loop), np.int64)
     stream = 0 if offload.synchronous else 1
     window = np.zeros(offload.distance + 1, np.int64)
-    return Offloading(
-        True, offload.distance, offload.slices, stream, offload.write_backs, home, *reads, *writes, window, loops, loops.copy()
-    )
+    return Offloading(offload.distance, offload.slices, stream, offload.write_backs, home, *reads, *writes, window, loops, loops.copy())
 
 
 def _away(

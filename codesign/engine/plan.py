@@ -70,17 +70,17 @@ def make_plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "Co
     lanes = streams_of(trace)
     site = _site(machine, 1 if offload is None or offload.synchronous else 2, offload is None or offload.pinned, lanes)
     layout = layout_of(trace)
-    off = offloading.nothing(layout)
+    off, home = None, np.full(len(layout.allocation), -1, np.int32)
     if offload is not None:
         off = offloading.offloading_of(offload, trace, layout, site.places, device, machine)
-    layout = offloading.without_slices(layout, off)
+        layout, home = offloading.without_slices(layout, off), off.home
     cost = _costs(layout, costs, device)
     cost["lane"] = trace.kernels["stream"] if lanes > 1 else 0
-    off = off._replace(home=exchange.homes(trace, machine, mapping, off.home))
+    home = exchange.homes(trace, machine, mapping, home)
     exchange.price(trace, machine, site.places, cost)
-    draft, world = _write(layout, site.places, cost, off, len(machine.memories))
+    draft, world = _write(layout, site.places, cost, off, home, len(machine.memories))
     _check(draft, trace, machine)
-    return Plan(_program(draft, world, layout, site, off, machine), world.memory[1], int(draft.size[EVICTED]))
+    return Plan(_program(draft, world, layout, site, home, machine), world.memory[1], int(draft.size[EVICTED]))
 
 
 def _site(machine: "Machine", *how: Any) -> Site:
@@ -107,14 +107,16 @@ def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
     return cost
 
 
-def _write(layout: Layout, places: Places, cost: Rows, off: Offloading, memories: int) -> tuple[Draft, World]:
+def _write(layout: Layout, places: Places, cost: Rows, off: Offloading | None, home: Indices, memories: int) -> tuple[Draft, World]:
     """Write the program, with more room each time it does not fit."""
     ops, heads = 4 * len(layout.kernel) + 64, 64
-    extra = len(layout.kernel) + 2 + off.write_backs if off.active or places.lanes > 1 else exchange.things(cost)
+    write_backs = 1 if off is None else off.write_backs
+    extra = exchange.things(cost) if off is None and places.lanes == 1 else len(layout.kernel) + 2 + write_backs
     while True:
         draft = drafting.new_draft(ops, heads, len(layout.allocation) + memories + 2)
-        world = drafting.new_world(layout, places, memories, off.home, extra)
-        residency.write_program(layout, places, cost, off, draft, world)
+        world = drafting.new_world(layout, places, memories, home, extra)
+        room = np.zeros((2, len(layout.loop)), np.int64)
+        residency.write_program(layout, places, cost, off, draft, world, room[0], room[1])
         if draft.size[STATUS] != drafting.FULL:
             return draft, world
         ops, heads = 2 * ops, 2 * heads
@@ -140,7 +142,7 @@ def _sorted_loops(loops: Rows) -> Rows:
     return backwards[np.lexsort((-backwards["end"], backwards["first"]))]
 
 
-def _program(draft: Draft, world: World, layout: Layout, site: Site, off: Offloading, machine: "Machine") -> Program:
+def _program(draft: Draft, world: World, layout: Layout, site: Site, home: Indices, machine: "Machine") -> Program:
     n = int(draft.size[OPS])
     ops, loops = draft.op[:n], _sorted_loops(draft.loop[: draft.size[LOOPS]])
     copies = len(world.toucher) * len(machine.memories)
@@ -154,6 +156,6 @@ def _program(draft: Draft, world: World, layout: Layout, site: Site, off: Offloa
         tuple(memory.id for memory in machine.memories),
         draft.change[: draft.size[CHANGES]],
         np.array([memory.capacity_bytes for memory in machine.memories], np.int64),
-        drafting.at_first(layout, site.places, len(machine.memories), off.home),
+        drafting.at_first(layout, site.places, len(machine.memories), home),
         site.owner,
     )

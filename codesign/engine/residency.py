@@ -5,8 +5,6 @@ Both are the state. A loop's body is written once for every state found at its h
 bodies from there on repeat, and become a loop of the program.
 """
 
-import numpy as np
-
 from codesign.engine.drafting import (
     CHANGES,
     FINE,
@@ -59,10 +57,14 @@ from traces.compiled import compiled, in_place, inlined
 
 
 @compiled
-def write_program(layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World) -> None:
-    """Fill ``draft``; ``draft.size[STATUS]`` says how it went."""
-    loops = len(layout.loop)
-    first_head, left = np.zeros(loops, np.int64), np.full(loops, -1, np.int64)
+def write_program(
+    layout: Layout, places: Places, cost: Rows, off: Offloading | None, draft: Draft, world: World, first_head: Ints, left: Ints
+) -> None:
+    """Fill ``draft``; ``draft.size[STATUS]`` says how it went.
+
+    Without offloading (``off`` None) what serves it is not compiled. ``first_head``, ``left`` are room: the first of the heads of each
+    loop, and its iterations to go (-1: not known).
+    """
     at = 0
     while at < len(layout.tape) and draft.size[STATUS] == FINE:
         code, loop = layout.tape[at].code, layout.tape[at].a
@@ -70,16 +72,19 @@ def write_program(layout: Layout, places: Places, cost: Rows, off: Offloading, d
             for kernel in range(loop, layout.tape[at].b):
                 if not write_kernel(kernel, layout, places, cost, off, draft, world):
                     return
-                if off.active:
+                if off is not None:
                     after_kernel(at, kernel, layout, places, cost, off, draft, world)
         elif code == 1:
             first_head[loop], left[loop] = draft.size[HEADS], -1
-            off.last[loop] = layout.loop[loop].trips == 1
+            if off is not None:
+                off.last[loop] = layout.loop[loop].trips == 1
             note_head(draft, world)
-        elif end_iteration(loop, first_head, left, layout.loop, places.round_trip, off.active, draft, world):
+        elif end_iteration(loop, first_head, left, layout.loop, places.round_trip, off is not None, draft, world):
             close_loop(loop, first_head[loop], layout, places, draft, world)
         else:
-            off.last[loop] = left[loop] == 1 or (left[loop] < 0 and draft.size[HEADS] - first_head[loop] == layout.loop[loop].trips)
+            if off is not None:
+                written = draft.size[HEADS] - first_head[loop]
+                off.last[loop] = left[loop] == 1 or (left[loop] < 0 and written == layout.loop[loop].trips)
             at = layout.tape[at].b
         at += 1
 
@@ -219,7 +224,7 @@ def close_loop(loop: int, first_head: int, layout: Layout, places: Places, draft
 
 
 @inlined
-def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World) -> bool:
+def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, off: Offloading | None, draft: Draft, world: World) -> bool:
     """Append a kernel with all that has to happen before it; return False if that cannot be."""
     row, size, device = layout.kernel[kernel], draft.size, cost[kernel].device
     size[LANE] = cost[kernel].lane
@@ -231,7 +236,7 @@ def write_kernel(kernel: int, layout: Layout, places: Places, cost: Rows, off: O
         row.read_start, row.read_end, device, layout.reads, places.device, world.state, len(layout.allocation)
     ) and not bring_inputs(row.read_start, row.read_end, places.device[device].place, layout, places, draft, world):
         return False
-    if off.active:
+    if off is not None:
         before_kernel(kernel, layout, places, cost, off, draft, world)
     if cost[kernel].ranks > 0 and cost[kernel].rank == 0:
         write_messages(kernel, layout, places, cost, draft, world)
@@ -255,7 +260,7 @@ def all_there(first: int, end: int, device: int, reads: Indices, devices: Rows, 
 
 @inlined
 def write_launches(
-    kernel: int, joins: bool, layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World
+    kernel: int, joins: bool, layout: Layout, places: Places, cost: Rows, off: Offloading | None, draft: Draft, world: World
 ) -> None:
     """Append the launches of one kernel entry: the first, and a loop of the others where they differ from it in how they are issued."""
     launches, buffered, first_issues = layout.kernel[kernel].launches, layout.kernel[kernel].buffered, draft.size[ISSUING]
@@ -270,7 +275,15 @@ def write_launches(
 
 @inlined
 def write_launch(
-    kernel: int, member: bool, times: int, layout: Layout, places: Places, cost: Rows, off: Offloading, draft: Draft, world: World
+    kernel: int,
+    member: bool,
+    times: int,
+    layout: Layout,
+    places: Places,
+    cost: Rows,
+    off: Offloading | None,
+    draft: Draft,
+    world: World,
 ) -> None:
     """Append one launch, to run ``times`` times, with its uses, touches and changes of memory."""
     if not has_room(draft):
@@ -286,7 +299,7 @@ def write_launch(
     use(device.memory, price.bytes if device.shares else 0.0, device.claim, draft)
     if places.lanes > 1 and device.hand_over >= 0:  # the memory's mode may have been changed on another stream
         touch(len(world.toucher) - 1, device.memory, READS, draft, world)
-    if off.active:
+    if off is not None:
         touch_launch(kernel, device.memory, layout, off, draft, world)
     if price.ranks > 0:
         await_messages(kernel, layout, cost, draft, world)

@@ -34,7 +34,7 @@ from codesign.engine.list_schedule import (
     State,
 )  # fmt: skip
 from codesign.engine.program import WAITS, Codes, Hardware, Indices, Ints, Operations, Rows
-from traces.compiled import in_place, inner
+from traces.compiled import compiled, in_place
 
 LONGEST_PERIOD = 8
 WORTH_WATCHING = 16
@@ -43,6 +43,7 @@ WORTH_WATCHING = 16
 NOW, ANCHOR, BOUND, NUMBER, LAUNCHED_BY, ISSUED_BY, RECORD, LOWEST, PAST = range(9)
 IN_STEP, AHEAD = 1, 2
 FEW, UNKNOWN = 16, -1
+_NONE: Indices = np.empty(0, np.int32)
 
 
 class Watch(NamedTuple):
@@ -55,7 +56,7 @@ class Watch(NamedTuple):
     carried: Indices  # operations whose end the next iteration needs
     outer_start: Indices
     outer: Indices  # pairs flattened: an operation outside, the one inside that waits for it
-    sources: Indices  # all operations that any other waits for
+    seen: Indices  # [N] room: the last loop for which an operation was noted
     gap: int  # the longest gap
 
 
@@ -71,41 +72,85 @@ class Past(NamedTuple):
     pending: Ints  # [levels, 8, Q] launches that had not started, UNKNOWN if they were not looked at
     starts: Ints  # [levels, 8, Q, depth]
     low: Ints  # [levels, 2] least start: before the loop, and of its iterations so far
+    recent: Ints  # [depth] room for the starts of the launches that a queue holds
 
 
-@inner
-def make_watch(ops: Operations, loops: Rows, queues: int) -> Watch:
-    """Return what to watch."""
-    n, m = len(ops.op), len(loops)
-    watched, waits, used = np.zeros(m, np.int8), np.zeros(m, np.int8), np.zeros((m, queues), np.int8)
-    carried_start, outer_start = np.zeros(m + 1, np.int32), np.zeros(m + 1, np.int32)
-    carried, outer = np.empty(16, np.int32), np.empty(16, np.int32)
-    mark = np.full(n, -1, np.int32)
-    gap = 0
-    for i in range(n):
-        gap = max(gap, ops.op[i].gap)
-    for loop in range(m):
+def prepare(tape: Rows, ops: Operations, loops: Rows, state: State) -> tuple[Watch, Past]:
+    """Return what to watch, and room for the heads of loops that are watched."""
+    m, queues = len(loops), len(state.lane)
+    starts = np.zeros(m + 1, np.int32), np.zeros(m + 1, np.int32)
+    watch = Watch(
+        np.zeros(m, np.int8), np.zeros(m, np.int8), np.zeros((m, queues), np.int8), starts[0], _NONE, starts[1], _NONE,
+        np.full(len(ops.op), -1, np.int32), int(ops.op["gap"].max(initial=0)),
+    )  # fmt: skip
+    levels, longest = _survey(tape, ops, loops, watch)
+    watch = watch._replace(carried=np.empty(starts[0][-1], np.int32), outer=np.empty(starts[1][-1], np.int32))
+    return watch, _new_past(levels, queues, state.ring.shape[1], longest + queues + 3)
+
+
+@compiled
+def _survey(tape: Rows, ops: Operations, loops: Rows, watch: Watch) -> tuple[int, int]:
+    """Find out what is watched and how much of it there is; return how deep loops nest, and the most that one loop carries."""
+    levels = longest = 0
+    for row in tape:
+        if row.code == 1:
+            levels = max(levels, row.b + 1)
+    for loop in range(len(loops)):
         first, end = loops[loop].first, loops[loop].end
-        carried_start[loop + 1], outer_start[loop + 1] = carried_start[loop], outer_start[loop]
-        watched[loop] = loops[loop].count > 2 and _executed(loop, loops) >= WORTH_WATCHING
-        if not watched[loop]:
-            continue
-        for i in range(first, end):
-            if ops.op[i].flags & WAITS:
-                waits[loop] = 1
-            else:
-                used[loop, ops.op[i].queue] = 1
-            for d in range(ops.op[i].dep_start, ops.op[i].dep_end):
-                on = ops.dep[d]
-                if on < first or on >= end:
-                    outer = _append(outer, outer_start[loop + 1], on)
-                    outer = _append(outer, outer_start[loop + 1] + 1, i)
-                    outer_start[loop + 1] += 2
-                elif on >= i and mark[on] != loop:
-                    mark[on] = loop
-                    carried = _append(carried, carried_start[loop + 1], on)
-                    carried_start[loop + 1] += 1
-    return Watch(watched, waits, used, carried_start, carried, outer_start, outer, _sources(ops), gap)
+        carried, outer = watch.carried_start[loop], watch.outer_start[loop]
+        watch.watched[loop] = loops[loop].count > 2 and _executed(loop, loops) >= WORTH_WATCHING
+        if watch.watched[loop]:
+            for i in range(first, end):
+                if ops.op[i].flags & WAITS:
+                    watch.waits[loop] = 1
+                else:
+                    watch.queues[loop, ops.op[i].queue] = 1
+                for d in range(ops.op[i].dep_start, ops.op[i].dep_end):
+                    if is_outside(ops.dep[d], first, end):
+                        outer += 2
+                    elif is_carried(ops.dep[d], i, loop, watch):
+                        carried += 1
+        longest = max(longest, carried - watch.carried_start[loop])
+        watch.carried_start[loop + 1], watch.outer_start[loop + 1] = carried, outer
+    return levels, longest
+
+
+@in_place
+def note_inputs(ops: Operations, loops: Rows, watch: Watch) -> None:
+    """Note which ends each loop that is watched needs of the iteration before, and of operations outside."""
+    watch.seen[:] = -1
+    for loop in range(len(loops)):
+        if watch.watched[loop]:
+            _note_inputs(loop, loops[loop].first, loops[loop].end, ops, watch)
+
+
+@in_place
+def _note_inputs(loop: int, first: int, end: int, ops: Operations, watch: Watch) -> None:
+    carried, outer = watch.carried_start[loop], watch.outer_start[loop]
+    for i in range(first, end):
+        for d in range(ops.op[i].dep_start, ops.op[i].dep_end):
+            on = ops.dep[d]
+            if is_outside(on, first, end):
+                watch.outer[outer], watch.outer[outer + 1] = on, i
+                outer += 2
+            elif is_carried(on, i, loop, watch):
+                watch.carried[carried] = on
+                carried += 1
+
+
+@in_place
+def is_outside(on: int, first: int, end: int) -> bool:
+    """Is an operation none of ``first:end``?"""
+    return bool(on < first or on >= end)
+
+
+@in_place
+def is_carried(on: int, i: int, loop: int, watch: Watch) -> bool:
+    """Does operation ``i`` need the end of ``on`` in the iteration before, as the first in the loop that is found to?"""
+    if on < i or watch.seen[on] == loop:
+        return False
+    watch.seen[on] = loop
+    return True
 
 
 @in_place
@@ -119,31 +164,9 @@ def _executed(loop: int, loops: Rows) -> float:
     return float(executed * loops[loop].count)
 
 
-@inner
-def _sources(ops: Operations) -> Indices:
-    named = np.zeros(len(ops.op), np.bool_)
-    for on in ops.dep:
-        named[on] = True
-    return np.flatnonzero(named).astype(np.int32)
-
-
-@inner
-def _append(items: Indices, at: int, value: int) -> Indices:
-    if at == len(items):
-        longer = np.empty(2 * at, np.int32)
-        longer[:at] = items
-        items = longer
-    items[at] = value
-    return items
-
-
-@inner
-def new_past(levels: int, queues: int, deepest: int, watch: Watch) -> Past:
-    """Return room for the heads of ``levels`` nested loops."""
-    longest = 0
-    for loop in range(len(watch.watched)):
-        longest = max(longest, watch.carried_start[loop + 1] - watch.carried_start[loop])
-    size, p = longest + queues + 3, LONGEST_PERIOD
+def _new_past(levels: int, queues: int, deepest: int, size: int) -> Past:
+    """Return room for the heads of ``levels`` nested loops, whose states are of so many times."""
+    p = LONGEST_PERIOD
     return Past(
         np.zeros(levels, np.int64),
         np.zeros(levels, np.int64),
@@ -154,6 +177,7 @@ def new_past(levels: int, queues: int, deepest: int, watch: Watch) -> Past:
         np.empty((levels, p, queues), np.int64),
         np.empty((levels, p, queues, deepest), np.int64),
         np.empty((levels, 2), np.int64),
+        np.empty(deepest, np.int64),
     )
 
 
@@ -171,7 +195,7 @@ def leave(level: int, state: State, past: Past) -> None:
     state.clock[LOW] = min(state.clock[LOW], past.low[level, 0], past.low[level, 1])
 
 
-@inner
+@in_place
 def head(
     level: int, loop: int, left: int, ops: Operations, loops: Rows, hardware: Hardware, watch: Watch, state: State, past: Past, log: Log
 ) -> int:
@@ -376,7 +400,7 @@ def _grows(q: int, first: int, periods: int, launches: int, issues: int, state: 
     return True
 
 
-@inner
+@in_place
 def _step(
     level: int,
     loop: int,
@@ -424,9 +448,10 @@ def _step(
 @in_place
 def _move_outside(loop: int, first: int, end: int, by: int, watch: Watch, state: State) -> None:
     """Times that do not move with the loop lie further back once iterations are taken out of it."""
-    for on in watch.sources:
-        if on < first or on >= end:
-            state.end[on] -= by
+    for on in range(first):
+        state.end[on] -= by
+    for on in range(end, len(state.end)):
+        state.end[on] -= by
     for q in range(len(state.lane)):
         if not watch.queues[loop, q]:
             state.lane[q].free -= by
@@ -434,28 +459,28 @@ def _move_outside(loop: int, first: int, end: int, by: int, watch: Watch, state:
             state.lane[q].shift += by
 
 
-@inner
+@in_place
 def _refill(level: int, loop: int, then: int, times: int, takes: int, hardware: Hardware, watch: Watch, state: State, past: Past) -> None:
     """Put the starts of the launches stepped over into the rings: the last period's, each period earlier than the next."""
     for q in range(len(state.lane)):
         launches = state.lane[q].total - past.total[level, then, q]
         if watch.queues[loop, q] and launches > 0:
-            _refill_queue(q, launches, times, takes, state.lane[q].depth, state)
+            _refill_queue(q, launches, times, takes, state.lane[q].depth, past.recent, state)
 
 
-@inner
-def _refill_queue(q: int, launches: int, times: int, takes: int, depth: int, state: State) -> None:
-    """Do so for one queue, from the newest launch back; the ring is written from its first place on."""
-    lane, ring = state.lane[q], state.ring[q]
-    held = min(depth, lane.held + times * launches)
-    wrapped = max(0, lane.held - lane.place)
-    recent = np.concatenate((ring[depth - wrapped : depth], ring[lane.place - lane.held + wrapped : lane.place]))  # the newest last
-    to, periods, earlier = held, 0, np.int64(0)
+@in_place
+def _refill_queue(q: int, launches: int, times: int, takes: int, depth: int, recent: Ints, state: State) -> None:
+    """Do so for one queue, from the newest launch back; the ring is written from its first place on. ``recent`` is room."""
+    lane, ring, had = state.lane[q], state.ring[q], state.lane[q].held
+    for i in range(had):  # the newest last
+        at = lane.place - had + i
+        recent[i] = ring[at if at >= 0 else at + depth]
+    held = min(depth, had + times * launches)
+    to, periods, earlier = held, 0, 0
     while to > 0:
-        size = min(launches if periods < times else lane.held, to)
-        target, source = ring[to - size : to], recent[lane.held - size :]
+        size = min(launches if periods < times else had, to)
         for i in range(size):
-            target[i] = source[i] - earlier
+            ring[to - size + i] = recent[had - size + i] - earlier
         to -= size
         periods += 1
         earlier += takes
