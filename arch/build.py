@@ -65,6 +65,8 @@ def machine(name: str, *, organisation: str | None = None, **overrides: float | 
     ``organisation`` ('in_memory' or 'attached') says where PIM sits if the name does not. Raises MachineError for unknown
     parts (with the nearest) and combinations that cannot be built.
     """
+    if not isinstance(name, str):
+        raise MachineError(f"a machine's name must be a text such as 'a5000+aim', but got {name!r:.80}")
     equal = count_of(name)
     if equal is not None:
         return equal_gpus(*equal).with_(**overrides)
@@ -92,6 +94,11 @@ def _recipe(name: str, organisation: str | None) -> _Recipe:
     first, *rest = name.split("+")
     if "" in (first, *rest):
         raise MachineError(f"a machine's name must be parts joined by '+', such as 'a5000+aim', but {name!r} has an empty part")
+    if "@" in first:
+        raise MachineError(
+            f"'@' must stand behind the part that a link attaches, as in 'a5000+dram@pcie5' or '4xa5000@pcie4', but {name!r} has it "
+            "behind the first device"
+        )
     start = Part(_of_kind(first, FIRST, name))
     parts = (start, *(_part(text, name, organisation) for text in rest))
     recipe = _Recipe(parts, find(start.entry.text.get("host", "host")))

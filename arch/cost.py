@@ -1,13 +1,14 @@
 """The cost table: every kernel priced on every device of a machine."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arch.device import Device
 from arch.machine import Machine
-from arch.work import Float, Work
+from arch.work import Float, Prices, Refusals, Work
 from traces.errors import MachineError
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
         refusals = device.refuse(warm)
         accepted = refusals.code == 0
         mine = accepted if device_of_kernel is None else accepted & (np.asarray(device_of_kernel) == number)
-        rows.append((device.arrange(trace, warm if cold is None else replace(warm, cold=cold), mine), refusals))
+        prices = device.arrange(trace, warm if cold is None else replace(warm, cold=cold), mine)
+        _check_prices(prices, refusals, device, trace)
+        rows.append((prices, refusals))
     refusal = np.stack([refusals.code for _, refusals in rows])
     duration = np.stack([prices.duration_s for prices, _ in rows])
     duration[refusal != 0] = np.inf
@@ -76,6 +79,30 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
         joined=_joined([prices.joined for prices, _ in rows], len(trace.kernels)),
         energy_terms=tuple(prices.energy_terms for prices, _ in rows),
     )
+
+
+def _check_prices(prices: Prices, refusals: Refusals, device: Device, trace: "Trace") -> None:
+    """Raise MachineError naming the device, and the kernel, if a device's prices are no times of the trace's kernels."""
+    count, of = len(trace.kernels), f"the device {device.id!r}"
+    if not isinstance(prices, Prices):
+        raise MachineError(f"price of {of} must return Prices, but returned {type(prices).__name__}")
+    arrays: dict[str, NDArray[Any]] = {
+        "duration_s": prices.duration_s,
+        "dram_bytes": prices.dram_bytes,
+        "energy_j": prices.energy_j,
+        "refuse's code": refusals.code,
+    }
+    for name, array in arrays.items():
+        if np.shape(array) != (count,):
+            raise MachineError(f"{name} of {of} must have one entry a kernel, shape ({count},), but its shape is {np.shape(array)}")
+    with np.errstate(invalid="ignore"):
+        wrong = ~((prices.duration_s >= 0) & (prices.duration_s < np.inf)) & (refusals.code == 0)
+    if wrong.any():
+        kernel = int(np.argmax(wrong))
+        raise MachineError(
+            f"a device must price every kernel that it accepts with a finite time of at least 0 s, but {of} gives kernel {kernel} "
+            f"({trace.kernels['name'][kernel]!r}) {prices.duration_s[kernel]} s; refuse the kernel, or mend price"
+        )
 
 
 def _caches(machine: Machine) -> NDArray[np.int64]:

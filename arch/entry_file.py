@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -119,15 +119,21 @@ def _base(raw: dict[str, Any], kind: str, path: Path, derived: tuple[Path, ...])
 
 def _kind(raw: dict[str, Any], path: Path) -> str:
     kind, name = raw.get("kind"), raw.get("id")
+    if "kind" not in raw or "id" not in raw:  # perhaps under a misspelt key
+        _check_keys(raw, _TOP.union(OPTIONAL_TEXTS, *TEXTS.values()), path)
     if kind not in KINDS:
-        raise MachineError(f"{path}: kind must be one of {', '.join(KINDS)}, but got {kind!r}")
+        near = f"; {nearest(kind, KINDS)}" if isinstance(kind, str) else ""
+        raise MachineError(f"{path}: kind must be one of {', '.join(KINDS)}, but got {kind!r}{near}")
     if not isinstance(name, str) or not name or name != name.lower() or any(c in name for c in "+@ "):
         raise MachineError(f"{path}: id must be lower case without '+', '@' or spaces, but got {name!r}")
     return str(kind)
 
 
 def _check_top(raw: dict[str, Any], kind: str, path: Path) -> None:
-    known = _TOP | TEXTS[kind] | OPTIONAL_TEXTS
+    _check_keys(raw, _TOP | TEXTS[kind] | OPTIONAL_TEXTS, path)
+
+
+def _check_keys(raw: dict[str, Any], known: Iterable[str], path: Path) -> None:
     for key in raw:
         if key not in known:
             raise MachineError(f"{path}: unknown key {key!r}; {nearest(key, known)}")

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
-from arch import units
 from arch.entry import Entry
-from traces.errors import MachineError
+from arch.units import Amount, settle
 
 DEEPEST = 1 << 20
 """A queue holds at most so many launches."""
+_AMOUNTS = {
+    **dict.fromkeys(("launch_interval_s", "launch_latency_s", "graph_gap_s", "round_trip_s"), Amount("s")),
+    "queue_depth": Amount("1", positive=True, most=DEEPEST, whole=True),
+}
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,7 @@ class Host:
     round_trip_s: float
 
     def __post_init__(self) -> None:
-        units.parse_fields(self, "the host", dict.fromkeys(("launch_interval_s", "launch_latency_s", "graph_gap_s", "round_trip_s"), "s"))
-        times = (self.launch_interval_s, self.launch_latency_s, self.graph_gap_s, self.round_trip_s)
-        if not all(0 <= seconds < float("inf") for seconds in times):
-            raise MachineError(f"a host must have finite times that are not negative, but got {self}")
-        if not isinstance(self.queue_depth, int) or not 1 <= self.queue_depth <= DEEPEST:
-            raise MachineError(f"a host must have a queue of 1 to {DEEPEST:,} launches, a whole number, but got {self}")
+        settle(self, "the host", _AMOUNTS)
 
     @classmethod
     def of(cls, entry: Entry) -> "Host":

@@ -2,10 +2,21 @@
 
 from dataclasses import dataclass, replace
 
-from arch import units
+from arch.units import Amount, settle
 from traces.errors import MachineError
 
-_RATES = ("bandwidth", "reverse_bandwidth", "duplex_bandwidth", "pageable_bandwidth")
+_AMOUNTS = {
+    "bandwidth": Amount("B/s", positive=True),
+    **dict.fromkeys(("reverse_bandwidth", "duplex_bandwidth", "pageable_bandwidth"), Amount("B/s", positive=True, optional=True)),
+    **dict.fromkeys(("latency_s", "collective_s"), Amount("s")),
+    "pj_per_byte": Amount("pJ/B", optional=True),
+}
+_HAND_OVER = {
+    **dict.fromkeys(("mode_switch_s", "flush_s"), Amount("s")),
+    "layout_bandwidth": Amount("B/s", positive=True),
+    "closed_fraction": Amount("1", most=1.0),
+    "pj_per_byte": Amount("pJ/B", optional=True),
+}
 
 
 @dataclass(frozen=True)
@@ -30,15 +41,10 @@ class Link:
     collective_s: float = 0.0
 
     def __post_init__(self) -> None:
-        units.parse_fields(self, f"the link {self.id!r}", dict.fromkeys(_RATES, "B/s") | {"latency_s": "s", "collective_s": "s"})
-        for name in _RATES:
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise MachineError(f"the link {self.id!r} must have a finite {name.replace('_', ' ')} above zero, but got {value} B/s")
-        for name, value in (("latency", self.latency_s), ("time for a collective", self.collective_s)):
-            if not 0 <= value < float("inf"):
-                raise MachineError(f"the {name} of the link {self.id!r} must be finite and not negative, but got {value} s")
-        units.check_known(self, f"the link {self.id!r}", {"pj_per_byte": "pJ/B"})
+        for name in ("id", "source", "target"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+                raise MachineError(f"{name} of a link must be a text, a name, but got {getattr(self, name)!r}")
+        settle(self, f"the link {self.id!r}", _AMOUNTS)
         if self.source == self.target:
             raise MachineError(f"the link {self.id!r} must join two memories, but both ends are {self.source!r}")
 
@@ -72,9 +78,4 @@ class HandOver:
     pj_per_byte: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.layout_bandwidth > 0 or not 0 <= self.closed_fraction <= 1 or min(self.mode_switch_s, self.flush_s) < 0:
-            raise MachineError(
-                f"a hand-over to {self.device!r} must have a layout bandwidth above zero, a closed fraction from 0 to 1 and times that "
-                f"are not negative, but got {self}"
-            )
-        units.check_known(self, f"the hand-over to {self.device!r}", {"pj_per_byte": "pJ/B"})
+        settle(self, f"the hand-over to {self.device!r}", _HAND_OVER)

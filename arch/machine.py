@@ -20,6 +20,9 @@ from traces.errors import MachineError, nearest
 if TYPE_CHECKING:
     from traces.capture.target import CompileTarget, TpuTarget
 
+_PARTS: dict[str, type] = {"devices": Device, "memories": Memory, "links": Link, "hand_overs": HandOver}
+_OF_DEVICES = {name: units.Amount(unit, optional=True) for name, unit in (("static_watts", "W"), ("area_mm2", "mm2"), ("price_usd", "USD"))}
+
 
 @dataclass(frozen=True, eq=False)
 class Machine:
@@ -58,6 +61,7 @@ class Machine:
     rebuild: Callable[[Mapping[str, float]], "Machine"] | None = None
 
     def __post_init__(self) -> None:
+        _typed(self)
         if not self.devices:
             raise MachineError(f"the machine {self.id!r} must have at least one device")
         for device in self.devices:
@@ -212,6 +216,21 @@ class Machine:
         return show.html(self)
 
 
+def _typed(machine: Machine) -> None:
+    """Raise MachineError if a part of a machine is something else, or a single part stands where a sequence must."""
+    for name, kind in _PARTS.items():
+        parts = getattr(machine, name)
+        if not isinstance(parts, Sequence) or isinstance(parts, str):
+            raise MachineError(f"{name} of the machine {machine.id!r} must be a sequence, but got {parts!r:.80}: put it in a tuple")
+        for part in parts:
+            if not isinstance(part, kind):
+                raise MachineError(f"{name} of the machine {machine.id!r} must each be a {kind.__name__}, but got {part!r:.80}")
+    if not isinstance(machine.host, Host):
+        raise MachineError(
+            f"the host of the machine {machine.id!r} must be a Host, but got {machine.host!r:.80}: machine('a5000').host is one"
+        )
+
+
 def _complete(device: Device, machine: str) -> None:
     """Raise MachineError if a device of a user's own leaves out what every device must say."""
     for name, meaning in (("id", "a lower-case name"), ("kind", "'gpu', 'pim' or a word of its own"), ("memory", "a memory's id")):
@@ -220,7 +239,8 @@ def _complete(device: Device, machine: str) -> None:
                 f"every device of the machine {machine!r} must have {name} ({meaning}), but {type(device).__name__} has "
                 f"{getattr(device, name, None)!r}; set the class attribute {name}"
             )
-    units.check_known(device, f"the device {device.id!r}", {"static_watts": "W", "area_mm2": "mm2", "price_usd": "USD"})
+    for name, amount in _OF_DEVICES.items():
+        amount.read(getattr(device, name, None), f"{name} of the device {device.id!r}")
 
 
 def _unique(what: str, ids: Sequence[str], machine: str) -> set[str]:

@@ -4,12 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch import units
 from arch.entry import Entry
+from arch.units import Amount, settle
 from traces.errors import MachineError
 
-_DIMENSIONS = {"capacity_bytes": "B", "bandwidth": "B/s", "read_bandwidth": "B/s", "write_bandwidth": "B/s", "latency_s": "s"}
-_AMOUNTS = {"pj_per_byte": "pJ/B", "static_watts": "W", "price_usd": "USD", "refresh_watts": "W"}
+_AMOUNTS = {
+    "capacity_bytes": Amount("B", positive=True, whole=True),
+    "bandwidth": Amount("B/s", positive=True),
+    **dict.fromkeys(("read_bandwidth", "write_bandwidth"), Amount("B/s", positive=True, optional=True)),
+    "latency_s": Amount("s"),
+    "pj_per_byte": Amount("pJ/B", optional=True),
+    "static_watts": Amount("W", optional=True),
+    "refresh_watts": Amount("W"),
+    "price_usd": Amount("USD", optional=True),
+}
 ROLES = ("device", "dram", "ssd")
 
 
@@ -36,20 +44,15 @@ class Memory:
     """Of ``static_watts``, what is known to refresh cells."""
 
     def __post_init__(self) -> None:
-        units.parse_fields(self, f"the memory {self.id!r}", _DIMENSIONS)
-        if not self.capacity_bytes > 0 or not 0 < self.bandwidth < float("inf"):
-            raise MachineError(
-                f"the memory {self.id!r} must have a capacity and a finite bandwidth above zero, "
-                f"but got {self.capacity_bytes} bytes and {self.bandwidth} B/s"
-            )
-        for name, value in (("read_bandwidth", self.read_bandwidth), ("write_bandwidth", self.write_bandwidth)):
-            if value is not None and not 0 < value <= self.bandwidth:
+        if not isinstance(self.id, str) or not self.id:
+            raise MachineError(f"the id of a memory must be a text, a name, but got {self.id!r}")
+        settle(self, f"the memory {self.id!r}", _AMOUNTS)
+        for name in ("read_bandwidth", "write_bandwidth"):
+            value = getattr(self, name)
+            if value is not None and value > self.bandwidth:
                 raise MachineError(
                     f"`0 < {name} <= bandwidth` must hold for the memory {self.id!r}, but got {value} of {self.bandwidth} B/s"
                 )
-        if not 0 <= self.latency_s < float("inf"):
-            raise MachineError(f"the latency of the memory {self.id!r} must be finite and not negative, but got {self.latency_s} s")
-        units.check_known(self, f"the memory {self.id!r}", _AMOUNTS)
         if self.role not in ROLES:
             raise MachineError(f"the role of the memory {self.id!r} must be one of {', '.join(ROLES)}, but got {self.role!r}")
 

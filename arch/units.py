@@ -3,6 +3,8 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
 
 from traces.errors import MachineError, nearest
 
@@ -27,6 +29,7 @@ _FACTORS: dict[str, tuple[float, str]] = {
     "GiB": (2.0**30, "B"),
     "TiB": (2.0**40, "B"),
     "B/s": (1.0, "B/s"),
+    "kB/s": (1e3, "B/s"),
     "MB/s": (1e6, "B/s"),
     "GB/s": (1e9, "B/s"),
     "TB/s": (1e12, "B/s"),
@@ -47,6 +50,7 @@ _FACTORS: dict[str, tuple[float, str]] = {
     "J/FLOP": (1.0, "J/FLOP"),
     "pJ/FLOP": (1e-12, "J/FLOP"),
     "W": (1.0, "W"),
+    "kW": (1e3, "W"),
     "mW": (1e-3, "W"),
     "mm2": (1.0, "mm2"),
     "USD": (1.0, "USD"),
@@ -75,13 +79,20 @@ def factor(unit: str, dimension: str, where: str) -> float:
     if unit in _AMBIGUOUS:
         raise MachineError(f"{where}: the unit {unit!r} is ambiguous or missing; write {_AMBIGUOUS[unit]}")
     if unit not in _FACTORS:
-        fitting = [u for u, (_, base) in _FACTORS.items() if base == dimension]
-        raise MachineError(f"{where}: there is no unit {unit!r}; {nearest(unit, fitting)}")
+        raise MachineError(f"{where}: there is no unit {unit!r}; {_meant(unit, dimension)}")
     scale, base = _FACTORS[unit]
     if base != dimension:
         known = ", ".join(u for u, (_, b) in _FACTORS.items() if b == dimension)
         raise MachineError(f"{where} must be in one of {known}, but got {unit!r}")
     return scale
+
+
+def _meant(unit: str, dimension: str) -> str:
+    """Which unit was meant: 'TBps', 'tb/s' and 'TFLOPS' are close to the one that is written otherwise."""
+    fitting = [u for u, (_, base) in _FACTORS.items() if base == dimension]
+    plain = re.sub(r"flops$", "flop/s", re.sub(r"ps$", "/s", unit.lower()) if dimension.endswith("/s") else unit.lower())
+    same = [u for u in fitting if u.lower() == plain]
+    return f"did you mean {same[0]!r}?" if same else nearest(unit, fitting)
 
 
 def parse(value: float | int | str, dimension: str, where: str) -> float:
@@ -93,7 +104,7 @@ def parse(value: float | int | str, dimension: str, where: str) -> float:
         amount, unit = split(value, where, dimension)
         number = amount * factor(unit or ("1" if dimension == "1" else ""), dimension, where)
     else:
-        number = _as_float(value, where)
+        number = _as_float(value, where, dimension)
     return checked(number, where)
 
 
@@ -101,35 +112,67 @@ def split(text: str, where: str, dimension: str = "TB/s") -> tuple[float, str]:
     """Return number and unit of a text such as '1.5 TB/s', the unit '' if there is none. Raises MachineError if it is no such text."""
     match = _TEXT.fullmatch(text)
     if match is None:
-        wanted = "a number without a unit, such as '2'" if dimension == "1" else f"a number with a unit, such as '1.5 {dimension}'"
+        wanted = "a number without a unit, such as '2'" if dimension == "1" else f"a number with a unit, such as '{example(dimension)}'"
         raise MachineError(f"{where} must be {wanted}, but got {text!r}")
     return float(match[1]), match[2]
 
 
-def parse_fields(part: object, who: str, dimensions: Mapping[str, str]) -> None:
-    """Replace those fields of a frozen dataclass that are texts, such as '1.5 TB/s', by their SI numbers.
+@dataclass(frozen=True)
+class Amount:
+    """What a field of a part must be: a finite number in ``unit`` that is not negative, and what else is asked of it."""
 
-    ``dimensions`` are the base units by field. Raises MachineError naming ``who`` and the field.
+    unit: str
+    positive: bool = False
+    optional: bool = False
+    """None is a value too."""
+    most: float = math.inf
+    whole: bool = False
+    """Whole numbers only; a text such as '1.3 GiB' is cut down to one."""
+
+    def rule(self) -> str:
+        """Return what must hold, in words."""
+        number = ("a whole number" if self.whole else "a finite number") + (f" of {self.unit}" if self.unit != "1" else "")
+        sign = "above zero" if self.positive else "that is not negative"
+        most = f" and at most {self.most:,.15g}" if self.most < math.inf else ""
+        text = f", or a text such as '{example(self.unit)}'" if self._texts and self.unit != "1" else ""
+        return ("None or " if self.optional else "") + f"{number} {sign}{most}{text}"
+
+    @property
+    def _texts(self) -> bool:
+        return self.unit in _FACTORS
+
+    def read(self, value: object, where: str) -> float | int | None:
+        """Return the number that was given. Raises MachineError naming ``where``."""
+        if value is None and self.optional:
+            return None
+        number = parse(value, self.unit, where) if isinstance(value, str) and self._texts else value
+        if isinstance(value, str) and self.whole and isinstance(number, float):
+            number = math.floor(number)
+        if isinstance(number, bool) or not isinstance(number, Real) or not self._holds(float(number)):
+            raise MachineError(f"{where} must be {self.rule()}, but got {value!r}")
+        return int(float(number)) if self.whole else float(number)
+
+    def _holds(self, number: float) -> bool:
+        low = number > 0 if self.positive else number >= 0
+        return low and number <= self.most and math.isfinite(number) and (not self.whole or number == math.floor(number))
+
+
+def settle(part: object, who: str, amounts: Mapping[str, Amount]) -> None:
+    """Replace the fields of a frozen dataclass by their numbers in SI, where texts such as '1.5 TB/s' were given.
+
+    Raises MachineError naming ``who``, the field, what must hold and what was given.
     """
-    for name, dimension in dimensions.items():
-        value = getattr(part, name)
-        if isinstance(value, str):
-            object.__setattr__(part, name, parse(value, dimension, f"{who}: {name}"))
-
-
-def check_known(part: object, who: str, dimensions: Mapping[str, str]) -> None:
-    """Raise MachineError naming ``who`` and the field if a field of a part is neither None nor a finite number that is not negative.
-
-    ``dimensions`` are the units that the message shows by field.
-    """
-    for name, unit in dimensions.items():
+    for name, amount in amounts.items():
         value = getattr(part, name, None)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise MachineError(
-                f"{name} of {who} must be None (unknown) or a finite number of {unit} that is not negative, but got {value!r}"
-            )
+        number = amount.read(value, f"{name} of {who}")
+        if number is not value:
+            object.__setattr__(part, name, number)
+
+
+def example(unit: str) -> str:
+    """Return a text with a unit of the dimension, as people write it."""
+    common = {"B/s": "1.5 TB/s", "B": "16 GB", "s": "2 us", "Hz": "1.5 GHz", "FLOP/s": "20 TFLOP/s", "W": "75 W", "mm2": "600 mm2"}
+    return common.get(unit, f"1.5 {unit}")
 
 
 def checked(number: float, where: str) -> float:
@@ -139,7 +182,8 @@ def checked(number: float, where: str) -> float:
     return number
 
 
-def _as_float(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise MachineError(f"{where} must be a number or a text such as '1.5 TB/s', but got {value!r}")
+def _as_float(value: object, where: str, dimension: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        text = f" or a text such as '{example(dimension)}'" if dimension != "1" else ""
+        raise MachineError(f"{where} must be a number{text}, but got {value!r}")
     return float(value)

@@ -28,7 +28,8 @@ class FlexGen(Scheduler):
     weights_dram, weights_ssd, cache_dram, cache_ssd
         Shares of the bytes of tensors called 'weights[...' and 'cache[...' that live there; the rest stays with the GPU.
     host_attention
-        Attention of the phase decode, and what it appends to the cache, runs on the device that works in the DRAM.
+        Attention of the phase decode, and what it appends to the cache, runs on the device that works in the DRAM: the stage
+        'cache' of traces with attention=host, fused attention of others.
     distance, slices, synchronous, pinned, write_backs
         As of `schedulers.tensors.Offload`. FlexGen moves a layer at a time: slices, since layers are stacked in one tensor.
     """
@@ -60,9 +61,9 @@ class FlexGen(Scheduler):
         return Mapping(device, self.name, "", copies)
 
     def _attention(self, trace: Trace) -> npt.NDArray[np.bool_]:
-        family = trace.kernels["family"]
-        decoding = (trace.kernels["phase"] == "decode") & (trace.kernels["stage"] == "attention")
-        mine: npt.NDArray[np.bool_] = decoding & ((family == "attention") | (family == "copy"))
+        family, stage = trace.kernels["family"], trace.kernels["stage"]
+        fused = (stage == "attention") & ((family == "attention") | (family == "copy"))
+        mine: npt.NDArray[np.bool_] = (trace.kernels["phase"] == "decode") & (fused | (stage == "cache"))
         return mine
 
     def _homes(self, trace: Trace, machine: Machine) -> npt.NDArray[np.int32]:

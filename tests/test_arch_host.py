@@ -237,12 +237,12 @@ def test_dense_work_on_all_cores_stays_under_the_power_cap() -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"read_bandwidth": 0.0}, "0 < read_bandwidth <= bandwidth"),
+        ({"read_bandwidth": 0.0}, "read_bandwidth .* above zero"),
         ({"write_bandwidth": 2e9}, "0 < write_bandwidth <= bandwidth"),
-        ({"latency_s": -1.0}, "latency of the memory 'm'"),
+        ({"latency_s": -1.0}, "latency_s of the memory 'm'"),
         ({"role": "tape"}, "role of the memory 'm' must be one of"),
-        ({"bandwidth": 0.0}, "finite bandwidth above zero"),
-        ({"capacity_bytes": 0}, "must have a capacity"),
+        ({"bandwidth": 0.0}, "bandwidth .* above zero"),
+        ({"capacity_bytes": 0}, "capacity_bytes .* above zero"),
     ],
 )
 def test_a_memory_that_cannot_be_is_refused(changed: dict[str, object], says: str) -> None:
@@ -252,7 +252,7 @@ def test_a_memory_that_cannot_be_is_refused(changed: dict[str, object], says: st
 
 @pytest.mark.parametrize("name", ["reverse_bandwidth", "duplex_bandwidth", "pageable_bandwidth"])
 def test_a_link_with_a_direction_of_no_bandwidth_is_refused(name: str) -> None:
-    with pytest.raises(MachineError, match=f"finite {name.replace('_', ' ')} above zero"):
+    with pytest.raises(MachineError, match=f"{name} of .* above zero"):
         replace(arch.machine("a5000+dram").links[0], **{name: 0.0})
 
 

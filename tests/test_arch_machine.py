@@ -203,9 +203,9 @@ def test_parts_that_do_not_fit_are_refused(changed: dict[str, object], says: str
 
 @pytest.mark.parametrize("bandwidth", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_link_or_a_memory_without_bandwidth_is_refused(bandwidth: float) -> None:
-    with pytest.raises(MachineError, match="bandwidth above zero"):
+    with pytest.raises(MachineError, match=r"bandwidth .* above zero"):
         arch.Link("wire", "a", "b", bandwidth, None, 0.0)
-    with pytest.raises(MachineError, match="bandwidth above zero"):
+    with pytest.raises(MachineError, match=r"bandwidth .* above zero"):
         arch.Memory("m", GIB, bandwidth)
 
 
@@ -220,7 +220,7 @@ def test_rates_of_parts_may_be_texts_with_a_unit() -> None:
     ("text", "says"), [("1.5", "without a unit is ambiguous"), ("1.5 Gb/s", "write Gbit/s or GB/s"), ("0 GB/s", "above zero")]
 )
 def test_a_rate_that_is_ambiguous_or_zero_is_refused_with_part_and_field(text: str, says: str) -> None:
-    with pytest.raises(MachineError, match=f"link 'wire'.*bandwidth.*{says}"):
+    with pytest.raises(MachineError, match=f"bandwidth of the link 'wire'.*{says}"):
         arch.Link("wire", "a", "b", text, None, 0.0)  # type: ignore[arg-type]
     with pytest.raises(MachineError, match="memory 'm'"):
         arch.Memory("m", GIB, text)  # type: ignore[arg-type]
@@ -253,13 +253,13 @@ def test_energies_powers_and_prices_that_cannot_be_are_refused_with_part_and_fie
 
 @pytest.mark.parametrize("seconds", [-1e-6, float("nan"), float("inf")])
 def test_a_host_of_impossible_times_is_refused(seconds: float) -> None:
-    with pytest.raises(MachineError, match="finite times that are not negative"):
+    with pytest.raises(MachineError, match=r"round_trip_s of the host .* not negative"):
         replace(arch.machine("a5000").host, round_trip_s=seconds)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1])
 def test_a_hand_over_closes_a_share_of_the_channels(fraction: float) -> None:
-    with pytest.raises(MachineError, match="closed fraction"):
+    with pytest.raises(MachineError, match="closed_fraction"):
         arch.HandOver("aim", "m", 0.0, 0.0, 1e9, fraction)
 
 

@@ -18,6 +18,8 @@ from traces.errors import CodesignError
 
 RUNS = Path(__file__).parent / "data" / "pim_runs.csv"
 GIVEN = ["simulator", "device_preset", "kernel", "dims", "dtype", "channels", "banks", "options"]
+BANKS = {"attacc_simulator": 64, "pimba": 32}
+"""Of the presets whose channels have not 16."""
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +35,10 @@ def one(**changed: object) -> pd.DataFrame:
         "dims": "1024x1024",
         "dtype": "fp16",
         "channels": 16,
-        "banks": 16,
         "options": "mode=PIM;refresh=on;ranks=2(1 used by PIM);pim_blocks/ch=8",
     }
-    return pd.DataFrame([{**row, **changed}])
+    banks = BANKS.get(str(changed.get("simulator", "")).split(" ")[0], 16)
+    return pd.DataFrame([{**row, "banks": banks, **changed}])
 
 
 def cycles(**changed: object) -> float:
@@ -218,6 +220,17 @@ def test_an_unknown_kernel_is_exit_status_2_and_writes_nothing(tmp_path: Path) -
     assert not out.exists()
 
 
+@pytest.mark.parametrize("banks", [16, 16.0, "16", None])
+def test_banks_are_those_of_the_preset(banks: object) -> None:
+    assert cycles(banks=banks) == cycles()
+
+
+@pytest.mark.parametrize("banks", [8, 32, "many"])
+def test_banks_that_a_preset_does_not_have_are_refused(banks: object) -> None:
+    with pytest.raises(CodesignError, match="row 0: banks must be 16, as in all presets of pimsimulator"):
+        predict(one(banks=banks))
+
+
 def test_the_command_says_that_host_rows_are_empty(tmp_path: Path) -> None:
     table, out = tmp_path / "runs.csv", tmp_path / "out.csv"
     pd.concat([one(), one(kernel="HOST_ADD", dims="1024")]).to_csv(table, index=False)
@@ -292,7 +305,8 @@ def grid() -> pd.DataFrame:
             name = f"{operation}_{design}"
             rows.append(("pimba", "LAX_8Gb/dramsim3", name, f"n{size}x{a}x{b}", dtype, channels, "", (name, dtype, channels, a, b), size))
     columns = ("simulator", "device_preset", "kernel", "dims", "dtype", "channels", "options", "series", "size")
-    return pd.DataFrame(rows, columns=columns).assign(banks=16)
+    made = pd.DataFrame(rows, columns=columns)
+    return made.assign(banks=made["simulator"].map(BANKS).fillna(16))
 
 
 def test_sizes_that_divide_nothing_are_priced_and_never_fall_as_they_grow() -> None:

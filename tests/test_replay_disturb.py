@@ -90,7 +90,7 @@ def test_a_replay_takes_disturbances_by_the_machines_names() -> None:
     [
         ({"what": "gpu"}, "either"),
         ({"what": "gpu", "closed": 0.5, "bandwidth": 1.0}, "either"),
-        ({"what": "gpu", "closed": 1.5}, "either"),
+        ({"what": "gpu", "closed": 1.5}, "at most 1"),
         ({"what": "gpu", "closed": 0.5, "times": 2}, "every_s >= duration_s"),
         ({"what": "gpu", "bandwidth": 1e9}, "is a queue: give `closed`"),
         ({"what": "gpq", "closed": 0.5}, "did you mean 'gpu'|gpu"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from codesign.cli.options import Json, Output, deliver
+from codesign.cli.options import Json, Output, Settings, deliver, parse_settings
 from codesign.cli.terminal import note, quiet_output, table, tables
 from codesign.rows import catalogue_tables, machine_tables
 from traces.errors import CodesignError
@@ -170,16 +170,17 @@ def machines(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="A picture of one (.png, .svg, .pdf); else the JSON document.")
     ] = None,
+    settings: Settings = None,
 ) -> None:
     """List the devices of the catalogue by kind, each with a machine that has it, or the numbers of one with their sources."""
     from arch.build import machine
 
     with quiet_output():
         if name:
-            found = machine(_with_part(name))
+            found = machine(_with_part(name)).with_(**parse_settings(settings))
             described, output = found.to_dict(), _without_picture(found, output)
         else:
-            _refuse_picture(output)
+            _refuse_for_all(output, settings)
             payload = {"devices": _catalogue(), "machines": {found.id: _overview(found) for found in map(machine, _names())}}
     if name:
         deliver(ctx, "machine", described, lambda: tables(machine_tables(described)), as_json=as_json, output=output)
@@ -226,7 +227,12 @@ def _without_picture(machine: "Machine", output: Path | None) -> Path | None:
     return None
 
 
-def _refuse_picture(output: Path | None) -> None:
+def _refuse_for_all(output: Path | None, settings: list[str] | None) -> None:
+    """Raise CodesignError if what makes sense for one machine was asked for of the whole list."""
+    if settings:
+        raise CodesignError(
+            f"--set changes one machine, but got {settings[0]!r} for all; name one: codesign machines a5000 --set {settings[0]}"
+        )
     if _is_picture(output):
         raise CodesignError(
             f"a picture shows one machine, but {output} was asked for of all; name one: codesign machines a5000+aim -o {output}"

@@ -5,16 +5,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arch import units
+from arch.units import Amount, settle
 from codesign.engine.program import OPERATION, PS, TRANSFER, USE, Ints, Operations, Program, Rows, picoseconds
 from traces.errors import MachineError, nearest
 
 SEEDS = 1 << 63
 UNIT = 1.0
 """A queue's speed as a resource: an operation that lasts n ps alone asks for n units over n ps."""
-DIMENSIONS = {"start_s": "s", "duration_s": "s", "every_s": "s", "bandwidth": "B/s", "closed": "1"}
 MOST = 1_000_000
 """Times that one disturbance may come."""
+AMOUNTS = {
+    "start_s": Amount("s"),
+    "duration_s": Amount("s", positive=True),
+    "every_s": Amount("s"),
+    "bandwidth": Amount("B/s"),
+    "closed": Amount("1", most=1.0),
+    "times": Amount("1", positive=True, most=MOST, whole=True),
+}
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,8 @@ class Disturbance:
     times: int = 1
 
     def __post_init__(self) -> None:
-        units.parse_fields(self, f"the disturbance of {self.what!r}", DIMENSIONS)
-        units.check_known(self, f"the disturbance of {self.what!r}", DIMENSIONS)
-        if not (self.duration_s > 0 and isinstance(self.times, int | np.integer) and 1 <= self.times <= MOST):
-            rule = f"`duration_s > 0` and a whole number of times from 1 to {MOST:,}"
-            raise MachineError(f"{rule} must hold for a disturbance, but got {self}")
-        if not (self.closed <= 1 and (self.closed > 0) != (self.bandwidth > 0)):
+        settle(self, f"the disturbance of {self.what!r}", AMOUNTS)
+        if (self.closed > 0) == (self.bandwidth > 0):
             raise MachineError(f"a disturbance must have either `0 < closed <= 1` or `bandwidth > 0`, but got {self}")
         if self.times > 1 and self.every_s < self.duration_s:
             raise MachineError(f"`every_s >= duration_s` must hold for a disturbance that comes again, but got {self}")

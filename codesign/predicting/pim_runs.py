@@ -44,7 +44,8 @@ def price(table: "pd.DataFrame", options: Options) -> "pd.DataFrame":
     simulators, presets, kernels, dtypes, said = (Labels.of(table, c) for c in ("simulator", "device_preset", "kernel", "dtype", "options"))
     dims = Labels.of(table, "dims")
     channels = sizes(table, "channels")
-    refuse(table, ~(channels >= 1), "channels", "a number of channels")
+    banks = sizes(table, "banks")
+    refuse(table, ~(channels >= 1) | (channels != np.floor(channels)), "channels", "a number of channels")
     host = np.array([name.upper().startswith("HOST") for name in kernels.names])[kernels.codes]
     for rows, (of, preset, kernel, dtype, text) in split((simulators, presets, kernels, dtypes, said)):
         if host[rows[0]]:
@@ -52,6 +53,7 @@ def price(table: "pd.DataFrame", options: Options) -> "pd.DataFrame":
         known = _known(table, rows, "simulator", partial(simulator, of))
         run = _known(table, rows, "device_preset", partial(setting, known, preset, text))
         parse, clocks = _known(table, rows, "kernel", partial(_model, known, kernel))
+        _check_banks(table, rows, banks, known)
         numbers = _sizes(table, rows, dims, parse)
         cycles[rows] = _known(table, rows, "kernel", partial(clocks, run, kernel, dtype, numbers, channels[rows]))
         seconds[rows] = run.clock_s
@@ -67,6 +69,18 @@ def _known(table: "pd.DataFrame", rows: NDArray[np.intp], column: str, make: Cal
         faulty[rows] = True
         refuse(table, faulty, column, str(error))
         raise
+
+
+_BANKS = {"pimsimulator": 16.0, "aim_simulator": 16.0, "attacc_simulator": 64.0, "pimba": 32.0}
+"""Banks of a channel in every preset of a simulator, over all its pseudo-channels and ranks: those that one command drives."""
+
+
+def _check_banks(table: "pd.DataFrame", rows: NDArray[np.intp], banks: Float, of: str) -> None:
+    """Raise CodesignError naming the row if banks are given that the simulator's presets do not have; absent ones are theirs."""
+    faulty = np.zeros(len(table), dtype=np.bool_)
+    given = table["banks"].notna().to_numpy() if "banks" in table.columns else np.zeros(len(table), dtype=np.bool_)
+    faulty[rows] = given[rows] & (banks[rows] != _BANKS[of])
+    refuse(table, faulty, "banks", f"{_BANKS[of]:g}, as in all presets of {of}")
 
 
 def _sizes(table: "pd.DataFrame", rows: NDArray[np.intp], dims: Labels, pattern: str) -> Sizes:

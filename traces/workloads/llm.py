@@ -32,7 +32,12 @@ _COMMON = (
     Option(
         "weights", "fp16", "type of the linear layers' weights; activations and cache are fp16", choices=("fp16", "int8", "int4", "ternary")
     ),
-    Option("attention", "flash", "one kernel, or two products and a softmax, which other devices may run", choices=("flash", "unfused")),
+    Option(
+        "attention",
+        "flash",
+        "one kernel; two products and a softmax, which other devices may run; or these, while decoding in single precision on the CPU",
+        choices=("flash", "unfused", "host"),
+    ),
     Option("segments", SEGMENTS, "loops that stand for the decoding steps, each with the sizes of its middle"),
     Option("tensor_parallel", 1, "GPUs that share every product and the heads; the trace is one rank's"),
 )
@@ -120,6 +125,7 @@ def _programs(name: str, settings: Mapping[str, Value]) -> list[Program]:
         tokens=int(settings["tokens"]),
         prefill=settings["prefill"] == "yes",
         fused=settings["attention"] == "flash",
+        on_host=settings["attention"] == "host",
         segments=int(settings["segments"]),
     )
     return [

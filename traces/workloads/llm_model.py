@@ -20,6 +20,8 @@ from traces.workloads.llm_shapes import ModelShape
 ROPE_BASE = 500000.0
 """Of Llama 3; it does not change what is computed, only the angles."""
 EPSILON = 1e-5
+HOST_STAGE = "cache"
+"""Stage of what a CPU beside the cache of keys and values may do."""
 
 Choice = Sequence[Tensor] | Routing | None
 """For each expert the tokens it gets, int64; where experts are on several ranks, who sends whom what; None: what the router says."""
@@ -28,12 +30,13 @@ Choice = Sequence[Tensor] | Routing | None
 @dataclass(frozen=True)
 class Place:
     """Where the tokens of a call are, and how they are treated: position of the first, angles [tokens, head_dim] or None, tokens of
-    each expert, and whether attention is fused."""
+    each expert, whether attention is fused, and whether that of one token is computed as FlexGen does on a CPU."""
 
     position: int
     angles: tuple[Tensor, Tensor] | None
     choice: Choice
     fused: bool = True
+    on_host: bool = False
 
 
 def angles(shape: ModelShape, length: int, dtype: torch.dtype = torch.float16) -> tuple[Tensor, Tensor]:
@@ -57,6 +60,7 @@ def generate(
     tokens: int,
     prefill: bool = True,
     fused: bool = True,
+    on_host: bool = False,
     segments: int = SEGMENTS,
 ) -> Tensor:
     """Return the last token of each sequence, int64 [batch, 1], after ``tokens`` decoding steps.
@@ -75,6 +79,8 @@ def generate(
         Tokens of each expert in a layer of the prefill, and in a layer of a decoding step.
     fused
         Whether attention is one kernel, or two products and a softmax.
+    on_host
+        Whether the attention of a decoding step is computed in single precision, as on CPUs without FP16 arithmetic.
     """
     with torch.no_grad():
         token = prompt
@@ -83,15 +89,17 @@ def generate(
                 token = forward(weights, cache, prompt, _place(0, prompt.shape[1], rope, prefill_choice, fused), shape)
 
         def step(token: Tensor, position: int) -> Tensor:
-            return forward(weights, cache, token, _place(position, 1, rope, decode_choice, fused), shape)
+            return forward(weights, cache, token, _place(position, 1, rope, decode_choice, fused, on_host), shape)
 
         with scope("phase_decode"):
             return steps(step, token, range(prompt_length, prompt_length + tokens), name="decode", segments=segments)
 
 
-def _place(position: int, count: int, rope: tuple[Tensor, Tensor] | None, choice: Choice, fused: bool = True) -> Place:
+def _place(
+    position: int, count: int, rope: tuple[Tensor, Tensor] | None, choice: Choice, fused: bool = True, on_host: bool = False
+) -> Place:
     end = position + count
-    return Place(position, None if rope is None else (rope[0][position:end], rope[1][position:end]), choice, fused)
+    return Place(position, None if rope is None else (rope[0][position:end], rope[1][position:end]), choice, fused, on_host)
 
 
 def forward(weights: dict[str, Any], cache: dict[str, Tensor], tokens: Tensor, place: Place, shape: ModelShape) -> Tensor:
@@ -167,6 +175,10 @@ def _attention(x: Tensor, layer: dict[str, Any], cache: tuple[Tensor, Tensor], p
     if place.angles is not None:
         query, key = _rotated(query, *place.angles), _rotated(key, *place.angles)
     keys, values = cache
+    if place.on_host:
+        with scope(f"stage_{HOST_STAGE}"):
+            attended = _on_host(query, key, value, (keys, values), place.position)
+        return _summed(attended.transpose(1, 2).reshape(batch, count, shape.width), layer["out"], shape)
     keys[:, :, place.position : end] = key
     values[:, :, place.position : end] = value
     if place.fused:
@@ -177,6 +189,15 @@ def _attention(x: Tensor, layer: dict[str, Any], cache: tuple[Tensor, Tensor], p
     else:
         attended = _unfused(query, keys[:, :, :end], values[:, :, :end])
     return _summed(attended.transpose(1, 2).reshape(batch, count, shape.width), layer["out"], shape)
+
+
+def _on_host(query: Tensor, key: Tensor, value: Tensor, cache: tuple[Tensor, Tensor], position: int) -> Tensor:
+    """Append to the cache and attend in single precision: FlexGen (pytorch_backend.py, mha_gen) converts keys and values for that."""
+    keys, values = cache
+    end = position + query.shape[2]
+    keys[:, :, position:end] = key
+    values[:, :, position:end] = value
+    return _unfused(query.float(), keys[:, :, :end].float(), values[:, :, :end].float()).to(query.dtype)
 
 
 def _unfused(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
