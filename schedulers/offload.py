@@ -55,7 +55,6 @@ class OffloadTensors(Scheduler):
     def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
         """Return the mapping; raise MappingError if the machine lacks such a memory, or every device refuses a kernel."""
         shares = {memory_of_role(machine, role): share for role, share in (("dram", self.dram), ("ssd", self.ssd)) if share > 0}
-        home = np.full(len(trace.tensors), -1, np.int32)
         kinds = [kind.strip() for kind in self.kinds.split(",")]
         chosen = np.isin(trace.tensors["kind"].astype(str), kinds)
         chosen &= np.array([self.names in name for name in trace.tensors["name"]], bool)
@@ -63,8 +62,7 @@ class OffloadTensors(Scheduler):
         offloaded = np.unique(alias[chosen])
         homes = np.full(len(trace.alias_bytes), -1, np.int32)
         homes[offloaded] = spread(trace.alias_bytes[offloaded], shares)
-        home[:] = homes[alias]
-        copies = Offload(home, self.distance, self.slices, self.synchronous, self.pinned, self.write_backs)
+        copies = Offload(homes[alias], self.distance, self.slices, self.synchronous, self.pinned, self.write_backs)
         where = ", ".join(f"{share:.0%} of {self.kinds} in {machine.memories[m].id}" for m, share in shares.items())
         return Mapping(self._devices(trace, machine, costs), self.name, where, copies)
 

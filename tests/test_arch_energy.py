@@ -17,7 +17,7 @@ from arch.registered import find, names
 from arch.work import Work
 from codesign.validation.energy import attacc_saving, cent_joules, duplex_saving
 from codesign.validation.published import published
-from tests.test_arch_gpu import product
+from tests.gpu_kernels import product
 
 GPUS = [name for name in names() if find(name).kind == "gpu"]
 ENERGY = published()["energy"]

@@ -248,7 +248,7 @@ def test_a_larger_product_is_hardly_ever_faster(m: int, n: int, k: int, batch: i
 
 
 def test_the_model_of_products_is_what_the_gpu_prices_library_calls_with() -> None:
-    from tests.test_arch_gpu import price, product
+    from tests.gpu_kernels import price, product
 
     seconds = price(product(2048, 2048, 2048), "a100").duration_s[0]
     entry = find("a100-sxm-40gb")

@@ -8,8 +8,8 @@ import pytest
 
 import codesign as cd
 from arch.gpu import GPU
-from tests.test_formats_import import A100, document, run
-from tests.test_formats_kineto import event
+from tests.command_line import document, run
+from tests.kineto_profiles import A100, event
 from tests.toys import Toy
 from traces import Trace
 from traces.errors import MachineError

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
-import codesign as cd  # noqa: E402
-from tests.targets import A5000  # noqa: E402
-from traces.capture.aten import capture_torch, scope  # noqa: E402
-from traces.errors import CaptureError  # noqa: E402
-from traces.liveness import live_bytes  # noqa: E402
+import codesign as cd
+from tests.targets import A5000
+from traces.capture.aten import capture_torch, scope
+from traces.errors import CaptureError
+from traces.liveness import live_bytes
 
 torch.set_num_threads(1)
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 
-from tests.targets import A5000  # noqa: E402
-from traces.capture.aten import attention, capture_torch, launch, operators, repeat, scan, steps  # noqa: E402
-from traces.capture.aten.loops import cut  # noqa: E402
-from traces.errors import CaptureError  # noqa: E402
+from tests.targets import A5000
+from traces.capture.aten import attention, capture_torch, launch, operators, repeat, scan, steps
+from traces.capture.aten.loops import cut
+from traces.errors import CaptureError
 
 torch.set_num_threads(1)
 

@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from typer.testing import CliRunner
 
 import codesign as cd
-from codesign.cli.app import app
+from tests.command_line import run
 from tests.targets import A5000
 from traces import Trace
 from traces.capture import capture, capture_exported
@@ -117,10 +116,6 @@ def test_sizes_that_are_not_fixed_are_an_error() -> None:
 def test_a_file_that_is_not_there_is_an_error() -> None:
     with pytest.raises(CaptureError, match=r"must be a file that can be read, but nowhere\.bin"):
         cd.capture("nowhere.bin", target="a5000")
-
-
-def run(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def test_the_command_captures_a_file(tmp_path: Path, example: Trace) -> None:

@@ -5,13 +5,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+from torch import nn
+from torch.nn import functional as F
 
-from tests.targets import A5000  # noqa: E402
-from traces.capture.aten import capture_torch  # noqa: E402
-from traces.capture.doubts import CaptureWarning  # noqa: E402
-from traces.errors import CaptureError  # noqa: E402
+from tests.targets import A5000
+from traces.capture.aten import capture_torch
+from traces.capture.doubts import CaptureWarning
+from traces.errors import CaptureError
 
 torch.set_num_threads(1)
 

@@ -11,39 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from codesign import files
-from codesign.cli.app import app
+from codesign.cli.app import main
 from codesign.cli.terminal import interrupts_remembered
 from codesign.documents import plain, text
 from codesign.reading import read
+from tests.command_line import document, refusal, run
 from traces.errors import CodesignError, TraceError
-
-ENVELOPE = ["kind", "schema_version", "codesign_version", "command", "seed"]
-
-
-def run(*arguments: str) -> Any:
-    return CliRunner().invoke(app, list(arguments))
-
-
-def document(*arguments: str) -> dict[str, Any]:
-    """Run a command with --json; return its one document, after checking that it is one and that its head is right."""
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    found: dict[str, Any] = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert list(found)[:5] == ENVELOPE
-    assert found["command"] == ["codesign", *arguments, "--json"]
-    return found
-
-
-def refusal(*arguments: str) -> str:
-    """Run a command that must fail; return its message, after checking exit status 2, no traceback and an empty stdout."""
-    done = run(*arguments)
-    assert done.exit_code == 2, done.output
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    return " ".join(done.stderr.split())
 
 
 def test_every_command_has_help_with_an_example() -> None:
@@ -106,6 +81,16 @@ def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch) 
     done = run("workloads")
     assert (done.exit_code, done.stdout) == (130, "")
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_outside_of_a_command_ends_with_130_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("codesign.cli.app.app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
 
 
 def test_an_interrupt_that_a_callback_swallows_is_not_forgotten() -> None:

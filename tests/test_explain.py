@@ -14,10 +14,10 @@ from codesign.engine.program import Program, ProgramBuilder
 from codesign.errors import CodesignError
 from codesign.explaining.sensitivity import sensitivities
 from codesign.explaining.variants import Baseline
+from tests.command_line import refusal, run
+from tests.replay_cases import chain
 from tests.replay_toys import Fixed, host, link, on, toy
 from tests.strategies.programs import programs
-from tests.test_cli import refusal, run
-from tests.test_replay_plan import chain
 from tests.toys import Toy
 from traces.errors import TraceError
 from traces.recordings import load_recorded

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -10,31 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import codesign as cd
-from codesign.cli.app import app
 from codesign.importing import device_id
-from tests.test_formats_kineto import event, profile
+from tests.command_line import document, run
+from tests.kineto_profiles import A100, PROFILES, event, profile
 from traces import registry
 from traces.errors import TraceError
 from traces.formats.profile import ProfileWarning
 from traces.formats.reading import exporters, importers, read_profile
 from traces.formats.source import Source
-
-PROFILES = Path(__file__).parent / "data" / "profiles"
-A100 = PROFILES / "alexnet_kineto.json.gz"
-
-
-def run(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
-def document(*arguments: str | Path) -> dict[str, Any]:
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.output
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def test_formats_are_entry_points() -> None:

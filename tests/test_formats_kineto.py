@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from traces import Trace
+from tests.kineto_profiles import PROFILES, event, profile, sample, trace_of
 from traces.errors import TraceError
 from traces.formats import families
 from traces.formats.kineto import Kineto
 from traces.formats.profile import ProfileWarning, to_trace
 from traces.formats.source import Source
 
-PROFILES = Path(__file__).parent / "data" / "profiles"
 SAMPLES = {
     "alexnet": (79, 10692.0, {7, 20}, "NVIDIA A100-PG509-200"),
     "two_streams": (3, 369.0, {20, 24, 28}, "NVIDIA A100-PG509-200"),
@@ -24,28 +23,6 @@ SAMPLES = {
     "v100_one_step": (870, 93696.680, {7}, "Tesla V100-SXM2-32GB"),
 }
 """Kernels, their summed time in microseconds, streams and device: added up from the files' texts."""
-
-
-def sample(name: str) -> Source:
-    return Source(PROFILES / f"{name}_kineto.json.gz")
-
-
-def trace_of(source: Source, **options: Any) -> Trace:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ProfileWarning)  # the samples idle most of the time, which has a test of its own
-        return to_trace(Kineto().read(source), target="", program="p", **options)
-
-
-def event(name: str = "k", ts: Any = 0, dur: Any = 10, stream: int = 7, cat: str = "kernel", **args: Any) -> dict[str, Any]:
-    return {"ph": "X", "cat": cat, "name": name, "ts": ts, "dur": dur, "args": {"device": 0, "stream": stream, **args}}
-
-
-def profile(tmp_path: Path, *events: dict[str, Any], text: str | None = None) -> Source:
-    path = tmp_path / "profile.json"
-    path.write_text(text if text is not None else json.dumps({"schemaVersion": 1, "deviceProperties": [], "traceEvents": list(events)}))
-    return Source(path)
 
 
 @pytest.mark.parametrize("name", SAMPLES)

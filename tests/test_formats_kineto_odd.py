@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.test_formats_import import A100, document, run
-from tests.test_formats_kineto import event, profile, sample, trace_of
+from tests.command_line import document, run
+from tests.kineto_profiles import A100, event, profile, sample, trace_of
 from traces.errors import TraceError
 from traces.formats.kineto import Kineto
 from traces.formats.profile import ProfileWarning, to_trace

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import codesign as cd
-from tests.test_formats_kineto import event, profile, sample, trace_of
+from tests.kineto_profiles import event, profile, sample, trace_of
 from traces.errors import MachineError
 from traces.formats.kineto import Kineto
 from traces.formats.operator_shapes import Inputs, Movement, Product, movement, product

@@ -96,3 +96,10 @@ def test_no_module_imports_another_ones_private_names() -> None:
         if alias.name.startswith("_") and not alias.name.startswith("__")
     ]
     assert found == []
+
+
+def test_what_several_files_of_tests_need_is_in_none_of_them() -> None:
+    found = [
+        f"{path.name}:{line} imports {name}" for path in sources("tests") for line, name in imports(path) if name.startswith("tests.test_")
+    ]
+    assert found == []

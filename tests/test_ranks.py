@@ -15,8 +15,8 @@ from codesign.engine import fast, reference
 from codesign.engine.plan import make_plan, plan
 from schedulers.ranks import Ranks
 from schedulers.scheduler import Mapping
+from tests.engines_agree import agree
 from tests.replay_toys import Fixed, host, link, on, toy
-from tests.test_replay_engines import agree
 from tests.toys import Toy
 from traces import Trace
 from traces.errors import MachineError, MappingError, TraceError

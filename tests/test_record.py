@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import codesign as cd
-from codesign.cli.app import app
+from tests.command_line import run
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "step.bin"
 SCRIPT = """
@@ -23,11 +22,8 @@ sys.exit(0)
 """
 
 
-def run(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
 def document(*arguments: str | Path) -> dict[str, Any]:
+    """Record; options stand before the program, which is last."""
     done = run("record", "--json", *arguments)
     assert done.exit_code == 0, done.output
     found: dict[str, Any] = json.loads(done.stdout)

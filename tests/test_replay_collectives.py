@@ -7,7 +7,7 @@ import pytest
 from codesign.engine import fast, reference
 from codesign.engine.collectives import Wire, all_gather, all_reduce, all_to_all, reduce_scatter
 from codesign.engine.program import ProgramBuilder
-from tests.test_replay_engines import agree
+from tests.engines_agree import agree
 from traces.errors import MachineError
 
 US = 1e-6

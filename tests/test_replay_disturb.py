@@ -8,9 +8,9 @@ from codesign.engine import fast, reference
 from codesign.engine.disturb import Disturbance, disturb
 from codesign.engine.plan import plan
 from codesign.engine.program import Program, ProgramBuilder
+from tests.engines_agree import agree
+from tests.replay_cases import chain
 from tests.replay_toys import Fixed, on, toy
-from tests.test_replay_engines import agree
-from tests.test_replay_plan import chain
 from traces.errors import MachineError
 
 US = 1e-6

@@ -7,8 +7,8 @@ import numpy as np
 
 import codesign as cd
 from codesign.engine.program import Program
+from tests.replay_cases import chain
 from tests.replay_toys import Fixed, on, toy
-from tests.test_replay_plan import chain
 
 PAGE = Path(__file__).parents[1] / "docs" / "replay.md"
 

@@ -11,9 +11,9 @@ import codesign as cd
 from codesign.engine import fast, reference
 from codesign.engine.plan import make_plan, plan
 from schedulers.scheduler import Mapping
+from tests.engines_agree import agree
 from tests.fixed_prices import random_traces
 from tests.replay_toys import Fixed, hand_over, link, machines, on, toy
-from tests.test_replay_engines import agree
 from tests.toys import Toy
 from traces import Trace
 from traces.errors import TraceError

@@ -16,9 +16,9 @@ from codesign.engine.program import KERNEL, TRANSFER, Program
 from schedulers.offload import OffloadTensors, spread
 from schedulers.scheduler import Mapping
 from schedulers.tensors import Offload
+from tests.engines_agree import agree
+from tests.replay_cases import cases
 from tests.replay_toys import Fixed, link, toy
-from tests.test_replay_engines import agree
-from tests.test_replay_plan import cases
 from tests.toys import Toy
 from traces import Trace
 from traces.errors import CapacityError, MappingError

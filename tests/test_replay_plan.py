@@ -5,28 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from codesign.engine import fast, reference
 from codesign.engine.plan import make_plan, plan
 from codesign.engine.program import HAND_OVER, KERNEL, TRANSFER, Program
 from schedulers.scheduler import Mapping
-from tests.fixed_prices import random_traces
-from tests.replay_toys import US, Fixed, Oracle, hand_over, host, link, machines, on, toy
-from tests.test_replay_engines import agree, expand
+from tests.engines_agree import agree, expand
+from tests.replay_cases import cases, chain, ping_pong
+from tests.replay_toys import US, Fixed, Oracle, hand_over, host, link, on, toy
 from tests.toys import Toy
 from traces import Trace
 from traces.errors import MappingError
 
 ENGINES = pytest.mark.parametrize("engine", [fast, reference])
-
-
-def chain(size: int = 40_000) -> Trace:
-    trace = Toy()
-    trace.tensor("a", size)
-    trace.kernel("first", [], ["a"])
-    trace.kernel("second", ["a"], ["b"])
-    return trace.build()
 
 
 def starts(engine: Any, program: Program) -> list[tuple[str, float, float]]:
@@ -86,16 +77,6 @@ def test_two_kernels_share_a_memory_and_the_longer_speeds_up_when_the_other_ends
     devices = (Fixed("one", "hbm", (10, 10), moved=(800_000, 0)), Fixed("two", "hbm", (10, 10), moved=(0, 600_000)))
     program = plan(trace.build(), toy(*devices, bandwidth=100e9), on(0, 1))
     assert sorted(starts(engine, program)) == [("one", 0, 14.5), ("two", 0, 12)]
-
-
-def ping_pong(trips: int) -> Trace:
-    trace = Toy()
-    trace.tensor("b", kind="parameter")
-    trace.tensor("a", kind="parameter")
-    with trace.loop(trips):
-        trace.kernel("ping", ["b"], ["a"])
-        trace.kernel("pong", ["a"], ["b"])
-    return trace.build()
 
 
 @ENGINES
@@ -217,22 +198,6 @@ def test_a_program_can_be_longer_than_the_first_guess() -> None:
         trace.kernel("many", names, ["y"])
     machine = toy(Fixed("gpu", "hbm", (1,)), Fixed("pim", "far", (1,)), links=(link("hbm", "a", name="one"), link("a", "far", name="two")))
     assert len(plan(trace.build(), machine, on(1))) == 60 * 2 + 2
-
-
-@st.composite
-def cases(draw: st.DrawFn, shared: bool = False) -> tuple[Trace, Any, Mapping]:
-    trace, machine = draw(random_traces(kernels=6, trips=9)), draw(machines(shared))
-    n = len(trace.kernels)
-    columns = trace.kernels.decoded()
-    columns["launches"] = np.array(draw(st.lists(st.sampled_from([1, 1, 1, 2, 3]), min_size=n, max_size=n)))
-    columns["command_buffer"] = np.array(draw(st.lists(st.sampled_from([-1, -1, 0, 1]), min_size=n, max_size=n)))
-    regions = trace.regions.decoded()
-    asks = draw(st.lists(st.sampled_from(["host", "host", "device"]), min_size=len(trace.regions), max_size=len(trace.regions)))
-    regions["condition"] = np.array(["host", *asks[1:]], object)
-    build = type(trace.kernels).build
-    changed = Trace(build("kernels", columns), trace.tensors, trace.accesses, build("regions", regions), trace.manifest)
-    device = draw(st.lists(st.integers(0, len(machine.devices) - 1), min_size=n, max_size=n))
-    return changed, machine, on(*device)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))

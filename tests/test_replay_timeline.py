@@ -13,8 +13,8 @@ from codesign.engine.plan import plan
 from codesign.engine.program import ProgramBuilder
 from codesign.engine.usage import usage
 from schedulers.scheduler import Mapping
+from tests.replay_cases import cases, chain, ping_pong
 from tests.replay_toys import Fixed, hand_over, host, link, on, toy
-from tests.test_replay_plan import cases, chain, ping_pong
 from tests.toys import Toy
 from traces import Trace
 from traces.errors import CapacityError, CodesignError, MappingError, TraceError

@@ -13,7 +13,7 @@ from codesign.validation.page import markdown, sections
 from codesign.validation.published import published
 from codesign.validation.row import Row, Tolerance, tolerance_of
 from codesign.validation.validating import Validation
-from tests.test_cli import run
+from tests.command_line import run
 
 
 def row(ours: float | str | None, tolerance: Tolerance | str | None = None, row_id: str = "survey/x") -> Row:

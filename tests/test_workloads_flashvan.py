@@ -9,14 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 
-from tests.targets import A5000  # noqa: E402
-from traces import registry  # noqa: E402
-from traces.errors import CaptureError  # noqa: E402
-from traces.workloads import flashvan_model, flashvan_train  # noqa: E402
-from traces.workloads.flashvan import FLASHVAN, shape_of  # noqa: E402
-from traces.workloads.flashvan_model import FlashVAN, Shape, attend, sample  # noqa: E402
-from traces.workloads.flashvan_spins import Glass, configurations, energy, fields, free_energy, glass, ground_energy  # noqa: E402
-from traces.workloads.flashvan_train import Step, optimizers, refine, step, temperatures  # noqa: E402
+from tests.targets import A5000
+from traces import registry
+from traces.errors import CaptureError
+from traces.workloads import flashvan_model, flashvan_train
+from traces.workloads.flashvan import FLASHVAN, shape_of
+from traces.workloads.flashvan_model import FlashVAN, Shape, attend, sample
+from traces.workloads.flashvan_spins import Glass, configurations, energy, fields, free_energy, glass, ground_energy
+from traces.workloads.flashvan_train import Step, optimizers, refine, step, temperatures
 
 torch.set_num_threads(1)
 

@@ -1,59 +1,25 @@
 """Do the language models have their published sizes, and does a decoding step cost what its closed form says?"""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 
-from tests.targets import A5000  # noqa: E402
-from traces import registry  # noqa: E402
-from traces.capture.aten import capture_torch  # noqa: E402
-from traces.errors import CaptureError  # noqa: E402
-from traces.workloads import llm, llm_linear, llm_model, llm_weights  # noqa: E402
-from traces.workloads.llm_shapes import model, models  # noqa: E402
+from tests.targets import A5000
+from tests.tiny_llm import LEARNED, MIXTURE, SETTINGS, TINY, linear_parameters
+from traces import registry
+from traces.capture.aten import capture_torch
+from traces.errors import CaptureError
+from traces.workloads import llm, llm_linear, llm_model, llm_weights
+from traces.workloads.llm_shapes import model, models
 
 torch.set_num_threads(1)
-
-TINY = replace(model("llama-3-8b"), name="tiny", layers=3, hidden=32, feed_forward=48, heads=4, kv_heads=2, vocabulary=50)
-MIXTURE = replace(TINY, name="mixture", layers=4, experts=4, top_k=2, moe_every=2)
-LEARNED = replace(
-    TINY,
-    name="learned",
-    kv_heads=4,
-    norm="layer",
-    positions="learned",
-    positions_up_to=32,
-    activation="relu",
-    gated=False,
-    bias=True,
-    tied=True,
-)
-SETTINGS = {
-    "batch": 2,
-    "prompt": 5,
-    "tokens": 4,
-    "prefill": "yes",
-    "weights": "fp16",
-    "attention": "flash",
-    "segments": 8,
-    "routing": "uniform",
-    "seed": 0,
-}
 
 
 def count(tree):
     return sum(leaf.numel() for leaf in torch.utils._pytree.tree_leaves(tree))
-
-
-def linear_parameters(shape, experts):
-    """Weights of the linear layers of all blocks, with so many experts of each mixture."""
-    attention = 2 * shape.hidden**2 + 2 * shape.hidden * shape.kv_heads * shape.head_dim
-    part = (3 if shape.gated else 2) * shape.hidden * shape.feed_forward
-    mixtures = shape.layers // shape.moe_every if shape.moe_every else 0
-    return shape.layers * attention + (shape.layers - mixtures) * part + mixtures * experts * part
 
 
 @pytest.mark.parametrize("name", sorted(models()))

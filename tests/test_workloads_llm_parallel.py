@@ -8,14 +8,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 
-import codesign as cd  # noqa: E402
-from tests.targets import A5000  # noqa: E402
-from tests.test_workloads_llm import LEARNED, MIXTURE, SETTINGS, TINY, linear_parameters  # noqa: E402
-from traces.errors import CaptureError  # noqa: E402
-from traces.ranks import ranks_of  # noqa: E402
-from traces.workloads import llm, llm_model, llm_weights  # noqa: E402
-from traces.workloads.llm_parallel import busiest, part_of, routing_of  # noqa: E402
-from traces.workloads.llm_shapes import model  # noqa: E402
+import codesign as cd
+from tests.targets import A5000
+from tests.tiny_llm import LEARNED, MIXTURE, SETTINGS, TINY, linear_parameters
+from traces.errors import CaptureError
+from traces.ranks import ranks_of
+from traces.workloads import llm, llm_model, llm_weights
+from traces.workloads.llm_parallel import busiest, part_of, routing_of
+from traces.workloads.llm_shapes import model
 
 
 class Meeting:

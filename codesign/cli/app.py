@@ -11,7 +11,7 @@ from codesign.cli.options import COMMAND
 from codesign.cli.terminal import note
 from traces.errors import CodesignError
 
-USER_ERROR = 2
+USER_ERROR, INTERRUPTED = 2, 130
 
 
 class Commands(TyperGroup):
@@ -80,9 +80,11 @@ app.command(epilog="Example: codesign plot timeline.json --figure breakdown -o b
 
 
 def main() -> None:
-    """Run the program. A reader that goes away (``codesign machines | head -1``) ends it without a message."""
+    """Run the program. A reader that goes away (``codesign machines | head -1``) ends it without a message, Ctrl-C at any time too."""
     try:
         app()
+    except KeyboardInterrupt:  # as a command was ending, say: one within it is typer's to turn into this status
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codesign import files
-from codesign.cli.options import Json, WorkloadSettings, deliver, given_settings
+from codesign.cli.options import Json, WorkloadSettings, deliver, given_settings, note_command
 from codesign.cli.terminal import note, quiet_output, table
 from codesign.units import show
 
@@ -44,7 +44,7 @@ def capture(
         files.check_writable(path)
         note(f"capturing {workload} ({', '.join(f'{k}={v}' for k, v in options.items())}) for {compile_target.id}")
         trace = chosen.capture(compile_target, **given)
-        trace.manifest["captured"] = (trace.manifest["captured"] or {}) | {"command": " ".join(ctx.meta["codesign.command"])}
+        note_command(ctx, trace)
         trace.save(path)
     note(f"wrote {path}")
     deliver(ctx, "capture", _summary(trace, path), lambda: _table(trace), as_json=as_json)
@@ -62,7 +62,7 @@ def _capture_file(ctx: typer.Context, program: Path, target: str, given: dict[st
     files.check_writable(path, program)
     with quiet_output():
         trace = capture_program(program, target=target)
-        trace.manifest["captured"] = (trace.manifest["captured"] or {}) | {"command": " ".join(ctx.meta["codesign.command"])}
+        note_command(ctx, trace)
         trace.save(path)
     note(f"wrote {path}")
     deliver(ctx, "capture", _summary(trace, path), lambda: _table(trace), as_json=as_json)

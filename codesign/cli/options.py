@@ -13,6 +13,8 @@ from traces.errors import CodesignError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from traces.trace import Trace
+
 COMMAND = "codesign.command"
 """Under this key a command finds the arguments as they were given."""
 
@@ -58,6 +60,11 @@ def given_settings(molecule: str | None, batch: int | None, settings: list[str] 
     """Return a workload's options as they were given: --molecule, --batch, and those of --set."""
     named = {"molecule": molecule, "batch": batch}
     return {key: value for key, value in named.items() if value is not None} | parse_settings(settings)
+
+
+def note_command(ctx: typer.Context, trace: "Trace") -> None:
+    """Let a trace say by which command it was made."""
+    trace.manifest["captured"] = (trace.manifest["captured"] or {}) | {"command": " ".join(ctx.meta[COMMAND])}
 
 
 def deliver(

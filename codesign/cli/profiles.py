@@ -10,7 +10,7 @@ import typer
 
 from codesign import files
 from codesign.cli.inputs import build_machine, load_trace
-from codesign.cli.options import Json, deliver
+from codesign.cli.options import Json, deliver, note_command
 from codesign.cli.terminal import note, quiet_output, table
 from codesign.reading import read
 from traces.errors import CodesignError
@@ -44,7 +44,7 @@ def import_(
     files.check_writable(output, profile)
     with quiet_output(), warnings_noted() as noted:
         made, payload = import_or_join(profile, join=join, target=target, format=format, copies=copies, device=device, member=member)
-        made.manifest["captured"] |= {"command": " ".join(ctx.meta["codesign.command"])}
+        note_command(ctx, made)
         made.save(output)
     payload = {"file": str(output), **payload, "warnings": noted}
     note(f"wrote {output}")

@@ -8,7 +8,7 @@ import typer
 
 from codesign import files
 from codesign.cli.inputs import load_trace
-from codesign.cli.options import Json, WorkloadSettings, deliver, given_settings
+from codesign.cli.options import Json, WorkloadSettings, deliver, given_settings, note_command
 from codesign.cli.profiles import import_or_join, show_import, warnings_noted
 from codesign.cli.terminal import note, quiet_output
 from traces.errors import CodesignError, nearest
@@ -49,7 +49,7 @@ def record(
             made, payload = _workload(str(program), given, folder, runs, join, target)
         else:
             made, payload = _program(program, arguments or [], folder, runs, join, target)
-        made.manifest["captured"] |= {"command": " ".join(ctx.meta["codesign.command"])}
+        note_command(ctx, made)
         made.save(output)
     payload = {"file": str(output), **payload, "warnings": noted}
     note(f"wrote {output}")

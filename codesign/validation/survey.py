@@ -88,7 +88,7 @@ def _ratio(over: Step | None, under: Step | None) -> float | None:
     return None if over is None or under is None else over.kernel_time_s / under.kernel_time_s
 
 
-def _growth(survey: dict[str, Any], variant: str = "") -> Iterator[Row]:
+def _growth(survey: dict[str, Any]) -> Iterator[Row]:
     first, last = survey["molecules"][0], survey["molecules"][-1]
     for ansatz in survey["ansatze"]:
         number = survey["growth"][ansatz]
