@@ -60,10 +60,22 @@ class _Recipe:
 
 
 def machine(name: str, *, organisation: str | None = None, **overrides: float | int | str) -> Machine:
-    """Return a machine by name, with parameters overridden as by ``Machine.with_``.
+    """Return a machine by name.
 
-    ``organisation`` ('in_memory' or 'attached') says where PIM sits if the name does not. Raises MachineError for unknown
-    parts (with the nearest) and combinations that cannot be built.
+    Parameters
+    ----------
+    name
+        Parts joined by '+': 'a5000', 'a5000+aim' (PIM in the GPU's own memory), 'a5000+aim@link' (behind its host link),
+        't4+cpu+dram+ssd', '8xh100-sxm'. A part may be the path of a TOML file of your own. ``codesign machines`` lists what there is.
+    organisation
+        Where PIM sits if the name does not say: 'in_memory' or 'attached'.
+    overrides
+        Parameters of the machine (``Machine.parameters``) as SI numbers or texts with a unit: clock_hz='2 GHz'.
+
+    Raises
+    ------
+    MachineError
+        For unknown parts and parameters (with the nearest), values out of range, and combinations that cannot be built.
     """
     if not isinstance(name, str):
         raise MachineError(f"a machine's name must be a text such as 'a5000+aim', but got {name!r:.80}")
