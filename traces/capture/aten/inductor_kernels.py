@@ -13,7 +13,7 @@ from traces.capture.aten.call import dtype_name, on_meta, read_call
 from traces.capture.aten.inductor import Lowered
 from traces.capture.aten.kernel import Kernel
 from traces.capture.aten.kernels import kernel_of
-from traces.capture.aten.recorder import Launch, Memory, Recorder
+from traces.capture.aten.recorder import Launch, Memory, MemoryAccess, Recorder
 from traces.capture.work import Flops, opcodes_text
 
 PRIMITIVES = {"convert_element_type": "_to_copy", "broadcast_in_dim": "expand", "inductor_random": "rand", "inductor_seeds": "empty"}
@@ -57,7 +57,7 @@ def record(recorder: Recorder, lowered: Lowered) -> set[int]:
         launch = _launch(node, buffers, recorder)
         if launch is not None:
             recorder.launches.append(launch)
-            last |= {row: len(recorder.launches) for row, *_ in launch.accesses}
+            last |= {access.memory: len(recorder.launches) for access in launch.accesses}
     known = set(buffers.rows) | set(lowered.graph.name_to_buffer)
     outputs = {buffers.row(name) for name in lowered.graph.get_output_names() if name in known}
     for row, memory in enumerate(recorder.memories):
@@ -108,18 +108,18 @@ def _only_inside(output: Any, inside: set[str]) -> bool:
     return bool(users) and all(user.get_name() in inside for user in users)
 
 
-def _access(dependency: Any, writes: bool, buffers: Buffers) -> tuple[int, bool, float, float, str]:
+def _access(dependency: Any, writes: bool, buffers: Buffers) -> MemoryAccess:
     size = buffers.size(dependency.name)
     item = buffers.dtype(dependency.name).itemsize
     if type(dependency).__name__ == "StarDep":
-        return buffers.row(dependency.name), writes, float(size * item), float(size * item), "contiguous"
+        return MemoryAccess(buffers.row(dependency.name), writes, float(size * item), float(size * item))
     asked = 1
     for extent in dependency.size:
         asked *= int(extent)
     indirect = bool(dependency.is_indirect())
     unique = min(asked if indirect else int(dependency.get_numel()), size)
     stride = "gather" if indirect else "contiguous" if dependency.is_contiguous() or unique == asked else "broadcast"
-    return buffers.row(dependency.name), writes, float(unique * item), float(max(asked, unique) * item), stride
+    return MemoryAccess(buffers.row(dependency.name), writes, float(unique * item), float(max(asked, unique) * item), stride)
 
 
 def _origins(node: Any) -> list[Any]:
@@ -167,9 +167,9 @@ def _tensors(value: Any) -> list[Tensor]:
     return [t for item in value for t in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
-def _dtype(accesses: list[tuple[int, bool, float, float, str]], buffers: Buffers) -> str:
-    widest = max((a for a in accesses if not a[1]), key=lambda a: a[2], default=accesses[0] if accesses else None)
-    return buffers.recorder.memories[widest[0]].dtype if widest else ""
+def _dtype(accesses: list[MemoryAccess], buffers: Buffers) -> str:
+    reads = [access for access in accesses if not access.writes] or accesses[:1]
+    return buffers.recorder.memories[max(reads, key=lambda access: access.unique).memory].dtype if reads else ""
 
 
 def _library_call(node: Any, buffers: Buffers, recorder: Recorder) -> Launch | None:
@@ -195,6 +195,10 @@ def _library_call(node: Any, buffers: Buffers, recorder: Recorder) -> Launch | N
     of = {id(tensor): name for tensor, name in zip(on_meta(list(args)), names, strict=False)}
     results = list(getattr(node.node, "outputs", None) or [node.node])
     of |= {id(tensor): made.get_name() for tensor, made in zip(call.fresh, results, strict=False) if hasattr(made, "get_name")}
-    accesses = [(buffers.row(of[id(t.tensor)]), t.writes, t.unique, t.requested, t.stride) for t in kernel.touches if id(t.tensor) in of]
+    accesses = [
+        MemoryAccess(buffers.row(of[id(touch.tensor)]), touch.writes, touch.unique, touch.requested, touch.stride)
+        for touch in kernel.touches
+        if id(touch.tensor) in of
+    ]
     kernel.touches = []
     return Launch(kernel, 0, "", False, accesses)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,6 +40,16 @@ class Memory:
     """Number of kernels launched when it was freed; None while it lives."""
 
 
+class MemoryAccess(NamedTuple):
+    """A launch reads or writes an allocation (a row of `Recorder.memories`); amounts in bytes."""
+
+    memory: int
+    writes: bool
+    unique: float
+    requested: float
+    stride: str = "contiguous"
+
+
 @dataclass(slots=True)
 class Launch:
     """A kernel, where and in which scope it was launched."""
@@ -48,8 +58,7 @@ class Launch:
     region: int
     scope: str
     backward: bool
-    accesses: list[tuple[int, bool, float, float, str]] = field(default_factory=list)
-    """(memory, writes, unique bytes, requested bytes, stride)."""
+    accesses: list[MemoryAccess] = field(default_factory=list)
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -123,11 +132,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         launch = Launch(kernel, self.region, scope, backward)
         for touch in kernel.touches:
             if touch.tensor.numel():
-                launch.accesses.append((self.memory(touch.tensor, "parameter"), touch.writes, touch.unique, touch.requested, touch.stride))
+                memory = self.memory(touch.tensor, "parameter")
+                launch.accesses.append(MemoryAccess(memory, touch.writes, touch.unique, touch.requested, touch.stride))
         if kernel.workspace:
             row = self._new(f"workspace.{len(self.launches)}", "f32", str(int(kernel.workspace / 4)), int(kernel.workspace), "workspace")
             self.memories[row].died = len(self.launches) + 1
-            launch.accesses += [(row, writes, kernel.workspace, kernel.workspace, "contiguous") for writes in (True, False)]
+            launch.accesses += [MemoryAccess(row, writes, kernel.workspace, kernel.workspace) for writes in (True, False)]
         kernel.touches = []  # tensors that nobody holds are freed, as they are without us: gradients are then taken over, not copied
         self.launches.append(launch)
 

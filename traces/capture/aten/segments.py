@@ -34,4 +34,4 @@ def _defect(recorder: Recorder, runs: list[tuple[int, int]]) -> dict[str, Any]:
 def _amounts(launch: Launch) -> tuple[float, float]:
     flops = launch.kernel.flops
     work = np.nan_to_num([flops.matrix, flops.vector, flops.transcendental]).sum()
-    return float(work), sum(unique for _, _, unique, _, _ in launch.accesses)
+    return float(work), sum(access.unique for access in launch.accesses)

@@ -49,8 +49,8 @@ def _row(launch: Launch, phase: str | None, stage_rules: StageRules) -> dict[str
     row |= {"phase": _phase(launch, phase), "stage": stage_of(launch.scope, stage_rules)}
     row |= {f"{name}_{axis}": size for name in ("grid", "block") for axis, size in zip("xyz", getattr(kernel, name), strict=True)}
     row |= {"flops_matrix": kernel.flops.matrix, "flops_vector": kernel.flops.vector, "flops_transcendental": kernel.flops.transcendental}
-    row["bytes_unique"] = sum(unique for _, _, unique, _, _ in launch.accesses)
-    row["bytes_requested"] = sum(requested for _, _, _, requested, _ in launch.accesses)
+    row["bytes_unique"] = sum(access.unique for access in launch.accesses)
+    row["bytes_requested"] = sum(access.requested for access in launch.accesses)
     return row | dict.fromkeys(("flops_ncu", "instructions", "measured_s"), math.nan)
 
 
@@ -62,7 +62,7 @@ def _phase(launch: Launch, default: str | None) -> str:
 
 def _used(recorder: Recorder, outputs: set[int]) -> tuple[list[int], dict[int, int]]:
     """The memories that the trace holds (parameters, results, what a kernel touches), and their new rows."""
-    touched = {memory for launch in recorder.launches for memory, *_ in launch.accesses}
+    touched = {access.memory for launch in recorder.launches for access in launch.accesses}
     used = [row for row, memory in enumerate(recorder.memories) if row in touched or row in outputs or memory.kind == "parameter"]
     return used, {row: number for number, row in enumerate(used)}
 
@@ -79,7 +79,7 @@ def _accesses(launches: list[Launch], rows: dict[int, int]) -> Table:
 
 def _joined(launch: Launch) -> dict[tuple[int, bool], tuple[float, float, str]]:
     joined: dict[tuple[int, bool], tuple[float, float, str]] = {}
-    for memory, writes, unique, requested, stride in sorted(launch.accesses, key=lambda a: a[1]):
+    for memory, writes, unique, requested, stride in sorted(launch.accesses, key=lambda access: access.writes):
         before = joined.get((memory, writes), (0.0, 0.0, stride))
         joined[memory, writes] = (before[0] + unique, before[1] + requested, before[2])
     return joined
@@ -119,9 +119,10 @@ def _lifetimes(recorder: Recorder, sets: Any) -> tuple[Any, Any]:
     never = np.iinfo(np.int64).max
     first, last = np.full(len(sets), never), np.full(len(sets), -1)
     for number, launch in enumerate(recorder.launches):
-        for touched, *_ in launch.accesses:
-            first[sets[touched]] = min(first[sets[touched]], number)
-            last[sets[touched]] = number
+        for access in launch.accesses:
+            touched = sets[access.memory]
+            first[touched] = min(first[touched], number)
+            last[touched] = number
     for row, memory in enumerate(recorder.memories):
         if memory.kind == "parameter":
             first[sets[row]] = -1
@@ -138,7 +139,7 @@ def _through_loops(recorder: Recorder, sets: Any, first: Any, last: Any) -> None
         region = recorder.regions[row]
         if region.kind != "loop" or region.first == region.end:
             continue
-        touched = {int(sets[memory]) for launch in recorder.launches[region.first : region.end] for memory, *_ in launch.accesses}
+        touched = {int(sets[access.memory]) for launch in recorder.launches[region.first : region.end] for access in launch.accesses}
         around = carried.get(row, set())
         for number in touched:
             if number in around or first[number] < region.first or last[number] >= region.end:
