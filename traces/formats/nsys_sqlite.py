@@ -29,8 +29,9 @@ COLUMNS = {
 
 
 _NAMES = ("demangledName", "shortName", "mangledName")
-_WHERE = ("globalPid", "contextId", "deviceId", "streamId")
-_READ = {"start", "end", "staticSharedMemory", "dynamicSharedMemory", *_WHERE, *_NAMES, *COLUMNS.values()}
+_OWNER = ("globalPid", "contextId")
+"""Whose a stream is."""
+_READ = {"start", "end", "deviceId", "streamId", "staticSharedMemory", "dynamicSharedMemory", *_OWNER, *_NAMES, *COLUMNS.values()}
 _PID_BITS = 24
 """A globalPid holds the process's number behind so many bits of a thread's, in as many bits."""
 
@@ -135,17 +136,28 @@ def _number_devices(database: sqlite3.Connection, tables: set[str], rows: list[d
 
 
 def _number_streams(rows: list[dict[str, Any]]) -> None:
-    """Give a stream of another process or context a number of its own: ids are a context's, and their launches overlap."""
+    """Give a stream of another process or context a number of its own: ids are a context's, and their launches overlap.
+
+    A table without the columns that tell contexts apart is of the first one.
+    """
     largest = max((row.get("streamId") or 0 for row in rows), default=0)
-    lanes: dict[tuple[Any, ...], int] = {}
-    taken: set[tuple[Any, Any]] = set()
+    numbers: dict[tuple[Any, ...], Any] = {}
+    owners: dict[tuple[Any, Any], list[tuple[tuple[Any, ...], Any]]] = {}
     for row in rows:
-        lane, plain = tuple(row.get(name) for name in _WHERE), (row.get("deviceId"), row.get("streamId"))
-        if lane not in lanes:
-            largest += plain in taken
-            lanes[lane] = largest if plain in taken else row.get("streamId")  # type: ignore[assignment]
-            taken.add(plain)
-        row["streamId"] = lanes[lane]
+        plain, owner = (row.get("deviceId"), row.get("streamId")), tuple(row.get(name) for name in _OWNER)
+        if (*plain, *owner) not in numbers:
+            known = owners.setdefault(plain, [])
+            number = next((number for other, number in known if _may_be_one(owner, other)), None if known else plain[1])
+            if number is None and plain[1] is not None:
+                largest += 1
+                number = largest
+            known.append((owner, number))
+            numbers[*plain, *owner] = number
+        row["streamId"] = numbers[*plain, *owner]
+
+
+def _may_be_one(owner: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    return all(a is None or b is None or a == b for a, b in zip(owner, other, strict=True))
 
 
 def _device(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
