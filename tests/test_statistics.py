@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from codesign.cli.app import app
 from traces.errors import TraceError
-from traces.measure import SAMPLERS, SETTINGS, unmeasured
+from traces.measure import SAMPLERS, SETTINGS, table, unmeasured
 from traces.record import recordings
 from traces.recorded_statistics import read_statistics
 from traces.recordings import load_recorded
@@ -99,6 +99,11 @@ def test_a_trace_finds_the_statistics_of_its_program() -> None:
     }
     assert seconds_to_error(rows[0], 0.1, walkers=1024, transitions=10, error=1e-3) > 0.1
     assert load_recorded("llama-3-8b-a5000").statistics == []
+
+
+def test_the_documentation_shows_what_was_measured() -> None:
+    """`python -m traces.measure --table` prints it."""
+    assert "\n".join(table(read_statistics())) in PAGE.read_text(encoding="utf-8")
 
 
 def test_what_was_not_measured_is_said_with_what_would_measure_it() -> None:

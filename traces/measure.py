@@ -306,12 +306,35 @@ def _write(rows: Iterable[Mapping[str, Any]]) -> None:
     beside.replace(STATISTICS)
 
 
+def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of the table in docs/workloads.md: a row for each estimate in FP32."""
+    heads = ("", "molecule", "sampler", "Laplacian", "walkers, steps of KFAC", "energy, hartree", "variance, hartree²", "τ, transitions")
+    lines = ["| " + " | ".join((*heads, "2τ in steps of 10, 60 transitions")) + " |", "| " + " | ".join(["---"] * (len(heads) + 1)) + " |"]
+    for row in rows:
+        if row["precision"] != "fp32":
+            continue
+        measured = (f"{row[name]:.{digits}f} ± {row[error]:.{digits}f}" for name, error, digits in _SHOWN)
+        apart = ", ".join(f"{row['inefficiency'][row['spacing'].index(count)]:.2f}" for count in (10, 60))
+        made = (f"`{row['workload']}`", row["molecule"], row["sampler"], row["laplacian"], f"{row['walkers']}, {row['training']}")
+        lines.append("| " + " | ".join((*made, *measured, apart)) + " |")
+    return lines
+
+
+_SHOWN = (("energy", "energy_error", 3), ("variance", "variance_error", 2), ("tau_transitions", "tau_error", 1))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure what is missing; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m traces.measure", description="Measure the statistics of the wave functions on a CPU.")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="as in a shell: 'psiformer-*'")
     parser.add_argument("--work", type=Path, default=Path("build/statistics"), metavar="FOLDER", help="where trained networks are kept")
+    parser.add_argument(
+        "--table", action="store_true", help="print what was measured as the table in docs/workloads.md, and measure nothing"
+    )
     options = parser.parse_args(arguments)
+    if options.table:
+        sys.stdout.write("\n".join([*table(read_statistics()), ""]))
+        return 0
     logging.basicConfig(format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)  # packages tell at length how they group parameters
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
