@@ -25,6 +25,8 @@ from arch.work import Float
 
 _SHARED_BYTES_A_CLOCK = 128
 """Shared memory of an SM: 32 banks of 4 bytes (CUDA C++ Programming Guide, all capabilities since 5.0)."""
+HEAD_DIMS = (64, 128)
+"""Head dimensions up to which kernels have one tile, up to which a second, and above which a third."""
 _SUM_BYTES = 4.0
 """An element of the queries' gradient while it is added up, FP32."""
 
@@ -72,7 +74,7 @@ class Kernel:
 
     def tile(self, shape: "Shape") -> Tile:
         """Return the tile of a call."""
-        size = sum(float(np.max(shape.dim)) > most for most in (64, 128))
+        size = sum(float(np.max(shape.dim)) > most for most in HEAD_DIMS)
         return (self.backward if shape.backward else self.forward)[size]
 
 
@@ -82,25 +84,28 @@ def _readers(products: float, queries: int, keys: int, rows: int) -> tuple[Tile,
     return tile, tile, tile
 
 
+_FA2 = Kernel(
+    (Tile(128, 128, 1, 8), Tile(128, 64, 1, 8), Tile(64, 64, 1, 8)),
+    (Tile(128, 128, 14, 12, 8), Tile(64, 128, 18, 6, 10), Tile(64, 64, 10, 10, 14)),
+    *("none", True, 4.0, 2.0, False),
+)
+
 KERNELS: Mapping[str, Kernel] = {
     "fa1": Kernel(_readers(2, 128, 128, 16), _readers(5, 128, 128, 16), "none", True, 6.0, 2.0, False),
-    "fa2": Kernel(
-        (Tile(128, 128, 1, 8), Tile(128, 64, 1, 8), Tile(64, 64, 1, 8)),
-        (Tile(128, 128, 14, 12, 8), Tile(64, 128, 18, 6, 10), Tile(64, 64, 10, 10, 14)),
-        *("none", True, 4.0, 2.0, False),
-    ),
+    "fa2": _FA2,
+    "fa2 split": replace(_FA2, forward=(Tile(64, 256, 1, 8), Tile(64, 128, 1, 8), Tile(64, 64, 1, 8))),
     "fa3": Kernel(_readers(2, 128, 128, 64), _readers(5, 128, 128, 64), "partly", False, 4.0, 1.0, True),
     "fa4": Kernel(_readers(2, 256, 128, 128), _readers(5, 256, 128, 128), "full", False, 4.0, 1.0, True),
 }
 """FlashAttention 1 (each warp reads all keys for its 16 rows and rescales every tile), 2 (Dao, arXiv 2307.08691; its tiles and warps are
 those of flash_fwd_launch_template.h and flash_bwd_launch_template.h: forward four warps in a column; backward eight warps, of which by
 head dimension 4 x 2, 2 x 4 and 4 x 2 share the scores, 4 x 2, 4 x 2 and 2 x 4 the gradients of keys and values, 4 x 2, 2 x 4 and
-2 x 4 that of the queries), 3 and 4."""
+2 x 4 that of the queries; 'split': of keys in parts, run_mha_fwd_splitkv_dispatch), 3 and 4."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """Attention of [batch, heads, queries, dim] with as many key-value heads; arrays of shape [calls]."""
+    """Attention of [batch, heads, queries, dim]; arrays of shape [calls]."""
 
     batch: Float
     heads: Float
@@ -109,6 +114,8 @@ class Shape:
     dim: Float
     causal: bool = False
     backward: bool = False
+    sharing: float = 1.0
+    """Heads that share keys and values, which DRAM then delivers once."""
 
     @property
     def flops(self) -> Float:
@@ -252,17 +259,20 @@ def _start_s(entry: Entry, kernel: Kernel, shape: Shape) -> Float:
     return cycles / entry["clock"]
 
 
-def _around_s(entry: Entry, shape: Shape, dtype: str, rate: float) -> Float:
-    """Seconds of the kernels around a backward pass: output times its gradient, a row; clearing and converting the sum in FP32."""
+def around_bytes(shape: Shape, dtype: str) -> Float:
+    """Return bytes of the kernels around a backward pass: output times its gradient, a row; clearing and converting the sum in FP32."""
     if not shape.backward:
         return np.zeros_like(shape.dim)
-    elements = shape.batch * shape.heads * shape.queries * shape.dim
-    seconds: Float = elements * (3 * itemsize(dtype) + 2 * _SUM_BYTES) / rate + 2 * entry["kernel_floor"]
-    return seconds
+    elements: Float = shape.batch * shape.heads * shape.queries * shape.dim
+    return elements * (3 * itemsize(dtype) + 2 * _SUM_BYTES)
+
+
+def _around_s(entry: Entry, shape: Shape, dtype: str, rate: float) -> Float:
+    return around_bytes(shape, dtype) / rate + 2 * entry["kernel_floor"] * shape.backward
 
 
 def _bytes(shape: Shape, dtype: str) -> Float:
     """Operands and results, each once: queries, keys, values, output, and their gradients in the backward pass."""
     one = shape.batch * shape.heads * shape.dim * itemsize(dtype)
-    forward: Float = one * (2 * shape.queries + 2 * shape.keys)
+    forward: Float = one * (2 * shape.queries + 2 * shape.keys / shape.sharing)
     return forward * 2 if shape.backward else forward

@@ -3,7 +3,8 @@
 duration = floor + max(together(memory, on_sm), latency), where memory = max(l2, dram) and on_sm the longest of the others:
 
 - ``compute_matrix``: multiply-adds of products, on tensor cores or, for FP32 at precision 'highest', on the vector pipes;
-  a library call whose grid is unknown is tiled by ``arch.gemm``, else blocks fall onto SMs in whole waves;
+  a library call whose grid is unknown is tiled by ``arch.gemm``, FlashAttention by ``arch.attention_calls``; else blocks fall onto
+  SMs in whole waves;
 - ``compute_vector``: other arithmetic, one result a lane and clock (HLO arithmetic is not taken to fuse into multiply-adds);
 - ``transcendental``: results of the special-function units;
 - ``issue``: instructions of the PTX at one warp instruction a scheduler and clock, where they are known;
@@ -24,7 +25,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from arch import gemm, solvers, streaming, trust
+from arch import attention_calls, gemm, solvers, streaming, trust
 from arch.device import Device
 from arch.energy import kernel_terms, of_the_cap
 from arch.entry import Entry
@@ -58,7 +59,9 @@ class Prepared:
     turns: Float
     """How many times the blocks that are resident at once make the grid."""
     tiled: Bool
-    """Library calls of unknown grid, whose terms overlap as ``arch.gemm`` says."""
+    """Library calls of unknown grid and FlashAttention, whose terms overlap as ``arch.gemm`` says."""
+    apart: Float
+    """Share of the bytes that move before or behind all else: by kernels around attention's backward pass."""
     l2_bytes: Float
     rounds: Float
     """Turns times rounds of loads: how many load latencies follow each other."""
@@ -99,6 +102,7 @@ class _Kinds:
     rows: NDArray[np.int64]
     """The tiled kernels, shape [calls]."""
     calls: Products
+    attention: list[attention_calls.Group]
     lu: "_Matrices"
     solve: "_Matrices"
     """Of the kernels that factorise and of those that solve."""
@@ -255,7 +259,7 @@ def _combine(gpu: GPU, ready: Prepared, missed: Float) -> Prices:
 def together(entry: Entry, ready: Prepared, dram_s: Float, l2_s: Float) -> Float:
     """Return what memory and the SMs take together: of compiled kernels, by turns; of library products, as their model says."""
     compiled = streaming.overlapped(entry, np.maximum(dram_s, l2_s), ready.on_sm, ready.turns)
-    product = gemm.together(entry["gemm_sharpness"], np.maximum(ready.on_sm, l2_s), dram_s)
+    product = gemm.together(entry["gemm_sharpness"], np.maximum(ready.on_sm, l2_s), dram_s * (1.0 - ready.apart)) + dram_s * ready.apart
     return np.where(ready.tiled, product, compiled)
 
 
@@ -264,9 +268,10 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
     kinds, geometry = _kinds(work), _geometry(entry, work, known)
     units, moved = _units(entry, work, kinds), geometry.moved
     matrix, l2_bytes, extra, again = _products(entry, work, units, geometry, kinds)
+    tiled, apart = _attention(entry, kinds, matrix, extra)
     terms = {"compute_matrix_s": matrix} | _vector_terms(entry, known, geometry, kinds.wide)
     terms["solver_s"] = _solvers(entry, kinds)
-    terms["l1_s"] = np.where(kinds.tiled, 0.0, moved.l1_bytes * geometry.share / _l1_rate(entry))
+    terms["l1_s"] = np.where(tiled, 0.0, moved.l1_bytes * geometry.share / _l1_rate(entry))
     on_sm = reduce(np.maximum, terms.values())
     terms["l2_s"] = l2_bytes / (entry["l2_bandwidth"] * entry["l2_efficiency"])
     terms["floor_s"] = known.launches * entry["kernel_floor"] + extra
@@ -279,11 +284,12 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
         floor=terms["floor_s"],
         on_sm=on_sm,
         turns=geometry.turns,
-        tiled=kinds.tiled,
+        tiled=tiled,
+        apart=apart,
         l2_bytes=l2_bytes,
         reads=kinds.reads,
         passing=moved.passing,
-        rounds=np.where(kinds.tiled, known.launches * entry["gemm_stages"], geometry.rounds),
+        rounds=np.where(tiled, known.launches * entry["gemm_stages"], geometry.rounds),
         energy=energy,
         joules=reduce(np.add, energy.values()),
         measured=measured,
@@ -299,10 +305,10 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
 
 
 def _kinds(work: Work) -> _Kinds:
-    return once(work, "gpu kinds", lambda: _make_kinds(facts(work)))
+    return once(work, "gpu kinds", lambda: _make_kinds(work, facts(work)))
 
 
-def _make_kinds(known: Facts) -> _Kinds:
+def _make_kinds(work: Work, known: Facts) -> _Kinds:
     product = known.family.isin(NEED_MATRIX) | (known.flops_matrix > 0)
     tiled = product & known.library & np.isnan(known.grid) & (known.k > 0)
     pair, pairs = known.dtype.pairs(known.precision)
@@ -318,6 +324,7 @@ def _make_kinds(known: Facts) -> _Kinds:
         reads=~known.writes,
         rows=rows,
         calls=Products(np.maximum(known.batch[rows], 1.0), known.m[rows], known.n[rows], known.k[rows], size),
+        attention=attention_calls.groups(work, known),
         lu=_matrices(known, "lu"),
         solve=_matrices(known, "triangular_solve"),
     )
@@ -478,6 +485,15 @@ def _products(entry: Entry, work: Work, units: _Units, geometry: _Geometry, kind
         l2_bytes[rows] = np.maximum(l2_bytes[rows], found.l2_bytes)
         extra[rows], again[rows] = found.extra_s, found.again_bytes
     return matrix, l2_bytes, extra, again
+
+
+def _attention(entry: Entry, kinds: _Kinds, matrix: Float, extra: Float) -> tuple[Bool, Float]:
+    """Fill in the terms of fused attention; return which library calls overlap as products and the share of bytes that move apart."""
+    tiled, apart = kinds.tiled.copy(), np.zeros(len(matrix))
+    for group in attention_calls.needed(entry, kinds.attention):
+        matrix[group.rows], extra[group.rows] = group.on_sm_s, group.start_s
+        tiled[group.rows], apart[group.rows] = True, group.apart
+    return tiled, apart
 
 
 def _solvers(entry: Entry, kinds: _Kinds) -> Float:
