@@ -54,7 +54,7 @@ def groups(work: Work, known: Facts) -> list[Group]:
     rows = np.flatnonzero(library.is_("flash_attention", "flash_attention_backward") & known.dtype.isin(_DTYPES) & sized)
     if not len(rows):
         return []
-    backward = library.at(rows).is_("flash_attention_backward")
+    backward = library.is_("flash_attention_backward")[rows]
     split = ~backward & (known.launches[rows] > 1)
     size = sum(known.k[rows] > most for most in attention.HEAD_DIMS)
     keys = np.stack([known.dtype.code[rows], backward, split, _mask(known, rows, backward), size])

@@ -75,6 +75,6 @@ def _seconds(table: dict[str, Any], kernel: str, heads: int, queries: int, batch
     from arch.attention import KERNELS, Shape, kernel_s
     from arch.registered import find
 
-    sizes = (np.array([float(size)]) for size in (batch, heads, queries, keys, table["head"]))
-    shape = Shape(*sizes, sharing=sharing)
+    whole, each, rows, columns, dim = (np.array([float(size)]) for size in (batch, heads, queries, keys, table["head"]))
+    shape = Shape(whole, each, rows, columns, dim, sharing=sharing)
     return float(kernel_s(find(table["machine"]), KERNELS[kernel], table["dtype"], shape)[0])
