@@ -25,14 +25,16 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Entry:
-    """Return the entry of a device by id, alias or path of a TOML file.
+    """Return the entry of a device by id, alias or path of a TOML file; spaces and '_' stand for '-', as in 'NVIDIA A30' or 'h100_sxm'.
 
     Raises MachineError with the nearest names if there is none.
     """
     if name.endswith(".toml"):
         return load_entry(name)
-    wanted = catalog.aliases().get(name.lower(), name.lower())
-    if wanted not in names():
+    known_as, lower = catalog.aliases(), name.strip().lower()
+    plain = lower.replace("_", "-").replace(" ", "-")
+    wanted = next((known_as.get(text, text) for text in (lower, plain) if known_as.get(text, text) in names()), None)
+    if wanted is None:
         known = nearest(name, {*names(), *catalog.aliases()})
         raise MachineError(f"there is no device {name!r}; {known} (`codesign machines` lists all; a file such as my-gpu.toml adds one)")
     return _entry(registry.get("devices", wanted), wanted)

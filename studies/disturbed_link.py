@@ -75,7 +75,7 @@ class Runs:
 def setting(steps: int = STEPS) -> tuple[cd.Trace, cd.Machine, dict[str, cd.Mapping]]:
     """Return the steps as one trace, the machine, and the mappings with PIM and without."""
     trace = cd.merge([cd.load(TRACE)] * steps, names=[f"step {i}" for i in range(steps)])
-    machine = cd.machine(MACHINE, **DESIGN)
+    machine = cd.machine(MACHINE).with_(**DESIGN)
     one = cd.explore(cd.load(TRACE), machine, space=cd.Space(machine={}), trials=TRIALS).best.mapping
     offline = cd.Mapping(np.tile(one.device, steps), "decided before")
     return trace, machine, {"pim": offline, "gpu": cd.Mapping(0 * offline.device, "gpu")}

@@ -344,3 +344,20 @@ def test_every_device_has_a_documented_example_that_can_be_built() -> None:
         example = example_of(registered.find(name))
         assert f"`{registered.find(name).id}`" in written
         assert example is None or any(registered.find(name).id in entry.id for entry in arch.machine(example).entries), name
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100-sxm"),
+        ("NVIDIA H100 PCIe", "h100-pcie"),
+        ("h100_sxm", "h100-sxm"),
+        ("gb200_sxm", "gb200"),
+        ("Tesla V100-SXM2-16GB", "v100-sxm2-16gb"),
+        ("NVIDIA A100 80GB PCIe", "a100-pcie-80gb"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        (" A10 ", "a10"),
+    ],
+)
+def test_a_gpu_is_found_by_the_name_that_its_driver_prints(name: str, device: str) -> None:
+    assert registered.find(name).id == device
