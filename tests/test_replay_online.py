@@ -1,5 +1,7 @@
 """What does a policy see while a program runs, and what does its answer change?"""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +12,7 @@ from codesign.engine.disturb import Disturbance
 from codesign.engine.online import Observation, borders, issue_times, observe
 from codesign.engine.plan import plan
 from schedulers.scheduler import Mapping
+from schedulers.tensors import Offload
 from tests.fixed_prices import random_traces
 from tests.replay_toys import Fixed, host, link, on, toy
 from tests.toys import Toy
@@ -148,6 +151,19 @@ def test_a_device_that_is_slowed_for_a_while_is_left_and_taken_again() -> None:
     assert 0 < found.devices["far"]["busy_s"] < 20 * 2 * 15e-6
     everything = replay(one_loop(20), machine(), on(0, 0, 0, 0), decide=lambda *_: None, every=2, disturbances=slow)
     assert found.devices["gpu"]["busy_s"] < everything.devices["gpu"]["busy_s"]
+
+
+def test_what_is_offloaded_cannot_be_decided_anew_nor_be_cut() -> None:
+    """Fetches go ahead of the kernels that need them, over borders: an answer could not change those under way."""
+    trace = three_regions()
+    away = Offload(np.full(len(trace.tensors), -1, np.int32))
+    mapping = Mapping(np.zeros(3, np.int32), "by hand", offload=away)
+    with pytest.raises(MappingError, match=r"keep what is offloaded.*before kernel 1 .*`offload=mapping.offload`"):
+        replay(trace, machine(), mapping, decide=lambda *_: on(0, 1, 1))
+    with pytest.raises(MappingError, match=r"every=2 and the mapping of 'by hand' offloads: leave `every` out"):
+        replay(trace, machine(), mapping, decide=lambda *_: None, every=2)
+    kept = replay(trace, machine(), mapping, decide=lambda seen, before: replace(before, device=np.array([0, 1, 1], np.int32)))
+    assert kept.mapping["runs"] == [[0, 1], [1, 2]]
 
 
 def test_too_many_decisions_are_refused() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from codesign.engine import events, stepping
+from codesign.engine.event_board import FULL, TIME
 from codesign.engine.list_schedule import (
     BOUND_PS,
     BUSY,
@@ -70,7 +71,7 @@ def _by_events(program: Program, step_over: bool, record: bool) -> Run:
     log = _room(int(program.executions.sum()) if known else 0, 0)
     while True:
         board = events.replay(program, step_over, log, known, room)
-        if board.clock[STATUS] != events.FULL:
+        if board.clock[STATUS] != FULL:
             break
         room *= 4
     clock = board.clock
@@ -80,7 +81,7 @@ def _by_events(program: Program, step_over: bool, record: bool) -> Run:
         events.replay(program, step_over, log, True, room)
     records = _records(log) if record else None
     elapsed = board.tally["elapsed"].astype(np.float64)
-    return Run(int(clock[events.TIME]), int(clock[BOUND_PS]), elapsed, int(clock[LAUNCHES]), int(clock[STEPPED]), records)
+    return Run(int(clock[TIME]), int(clock[BOUND_PS]), elapsed, int(clock[LAUNCHES]), int(clock[STEPPED]), records)
 
 
 def _check(clock: Ints) -> None:

@@ -139,6 +139,33 @@ def wire_is_taken(q: int, start: int, lane: Rows) -> bool:
     return False
 
 
+@inlined
+def note_start(q: int, start: int, lane: Rows, ring: Ints) -> None:
+    """A launch leaves its place in a queue."""
+    at, depth = lane[q].place, lane[q].depth
+    ring[q, at] = start + lane[q].shift
+    lane[q].place = at + 1 if at + 1 < depth else 0
+    lane[q].held = min(lane[q].held + 1, depth)
+    lane[q].total += 1
+
+
+@inlined
+def has_to_share(i: int, start: int, stop: int, ops: Operations, hardware: Hardware, contention: Contention) -> bool:
+    """Could operation ``i``, from ``start`` to ``stop``, have to share with one that was launched before on another queue?"""
+    q = ops.op[i].queue
+    for u in range(ops.op[i].use_start, ops.op[i].use_end):
+        r = ops.use[u].resource
+        asked, others = contention.demand[r, q], 0.0
+        if asked > 0.0:
+            for other in range(contention.demand.shape[1]):
+                if other != q and contention.end[r, other] > start:
+                    others += contention.demand[r, other]
+            if others > 0.0 and asked + others > hardware.capacity[r] * NO_CONTENTION:
+                return True
+            contention.end[r, q] = stop
+    return False
+
+
 @in_place
 def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state: State, contention: Contention, log: Log) -> None:
     """Run operations ``first:end`` once."""
@@ -183,22 +210,10 @@ def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state
             if not lane[q].guest:
                 busy = max(busy, stop)
             if flags & LEAVES:
-                at, depth = lane[q].place, lane[q].depth
-                state.ring[q, at] = start + lane[q].shift
-                lane[q].place = at + 1 if at + 1 < depth else 0
-                lane[q].held = min(lane[q].held + 1, depth)
-                lane[q].total += 1
-            for u in range(op.use_start, op.use_end):  # could one that was launched before on another queue have to share?
-                r = ops.use[u].resource
-                asked, others = contention.demand[r, q], 0.0
-                if asked > 0.0:
-                    for other in range(len(lane)):
-                        if other != q and contention.end[r, other] > start:
-                            others += contention.demand[r, other]
-                    if others > 0.0 and asked + others > hardware.capacity[r] * NO_CONTENTION:
-                        clock[STATUS] = CONTENTION
-                        return
-                    contention.end[r, q] = stop
+                note_start(q, start, lane, state.ring)
+            if has_to_share(i, start, stop, ops, hardware, contention):
+                clock[STATUS] = CONTENTION
+                return
         latest[i] = stop
         low = min(low, start)
         if recording:

@@ -89,7 +89,7 @@ def decide_online(
     origin = np.arange(len(trace.kernels), dtype=np.int64)
     if every is not None:
         trace, origin = split_loops(trace, every)
-        mapping = _spread(mapping, origin)
+        mapping = _spread(mapping, origin, every)
     _check_cost(trace)
     for region in borders(trace):
         program = disturb(plan(trace, machine, mapping), disturbances, spread=jitter, seed=seed)
@@ -101,10 +101,13 @@ def decide_online(
     return trace, mapping
 
 
-def _spread(mapping: Mapping, origin: Ints) -> Mapping:
+def _spread(mapping: Mapping, origin: Ints, every: int) -> Mapping:
     """Return the mapping of a trace whose loops have been cut. Raises MappingError if it offloads."""
     if mapping.offload is not None:
-        raise MappingError("decisions inside loops are for mappings that offload nothing: leave `every` out")
+        raise MappingError(
+            f"decisions inside loops must be for mappings that offload nothing, since what is fetched ahead crosses the cuts, but "
+            f"every={every} and the mapping of {mapping.scheduler!r} offloads: leave `every` out, or offload nothing"
+        )
     return replace(mapping, device=mapping.device[origin])
 
 
@@ -128,6 +131,11 @@ def borders(trace: "Trace") -> list[int]:
 
 
 def _checked(answer: Mapping, before: Mapping, border: int) -> Mapping:
+    if answer.offload != before.offload:
+        raise MappingError(
+            f"an online decision must keep what is offloaded, which was moved before kernel {border} already, but it changes it: pass "
+            "`offload=mapping.offload` of the mapping it was given on"
+        )
     changed = np.flatnonzero(answer.device[:border] != before.device[:border]) if len(answer) == len(before) else np.zeros(1, np.int64)
     if len(changed):
         raise MappingError(

@@ -1,0 +1,70 @@
+"""The board on which a replay event by event is played: all that changes, and room for it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from codesign.engine.list_schedule import NEVER
+from codesign.engine.program import Hardware, Ints, Operations, Rows
+from traces.compiled import inlined
+
+NOW, TIME, BUSY, ENDED, AT, INSIDE, CHANGED, FULL = 16, 17, 18, 19, 20, 21, 22, 100
+"""More places in the clock: the present time; the latest end (true); the latest end of the first ENDED instances, all of which
+have ended; where the host is: place on the tape, and operation within a stretch; whether shares have to be computed anew."""
+
+QUEUE = np.dtype(
+    [
+        ("head", "i8"),  # ring of waiting instances: where the first stands, how many there are
+        ("waiting", "i8"),
+        ("depth", "i8"),
+        ("held", "i8"),  # launches that have a place
+        ("ready", "i8"),  # 1 + when the first waiting instance was seen to have all inputs, 0: it has not
+        ("running", "i8"),  # operation, -1: none
+        ("number", "i8"),  # of the running instance, in launch order
+        ("offset", "i8"),  # true minus kept time of the running instance
+        ("start", "i8"),
+        ("since", "i8"),  # when the rate last changed
+        ("finish", "i8"),
+        ("free", "i8"),  # end of the last instance
+        ("left", "f8"),  # ps still to go at ``since``, if alone
+        ("rate", "f8"),  # -1: not known yet
+    ],
+    align=True,
+)
+WAITING = np.dtype([("op", "i8"), ("issue", "i8"), ("number", "i8"), ("offset", "i8")], align=True)
+TALLY = np.dtype([("issued", "i8"), ("done", "i8"), ("ended_at", "i8"), ("done_before", "i8"), ("elapsed", "i8")], align=True)
+"""Of each operation: instances issued and ended, the end of the last, how many had ended before that moment, the time of all."""
+
+
+class Board(NamedTuple):
+    """All that changes."""
+
+    clock: Ints
+    queue: Rows  # [Q] of QUEUE
+    waiting: Rows  # [Q, room] of WAITING
+    need: Ints  # [Q, room, W] how many instances of each dependency must have ended
+    tally: Rows  # [N] of TALLY
+    end: Ints  # [a power of two] end of instance i at `place_of` i; -1: it has not ended
+    wire: Ints  # [W, 2] the queue that runs on each wire (-1: none), the queue that ran last
+
+
+def new_board(ops: Operations, hardware: Hardware, room: int) -> Board:
+    """Return the board before the first launch."""
+    queue = np.zeros(len(hardware.depth), QUEUE)
+    queue["depth"], queue["running"], queue["finish"] = hardware.depth, -1, NEVER
+    tally = np.zeros(len(ops.op), TALLY)
+    tally["ended_at"] = -1
+    clock = np.zeros(23, np.int64)
+    clock[INSIDE] = -1
+    width = int((ops.op["dep_end"] - ops.op["dep_start"]).max(initial=1))
+    need = np.empty((len(queue), room, width), np.int64)
+    wire = np.full((int(hardware.wire.max(initial=-1)) + 1, 2), -1, np.int64)
+    return Board(
+        clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(1 << (2 * room - 1).bit_length(), -1, np.int64), wire
+    )
+
+
+@inlined
+def place_of(number: int, end: Ints) -> int:
+    """Return where the end of an instance stands: its number modulo the length, which is a power of two."""
+    return number & (len(end) - 1)

@@ -1,0 +1,260 @@
+"""Replay event by event: stepping over iterations once all that is pending at a loop's head is what it was p iterations ago.
+
+From then on every event repeats. What is pending belongs to the iterations after those stepped over, so a stretch of records that
+repeats is one that was issued since, and has ended.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from codesign.engine.event_board import BUSY, CHANGED, ENDED, NOW, Board, place_of
+from codesign.engine.list_schedule import (
+    BOUND_PS,
+    HOST,
+    ISSUE,
+    LAUNCHES,
+    NEVER,
+    OFFSET,
+    OVERFLOW,
+    RECORDING,
+    RUN,
+    STATUS,
+    STEPPED,
+    STEPS,
+    Log,
+)  # fmt: skip
+from codesign.engine.program import LAUNCHED, Floats, Hardware, Ints, Operations, Program, Rows
+from codesign.engine.stepping import LONGEST_PERIOD, WORTH_WATCHING
+from traces.compiled import in_place, inlined, inner
+
+LONGEST_STATE = 50_000
+"""A state of more numbers than this is not looked at: the loop is run."""
+
+
+class Track(NamedTuple):
+    """Loops: iterations left, and for those watched the last heads by nesting level."""
+
+    left: Ints  # [L]
+    watched: Ints  # [L]
+    level: Ints  # [L]
+    heads: Ints  # [levels]
+    mark: Ints  # [levels, 8, 5] true time, host-bound time, launches, instances, and what can be told of the state at a glance
+    elapsed: Ints  # [levels, 8, N]
+    steady: Ints  # [levels, 6] period (0: not known), what each of the first marks grows by, instances when it began
+    grows: Ints  # [levels, N] how much each operation's time grows by
+
+
+class Search(NamedTuple):
+    """All that looking for iterations that repeat needs."""
+
+    ops: Operations
+    loops: Rows
+    hardware: Hardware
+    board: Board
+    track: Track
+    states: list[Floats]  # at the last heads, by level and slot
+    stretches: list[tuple[int, int]]  # of records that repeat
+    log: Log
+
+
+def new_track(program: Program, step_over: bool) -> Track:
+    """Return the loops before any is entered."""
+    loops, n = program.loops, len(program)
+    first, end = loops["first"], loops["end"]
+    around = (first[:, None] <= first) & (end <= end[:, None]) & (np.arange(len(loops))[:, None] < np.arange(len(loops)))
+    level = around.sum(axis=0).astype(np.int64)
+    watched = step_over & (program.hardware.spread == 0.0) & (loops["count"] > 2) & ((end - first) * loops["count"] >= WORTH_WATCHING)
+    levels = int(level.max()) + 1 if watched.any() else 0
+    mark, elapsed = np.zeros((levels, LONGEST_PERIOD, 5), np.int64), np.zeros((levels, LONGEST_PERIOD, n), np.int64)
+    return Track(
+        np.zeros(len(loops), np.int64), watched.astype(np.int64), level, np.zeros(levels, np.int64), mark, elapsed,
+        np.zeros((levels, 6), np.int64), np.zeros((levels, n), np.int64),
+    )  # fmt: skip
+
+
+@inner
+def look(loop: int, search: Search) -> None:
+    """At the head of a loop: find out whether it repeats, and step over it when that is known."""
+    track = search.track
+    level = track.level[loop]
+    period = track.steady[level, 0]
+    if period == 0:
+        compare(loop, search)
+    elif track.left[loop] >= 2 * period and has_settled(level, search):
+        times = track.left[loop] // period - 1
+        step(loop, times, search)
+        track.left[loop] -= times * period
+        track.heads[level] = track.steady[level, 0] = 0
+
+
+@inner
+def compare(loop: int, search: Search) -> None:
+    """Compare the state with that at earlier heads, and keep it, if at a glance it may be one of them."""
+    board, track = search.board, search.track
+    level, clock = track.level[loop], board.clock
+    heads, base = track.heads[level], level * LONGEST_PERIOD
+    pace = (clock[RUN] - clock[ENDED]) * 1_000_003 + clock[HOST] - clock[NOW]
+    now = np.array([clock[NOW] + clock[OFFSET], clock[BOUND_PS], clock[LAUNCHES] + clock[STEPPED], clock[RUN], pace])
+    state = np.zeros(0)
+    for period in range(1, min(heads, LONGEST_PERIOD) + 1):
+        then = (heads - period) % LONGEST_PERIOD
+        if track.mark[level, then, 4] != pace:
+            continue
+        if len(state) == 0:
+            state = describe(search.ops, search.hardware, board)
+        if len(state) > 0 and same(state, search.states[base + then]):
+            keep_growth(loop, period, now, search)
+            return
+    search.states[base + heads % LONGEST_PERIOD] = state
+    keep_mark(loop, now, search)
+
+
+@inner
+def keep_growth(loop: int, period: int, now: Ints, search: Search) -> None:
+    """The state is that of ``period`` iterations ago: keep what everything has grown by since."""
+    track = search.track
+    level = track.level[loop]
+    then = (track.heads[level] - period) % LONGEST_PERIOD
+    track.steady[level, 0] = period
+    track.steady[level, 1:5] = (now - track.mark[level, then])[:4]
+    track.steady[level, 5] = track.mark[level, then, 3]
+    for i in range(search.loops[loop].first, search.loops[loop].end):
+        track.grows[level, i] = search.board.tally[i].elapsed - track.elapsed[level, then, i]
+
+
+@inner
+def keep_mark(loop: int, now: Ints, search: Search) -> None:
+    """Keep what a later head is compared with."""
+    track = search.track
+    level = track.level[loop]
+    slot = track.heads[level] % LONGEST_PERIOD
+    track.mark[level, slot] = now
+    for i in range(search.loops[loop].first, search.loops[loop].end):
+        track.elapsed[level, slot, i] = search.board.tally[i].elapsed
+    track.heads[level] += 1
+
+
+@inner
+def has_settled(level: int, search: Search) -> bool:
+    """Has a whole period ended of instances issued since everything repeats, and does no stretch that repeats begin before it?"""
+    begin = search.board.clock[ENDED] - search.track.steady[level, 4]
+    row = len(search.stretches) - 1
+    while row >= 0 and search.stretches[row][1] > begin:
+        if search.stretches[row][0] < begin:
+            return False
+        row -= 1
+    return bool(begin >= search.track.steady[level, 5])
+
+
+@inlined
+def same(a: Floats, b: Floats) -> bool:
+    """Are two states equal?"""
+    if len(a) != len(b):
+        return False
+    for i in range(len(a)):  # noqa: SIM110 (compiled code has no generator for all())
+        if a[i] != b[i]:
+            return False
+    return True
+
+
+@inner
+def step(loop: int, times: int, search: Search) -> None:
+    """Take ``times`` periods out of the loop."""
+    board, track, log = search.board, search.track, search.log
+    clock, level = board.clock, track.level[loop]
+    grows = track.steady[level]
+    takes = grows[1]
+    if takes > 0 and times > (NEVER - clock[OFFSET]) // takes:
+        clock[STATUS] = OVERFLOW
+        return
+    clock[OFFSET] += times * takes
+    clock[BOUND_PS] += times * grows[2]
+    clock[STEPPED] += times * grows[3]
+    for i in range(search.loops[loop].first, search.loops[loop].end):
+        board.tally[i].elapsed += times * track.grows[level, i]
+    search.stretches.append((clock[ENDED] - grows[4], clock[ENDED]))
+    if clock[RECORDING]:
+        row = log.steps[clock[STEPS]]
+        row[0], row[1], row[2], row[3] = clock[ENDED] - grows[4], clock[ENDED], times, takes
+    clock[STEPS] += 1
+    postpone(times * takes, board, log)
+
+
+@in_place
+def postpone(by: int, board: Board, log: Log) -> None:
+    """All that is pending happens later in true time."""
+    clock = board.clock
+    for q in range(len(board.queue)):
+        queue = board.queue[q]
+        for w in range(queue.waiting):
+            board.waiting[q, (queue.head + w) % board.waiting.shape[1]].offset += by
+        if queue.running >= 0:
+            queue.offset += by
+            if clock[RECORDING]:
+                log.record[queue.number].start += by
+    if clock[RECORDING]:
+        for number in range(clock[ENDED], clock[RUN]):
+            if board.end[place_of(number, board.end)] >= 0:
+                log.record[number].start += by
+                log.record[number].stop += by
+
+
+@inner
+def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
+    """Return all that the future depends on, relative to now; empty if that is too much to look at."""
+    clock, width, gap = board.clock, board.need.shape[2], 0
+    pending = clock[RUN] - clock[ENDED]
+    size = 5 + 9 * len(board.queue) + pending + len(ops.op) + len(board.wire)
+    for queue in board.queue:
+        size += queue.waiting * (3 + width)
+    if size > LONGEST_STATE:
+        return np.zeros(0)
+    for op in ops.op:
+        gap = max(gap, op.gap)
+    state, now = np.zeros(size), clock[NOW]
+    state[0], state[1], state[2], state[3] = clock[HOST] - now, clock[ISSUE] - now, clock[BUSY] - now, clock[CHANGED]
+    state[4] = pending
+    at = 5
+    for number in range(clock[ENDED], clock[RUN]):
+        end = board.end[place_of(number, board.end)]
+        state[at] = -1.0 if end < 0 else now - end
+        at += 1
+    for q in range(len(board.queue)):
+        at = _describe_queue(q, at, gap, board, state)
+        for w in range(board.queue[q].waiting):
+            at = _describe_waiting(q, (board.queue[q].head + w) % board.waiting.shape[1], at, ops, hardware, board, state)
+    for wire in range(len(board.wire)):
+        state[at] = board.wire[wire, 1]
+        at += 1
+    for on in ops.dep:
+        if board.tally[on].ended_at == now:
+            state[size - 1 - on] = 1 + board.tally[on].done - board.tally[on].done_before
+    return state
+
+
+@inlined
+def _describe_queue(q: int, at: int, gap: int, board: Board, state: Floats) -> int:
+    queue, now = board.queue[q], board.clock[NOW]
+    ready = 0 if queue.ready == 0 else 1 if queue.ready <= now else 2
+    state[at], state[at + 1], state[at + 2], state[at + 3] = queue.held, queue.waiting, ready, queue.running
+    state[at + 4] = max(queue.free - now, -gap - 1)
+    if queue.running >= 0:
+        state[at + 4] = board.clock[RUN] - queue.number
+        state[at + 5], state[at + 6], state[at + 7] = queue.left, queue.rate, queue.since - now
+        state[at + 8] = queue.finish - now if queue.finish < NEVER else -1.0
+    return at + 9
+
+
+@inlined
+def _describe_waiting(q: int, place: int, at: int, ops: Operations, hardware: Hardware, board: Board, state: Floats) -> int:
+    waiting = board.waiting[q, place]
+    op = ops.op[waiting.op]
+    latency = hardware.latency if op.flags & LAUNCHED else 0
+    state[at], state[at + 1] = waiting.op, max(waiting.issue + latency - board.clock[NOW], -1)
+    state[at + 2] = board.clock[RUN] - waiting.number
+    for d in range(op.dep_start, op.dep_end):
+        tally = board.tally[ops.dep[d]]
+        done = tally.done_before if tally.ended_at == board.clock[NOW] else tally.done
+        state[at + 3 + d - op.dep_start] = max(0, board.need[q, place, d - op.dep_start] - done)
+    return int(at + 3 + board.need.shape[2])
