@@ -16,7 +16,8 @@ import pytest
 from arch.build import machine as catalogue_machine
 from arch.cost import cost_table
 from arch.machine import Machine
-from codesign.search import Result, Space, explore
+from codesign.search import Result, Space, explore, summarizing
+from codesign.search.bounds import Bound
 from codesign.search.designs import Designer
 from codesign.search.result import Border
 from codesign.testing import example_trace
@@ -223,6 +224,17 @@ def test_a_run_stopped_within_a_trial_loses_that_trial_alone(tmp_path: Path, mon
             search(trials=10, storage=tmp_path / "trials.journal")
     result = search(trials=3, storage=tmp_path / "trials.journal")
     assert [t.trial for t in result.tried] == [0, 1, 2, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("over_best", "holds"), [(1.0, True), (1.001, False)])
+def test_a_bound_that_a_design_beats_is_none(monkeypatch: pytest.MonkeyPatch, over_best: float, holds: bool) -> None:
+    """Bounds rest on prices that are monotone in the machine's parameters: a faster design shows that they are not."""
+    stated = over_best * search(trials=4).best.time_s
+    monkeypatch.setattr(summarizing, "lower_bound", lambda *_: Bound(stated, "load: stated", {"load": stated}))
+    result = search(trials=4)
+    assert result.lower_bound_s == (stated if holds else None)
+    assert result.bound_gap == (0.0 if holds else None)
+    assert ("not monotone" in result.lower_bound_method) != holds
 
 
 def test_a_design_that_cannot_run_is_counted_with_its_reason_and_never_best() -> None:

@@ -90,8 +90,8 @@ def test_shares_within_sampling_are_fractions_of_sampling() -> None:
     step = survey_step("psiformer", "CH4")
     assert step is not None
     families = set(step.trace.kernels["family"].tolist())
-    assert sum(step.share((family,), True) for family in families) == pytest.approx(step.share((), True))
-    assert step.share((), True) + step.share((), False) == pytest.approx(1.0)
+    assert sum(step.share((family,), sampling=True) for family in families) == pytest.approx(step.share(sampling=True))
+    assert step.share(sampling=True) + step.share(sampling=False) == pytest.approx(1.0)
 
 
 def test_an_unknown_part_is_refused_with_the_nearest() -> None:

@@ -34,7 +34,7 @@ class Step:
     def kernel_time_s(self) -> float:
         return float(self.seconds.sum())
 
-    def share(self, families: tuple[str, ...] = (), sampling: bool | None = None) -> float:
+    def share(self, families: tuple[str, ...] = (), *, sampling: bool | None = None) -> float:
         """Return the fraction of the kernel time in some families (all by default), in sampling, outside it, or in both (None)."""
         chosen = np.ones(len(self.seconds), dtype=np.bool_)
         if families:

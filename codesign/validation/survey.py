@@ -46,9 +46,9 @@ def _share(
 ) -> Row:
     """Return a row for a share; those within sampling are fractions of it, ``of`` being its published fraction of the whole."""
     place, _, family = what.partition("/")
-    ours = None if found is None else found.share(families, sampling)
+    ours = None if found is None else found.share(families, sampling=sampling)
     if place == "within" and found is not None and ours is not None:
-        ours /= found.share((), True)
+        ours /= found.share(sampling=True)
     rule = survey["shares"]["sampling_tolerance" if place == "sampling" else "family_tolerance"]
     names = {"sampling": "sampling", "within": f"{_band(family)} within sampling", "outside": f"{_band(family)} outside sampling"}
     return row_of(
@@ -177,7 +177,7 @@ def _alternatives(survey: dict[str, Any]) -> Iterator[Row]:
         for molecule in survey["molecules"]:
             found = survey_step(ansatz, molecule, variant=other["recorded"])
             name = f"{survey['labels'][ansatz]}, {molecule}, alternative"
-            time_s, share = (None, None) if found is None else (found.kernel_time_s, found.share((), True))
+            time_s, share = (None, None) if found is None else (found.kernel_time_s, found.share(sampling=True))
             band, sampling = survey["kernel_time"][molecule], survey["shares"][ansatz]["sampling"]
             head = f"survey/alternative/{ansatz}{other['recorded']}/{molecule}"
             yield Row(f"{head}/time", f"{name}: kernel time on A5000, s", shown(band), time_s, None, other["configuration"], "")
@@ -194,7 +194,7 @@ def _transposes(survey: dict[str, Any]) -> Iterator[Row]:
         within = survey["shares"][ansatz].get("within", {})
         found = survey_step(ansatz, survey["molecule"])
         if "transpose" in within:
-            ours = None if found is None else found.share((*BAND, "transpose"), True) / found.share((), True)
+            ours = None if found is None else found.share((*BAND, "transpose"), sampling=True) / found.share(sampling=True)
             quantity = f"{survey['labels'][ansatz]}, elementwise, slice/concat and transpose within sampling: share of sampling time"
             row_id, published = f"alternative/share/{ansatz}/within/elementwise+transpose", within["elementwise"] + within["transpose"]
             yield row_of(survey, row_id, quantity, ansatz, ours, published=published, tolerance=None, source=survey["shares"]["where"])
