@@ -167,3 +167,12 @@ def test_the_command_shows_a_machine_with_other_parameters() -> None:
     assert "hypothetical" in changed.output
     for wrong in (["a100", "--set", "hbm_stack=6"], ["a100", "--set", "clock_hz=1.5"], ["--set", "sm_count=3"]):
         assert CliRunner().invoke(app, ["machines", *wrong]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "says"), [("8xh100-sxm", 0, "nvlink4"), ("2xa5000@pcie4", 0, "pcie4"), ("2xa5000", 2, ""), ("999xh100-sxm", 2, "")]
+)
+def test_the_command_shows_machines_of_equal_gpus(name: str, status: int, says: str) -> None:
+    shown = CliRunner().invoke(app, ["machines", name])
+    assert shown.exit_code == status
+    assert says in shown.output

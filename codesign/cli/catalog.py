@@ -191,10 +191,11 @@ def machines(
 def _with_part(name: str) -> str:
     """Return the name of a machine: that of the example where ``name`` is a part that no machine begins with."""
     from arch.build import FIRST
+    from arch.build_equal import count_of
     from arch.examples import example_of
     from arch.registered import find
 
-    if "+" in name or "@" in name:
+    if "+" in name or "@" in name or count_of(name) is not None:
         return name
     entry = find(name)
     if entry.kind in FIRST:
