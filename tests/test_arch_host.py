@@ -263,6 +263,7 @@ def test_a_link_with_a_direction_of_no_bandwidth_is_refused(name: str) -> None:
         ("a100", {"hbm_stacks": 10}, lambda m: (m.memories[0].capacity_bytes, m.memories[0].bandwidth), 2),
         ("a5000", {"sm_count": 32}, lambda m: (m.gpu.entry["vector_flops.f32"], m.gpu.entry["matrix_flops.tf32"]), 0.5),
         ("a5000", {"clock_hz": "3.39 GHz"}, lambda m: (m.gpu.entry["vector_flops.f32"], m.gpu.entry["l2_bandwidth"]), 2),
+        ("a5000", {"clock_hz": "3.39 GHz"}, lambda m: (m.gpu.entry["l2_latency"],), 0.5),  # as many cycles
         ("a5000", {"l2_bytes": "48 MiB"}, lambda m: (m.gpu.entry["l2"],), 8),
         ("a100", {"stack_bandwidth_bytes_per_s": "622 GB/s"}, lambda m: (m.memories[0].bandwidth, m.gpu.dram_bandwidth), 2),
         ("a5000", {"l2_bandwidth_bytes_per_s": "6.94 TB/s"}, lambda m: (m.gpu.entry["l2_bandwidth"],), 2),
