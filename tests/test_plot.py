@@ -250,7 +250,14 @@ def test_a_hand_over_is_shown_at_its_device() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["a5000", "a5000+layout-engine+near-l2+fused-chains+sn40l", "t4+cpu+dram+ssd", "a5000+aim-fp32@link+cpu+dram+ssd", "a100+duplex"],
+    [
+        "8xh100-sxm",
+        "a5000",
+        "a5000+layout-engine+near-l2+fused-chains+sn40l",
+        "t4+cpu+dram+ssd",
+        "a5000+aim-fp32@link+cpu+dram+ssd",
+        "a100+duplex",
+    ],
 )
 def test_no_text_of_a_machine_leaves_its_figure_or_covers_another(name: str) -> None:
     import arch
