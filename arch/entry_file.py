@@ -251,8 +251,10 @@ def _check_complete(entry: Entry, where: str) -> None:
     present = {name.split(".")[0] for name in entry.numbers}
     missing = [name for name, key in KINDS[entry.kind].items() if key.required and name not in present]
     if missing:
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise MachineError(
-            f"{where} must have the number {missing[0]!r} ({KINDS[entry.kind][missing[0]].doc}); missing: {', '.join(missing)}"
+            f"{where} must have the number {missing[0]!r} ({KINDS[entry.kind][missing[0]].doc}); missing: {', '.join(missing[:10])}{more}; "
+            "give them, or name in `base` a device of the catalogue to take them from"
         )
     _check_modes(entry, where)
     for key in TEXTS[entry.kind]:

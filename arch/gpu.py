@@ -200,10 +200,20 @@ class GPU(Device):
         return self.ready(work).assumed
 
     def trust(self, work: Work) -> Trust:
-        """Return how far each price can be off: the calibration's residuals, or the stated prior of what was not measured."""
+        """Return how far each price can be off: the calibration's residuals, or the stated prior of what was not measured.
+
+        What was measured on this very GPU is no prediction: it is not off.
+        """
         known = facts(work)
         tensor = _units(self.entry, work, _kinds(work)).tensor
-        return trust.of_kernels(self.entry, known, tensor, self.price(work).duration_s)
+        predicted = trust.of_kernels(self.entry, known, tensor, self.price(work).duration_s)
+        measured = ~np.isnan(self._measured(work))
+        return Trust(np.where(measured, 0.0, predicted.relative), predicted.validated | measured)
+
+    def _measured(self, work: Work) -> Float:
+        """Return what each kernel took on this very GPU, NaN where it was not measured here or that is not to be used."""
+        known = facts(work)
+        return known.measured if self.use_measured and work.target == self.id else np.full(len(work), np.nan)
 
     def refuse(self, work: Work) -> Refusals:
         """Refuse only kernels of a dtype for which the GPU has no peak."""
@@ -275,7 +285,7 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
     on_sm = reduce(np.maximum, terms.values())
     terms["l2_s"] = l2_bytes / (entry["l2_bandwidth"] * entry["l2_efficiency"])
     terms["floor_s"] = known.launches * entry["kernel_floor"] + extra
-    measured = known.measured if gpu.use_measured and work.target == gpu.id else np.full(len(work), np.nan)
+    measured = gpu._measured(work)
     unknown = known.unknown & np.isnan(measured)
     assumed_bytes = _assumed_bytes(gpu, work, known.measured)
     assumed = unknown & ~np.isnan(assumed_bytes)

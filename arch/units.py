@@ -62,6 +62,7 @@ _AMBIGUOUS = {
     "Kb": "kB or KiB",
     "Gb/s": "Gbit/s or GB/s",
     "GBps": "GB/s",
+    "TBps": "TB/s",
     "Gbps": "Gbit/s",
     "b": "B for bytes",
 }

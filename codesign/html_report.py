@@ -29,14 +29,15 @@ details { margin: 0.8rem 0; } summary { cursor: pointer; } .scroll { overflow-x:
 """
 
 
-def report(items: Iterable[Any], path: Path | str | None = None, *, title: str = "codesign") -> str:
+def report(items: Any, path: Path | str | None = None, *, title: str = "codesign") -> str:
     """Return one self-contained HTML page, and write it to ``path`` if given.
 
-    Each item is a trace, a timeline, a result or a machine (its tables and figures), a matplotlib figure, a text (a heading if it
-    starts with '# ', else a paragraph), a table as (caption, column heads, rows of text), or anything that shows itself in a notebook
-    (``_repr_html_``). Raises CodesignError for anything else, and if the page cannot be written.
+    Each item, or the only one, is a trace, a timeline, a result or a machine (its tables and figures), a matplotlib figure, a text (a
+    heading if it starts with '# ', else a paragraph), a table as (caption, column heads, rows of texts and numbers), or anything that
+    shows itself in a notebook (``_repr_html_``). Raises CodesignError for anything else, and if the page cannot be written.
     """
-    body = "\n".join(_section(item) for item in items)
+    several = isinstance(items, Iterable) and not isinstance(items, str)
+    body = "\n".join(_section(item) for item in (items if several else [items]))
     page = _page(title, body)
     if path is not None:
         files.write(Path(path), page)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from codesign import rows
 from codesign.figures import default_kind, plot
-from codesign.html_parts import figure_html, table_html
+from codesign.html_parts import figure_html, table_html, tables_html
 from codesign.units import show
 
 if TYPE_CHECKING:
@@ -65,22 +65,18 @@ def _timeline(timeline: "Timeline") -> str:
 def _result(result: "Result") -> str:
     found, front = rows.result_tables(result.to_dict())
     figure = figure_html(plot(result, default_kind(result)))
-    return _heading(found.caption) + _tables([found._replace(caption=""), front]) + figure
+    return _heading(found.caption) + tables_html([found._replace(caption=""), front]) + figure
 
 
 def _machine(machine: "Machine") -> str:
     devices, *others, numbers, sources = rows.machine_tables(machine.to_dict())
-    folded = f"<details><summary>{len(numbers.rows)} numbers with their sources</summary>{_tables([numbers, sources])}</details>"
-    shown = _tables([devices._replace(caption=""), *others])
+    folded = f"<details><summary>{len(numbers.rows)} numbers with their sources</summary>{tables_html([numbers, sources])}</details>"
+    shown = tables_html([devices._replace(caption=""), *others])
     return _heading(devices.caption) + figure_html(plot(machine)) + shown + folded
 
 
-def _tables(parts: "Sequence[rows.Rows]") -> str:
-    return "".join(table_html(part.columns, part.rows, part.caption) for part in parts)
-
-
 def _beside(parts: "Sequence[rows.Rows]") -> str:
-    return f'<div class="tables">{_tables(parts)}</div>'
+    return f'<div class="tables">{tables_html(parts)}</div>'
 
 
 def _heading(text: str) -> str:

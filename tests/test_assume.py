@@ -33,6 +33,12 @@ def imported(tmp_path: Path) -> Trace:
     return cd.import_profile(path, target="a100")
 
 
+def test_what_was_measured_on_the_machine_itself_is_not_off(imported: Trace) -> None:
+    found = cd.replay(imported, cd.machine("a100"))
+    assert found.kernel_time_s == pytest.approx(40e-6)
+    assert (found.uncertainty["relative"], found.uncertainty["unvalidated_share"]) == (0, 0)
+
+
 def test_without_an_assumption_replay_refuses_and_says_how_to_make_one(imported: Trace) -> None:
     with pytest.raises(MachineError, match=r"2 of 2 kernels, 100\.0 % of the measured time lack .* \(--assume memory-bound\)"):
         cd.replay(imported, cd.machine("a5000"))
@@ -43,7 +49,7 @@ def test_bound_by_memory_is_the_ratio_of_bandwidths(imported: Trace) -> None:
     assert found.kernel_time_s == pytest.approx(40e-6 * bandwidth("a100") / bandwidth("a5000"), rel=1e-6)
     assert found.assumed == {"memory-bound": {"kernels": 2, "share": pytest.approx(1)}}
     assert cd.Timeline.from_dict(found.to_dict()).assumed == found.assumed
-    assert "100.0% assumed memory-bound" in found._repr_html_()
+    assert "assumed memory-bound</td><td>2 kernels, 100.0% of kernel time" in found._repr_html_()
 
 
 def test_more_bandwidth_of_the_machines_own_counts(imported: Trace) -> None:

@@ -100,7 +100,7 @@ def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     assert found["share_other"] == 0
     assert sum(found["shares"].values()) == pytest.approx(1)
     assert any("no kernel runs" in warning for warning in found["warnings"])
-    assert "share other" in run("import", A100, "-o", tmp_path / "a.trace").stdout
+    assert "share of unknown family" in run("import", A100, "-o", tmp_path / "a.trace").stdout
 
 
 def test_the_share_in_other_says_how_much_of_it_is_communication(tmp_path: Path) -> None:

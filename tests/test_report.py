@@ -105,6 +105,20 @@ def test_anything_that_shows_itself_in_a_notebook_may_stand_on_the_page() -> Non
     assert "<em>own</em>" in cd.report([Own()])
 
 
+def test_a_single_item_needs_no_list() -> None:
+    machine = cd.machine("a5000")
+    assert Page(cd.report(machine)).texts == Page(cd.report([machine])).texts
+    assert cd.report("A text") == cd.report(["A text"])
+
+
+def test_a_table_takes_texts_and_numbers() -> None:
+    page = cd.report([("A table", ("name", "count", "value"), [("x", 12345, 0.123456), ("y", 2, float("nan"))])])
+    assert '<td>x</td><td class="number">12,345</td><td class="number">0.1235</td>' in page
+    assert '<td class="number">—</td>' in page
+    with pytest.raises(cd.errors.CodesignError, match="every row of the table 'A table' must have 2 cells, one a column"):
+        cd.report([("A table", ("a", "b"), [("only",)])])
+
+
 @pytest.mark.parametrize("item", [3, object(), ("only", "two")])
 def test_what_cannot_be_shown_is_an_error(item: Any) -> None:
     with pytest.raises(cd.errors.CodesignError, match="a report takes traces"):

@@ -134,6 +134,7 @@ def test_an_unknown_area_cannot_be_an_objective() -> None:
         ({"objectives": ()}, "one or more"),
         ({"objectives": ("time", "time")}, "named once"),
         ({"budget": {"area": 900}}, "no budget 'area'; did you mean 'area_mm2'"),
+        ({"budget": {"time_s": "3 J"}}, "the budget time_s must be in one of s, ms, us, ns, ps, but got 'J'"),
         ({"budget": {"time_s": -1.0}}, "positive and finite, but got time_s=-1"),
         ({"trials": 0}, "`trials >= 1` must hold, but got trials=0"),
         ({"space": Space(machine={"unit": (1, 2)})}, "no parameter 'unit'; did you mean 'units'"),

@@ -9,7 +9,6 @@ from codesign.cli.inputs import build_machine, load_trace
 from codesign.cli.options import Json, MachineName, Output, Seed, Settings, TraceFile, deliver, parse_settings
 from codesign.cli.terminal import progress_bar, quiet_output, tables
 from codesign.rows import result_tables
-from traces.errors import CodesignError
 
 
 def explore(
@@ -22,7 +21,9 @@ def explore(
     ] = "time",
     budget: Annotated[
         list[str] | None,
-        typer.Option("--budget", metavar="NAME=VALUE", help="A limit to keep: time_s, energy_j or area_mm2; may be repeated."),
+        typer.Option(
+            "--budget", metavar="NAME=VALUE", help="A limit such as time_s='150 ms', energy_j=20 or area_mm2=700; may be repeated."
+        ),
     ] = None,
     storage: Annotated[
         str | None,
@@ -53,8 +54,13 @@ def explore(
     deliver(ctx, "result", payload, lambda: tables(result_tables(payload)), as_json=as_json, output=output, seed=seed)
 
 
-def _limits(given: list[str] | None) -> dict[str, float] | None:
+def _limits(given: list[str] | None) -> dict[str, float | str]:
+    """Return the limits: numbers in the unit that the name says, texts with a unit of their own."""
+    return {name: _number(value) for name, value in parse_settings(given, "--budget").items()}
+
+
+def _number(value: str) -> float | str:
     try:
-        return {name: float(value) for name, value in parse_settings(given, "--budget").items()} or None
-    except ValueError as error:
-        raise CodesignError(f"--budget takes NAME=NUMBER, but got {given}: {error}") from error
+        return float(value)
+    except ValueError:
+        return value

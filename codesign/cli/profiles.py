@@ -13,6 +13,7 @@ from codesign.cli.inputs import build_machine, load_trace
 from codesign.cli.options import Json, deliver, note_command
 from codesign.cli.terminal import note, quiet_output, table
 from codesign.reading import read
+from codesign.units import show as in_units
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:
@@ -87,13 +88,25 @@ def warnings_noted() -> Iterator[list[str]]:
         note(f"codesign: warning: {warning.message}")
 
 
+_SAID = {
+    "measured": "with a measured time",
+    "total_us": "kernel time",
+    "span_us": "from the first to the last",
+    "idle_us": "without a kernel",
+    "longest_gap_us": "longest gap",
+    "share_other": "share of unknown family",
+}
+"""What people read in place of the document's keys."""
+
+
 def show_import(profile: Path, payload: dict[str, Any]) -> "Group":
     apart = ("file", "warnings", "shares", "programs")
-    rows = [(name.replace("_", " "), _text(name, value)) for name, value in payload.items() if name not in apart]
+    rows = [(_SAID.get(name, name.replace("_", " ")), _text(name, value)) for name, value in payload.items() if name not in apart]
     for program, told in payload.get("programs", {}).items():
         kept = ("measured", "share_of_profile", "total_us")
         rows += [(f"{program}: {name.replace('_', ' ')}", _text(name, told[name])) for name in kept if name in told]
-    shares = [(f"share in {family}", _text("share", share)) for family, share in payload.get("shares", {}).items()]
+    ordered = sorted(payload.get("shares", {}).items(), key=lambda item: -item[1])
+    shares = [(f"share in {family}", _text("share", share)) for family, share in ordered]
     return table(f"{profile} as {payload['file']}", ("", ""), rows + shares)
 
 
@@ -102,8 +115,10 @@ def _text(name: str, value: Any) -> str:
         return "unknown"
     if name.startswith("share"):
         return f"{value:.1%}"
+    if name.endswith("_us"):
+        return in_units(1e-6 * value, "s")
     if isinstance(value, dict):
-        return ", ".join(f"{v:,} {k}" for k, v in value.items())
+        return ", ".join(in_units(1e-6 * v, "s") if k.endswith("_us") else f"{v:,} {k}" for k, v in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field, fields
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from codesign.engine.entries import Entries, Spans, entries_of
 from codesign.engine.joules import parts
 from codesign.engine.program import HAND_OVER, KERNEL, PS, TRANSFER, Floats, Program, Run
 from codesign.engine.usage import Usage
-from traces import html
 from traces.errors import TraceError
 from traces.summary import label_of
 
@@ -143,16 +141,11 @@ class Timeline:
         return dict(sorted(known.items(), key=lambda item: -abs(item[1])))
 
     def _repr_html_(self) -> str:
-        energy = "unknown" if self.energy_j is None else f"{self.energy_j:.4g} J"
-        mark = " (hypothetical)" if self.hypothetical else ""
-        mark += "".join(f", {row['share']:.1%} assumed {name}" for name, row in self.assumed.items())
-        title = f"<b>{escape(self.program)}</b> on {escape(self.machine)}{mark}, {escape(self.scheduler)}: {self.time_s:.4g} s, "
-        title += f"energy {energy}, {self.launches:,} launches"
-        rows = [(name, *(row[key] for key in ("busy_s", "hand_over_s", "idle_s"))) for name, row in self.devices.items()]
-        parts = [title, html.table(["device", "busy s", "hand-over s", "idle s"], rows)]
-        parts += [html.table(["energy", "J"], [(name.replace("_", " "), joules) for name, joules in self._spent().items()])]
-        parts += [html.table([by, "share of kernel time"], list(self.by_group[by].items())) for by in GROUPS]
-        return "".join(parts)
+        """Return the tables that ``codesign replay`` prints."""
+        from codesign.html_parts import tables_html
+        from codesign.rows import timeline_tables
+
+        return tables_html(timeline_tables(self.to_dict()))
 
 
 def timeline_of(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from codesign.engine.inputs import check_kinds
 from codesign.engine.program import KERNEL, KINDS, PS
 from codesign.explaining.sensitivity import Sensitivity, Size, sensitivities, sizes
 from codesign.explaining.variants import Baseline
-from traces import html
 from traces.errors import CodesignError
 from traces.summary import label_of
 
@@ -76,12 +76,11 @@ class Explanation:
         return f"<Explanation {self.program} on {self.machine}: {self.time_s:.4g} s{first}>"
 
     def _repr_html_(self) -> str:
-        parts = [html.table([by, "share of the critical path"], list(group.items())) for by, group in self.path.items()]
-        rows = [(gain.by, gain.name, gain.share_of_path, gain.time_s, gain.gain) for gain in self.gains]
-        parts.append(html.table(["twice as fast", "", "share of the path", "time, s", "gain"], rows))
-        numbers = [(p.name, p.value, p.unit, p.elasticity, p.doubled_s or float("nan")) for p in self.parameters]
-        parts.append(html.table(["parameter", "value", "unit", "elasticity", "time twice as good, s"], numbers))
-        return "".join(parts)
+        """Return the tables that ``codesign explain`` prints."""
+        from codesign.explaining.rows import explanation_tables
+        from codesign.html_parts import tables_html
+
+        return tables_html(explanation_tables(self.to_dict()))
 
 
 def explain(
@@ -107,6 +106,7 @@ def explain(
     CodesignError
         As for `replay`; also if the trace has more operations than a path can be looked for in.
     """
+    check_kinds(trace, machine)
     say = progress or (lambda _: None)
     if not len(trace.kernels):
         raise CodesignError("a trace must have kernels to be explained, but this one is empty")

@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from arch import units
+from codesign.engine.inputs import check_kinds
 from codesign.search import storage as storages
 from codesign.search.designs import CANNOT_RUN, Design, Designer
 from codesign.search.result import Result
 from codesign.search.space import Space
 from codesign.search.summarizing import completed, is_feasible, summarize
-from traces.errors import SearchError, nearest
+from traces.errors import MachineError, SearchError, nearest
 
 if TYPE_CHECKING:
     import optuna
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from traces.trace import Trace
 
 MEASURES = {"time": "time_s", "energy": "energy_j", "area": "area_mm2"}
+UNITS = {"time_s": "s", "energy_j": "J", "area_mm2": "mm2"}
 Progress = Callable[[int, int, float | None], None]
 
 
@@ -33,7 +36,7 @@ def explore(
     trials: int = 100,
     seed: int = 0,
     storage: str | os.PathLike[str] | None = None,
-    budget: Mapping[str, float] | None = None,
+    budget: Mapping[str, float | str] | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Search for the machine and the mapping that run ``trace`` best.
@@ -52,7 +55,7 @@ def explore(
     storage
         Path of a journal file, or a database URL (sqlite:///FILE). A run that is killed loses the trial it was at.
     budget
-        Upper limits that a design must keep: {'area_mm2': 900.0}, also 'time_s' and 'energy_j'.
+        Upper limits that a design must keep: {'area_mm2': 900.0}, also 'time_s' and 'energy_j'; a text has its unit, '150 ms'.
     progress
         Called after each trial with (trials done, trials asked for, best first objective so far or None).
 
@@ -62,6 +65,7 @@ def explore(
         For an unknown objective, an objective or a budget of unknown energy or area, a parameter the machine does not have, a storage
         that cannot be used, or when no design tried keeps the budget.
     """
+    check_kinds(trace, machine)
     limits = _checked_budget(budget or {})
     measures = _measures(objectives)
     if trials < 1:
@@ -85,13 +89,19 @@ def _measures(objectives: Sequence[str]) -> list[str]:
     return [MEASURES[name] for name in names]
 
 
-def _checked_budget(budget: Mapping[str, float]) -> dict[str, float]:
+def _checked_budget(budget: Mapping[str, float | str]) -> dict[str, float]:
+    """Return the limits in s, J and mm2; a text has its unit."""
+    limits: dict[str, float] = {}
     for name, limit in budget.items():
-        if name not in MEASURES.values():
-            raise SearchError(f"there is no budget {name!r}; {nearest(name, MEASURES.values())}")
-        if not 0 < limit < math.inf:
+        if name not in UNITS:
+            raise SearchError(f"there is no budget {name!r}; {nearest(name, UNITS)}")
+        try:
+            limits[name] = units.parse(limit, UNITS[name], f"the budget {name}") if isinstance(limit, str) else float(limit)
+        except MachineError as error:
+            raise SearchError(str(error)) from error
+        if not 0 < limits[name] < math.inf:
             raise SearchError(f"a budget must be positive and finite, but got {name}={limit}")
-    return {name: float(limit) for name, limit in budget.items()}
+    return limits
 
 
 def _check_known(designer: Designer, wanted: set[str]) -> None:

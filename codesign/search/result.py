@@ -10,7 +10,6 @@ from typing import Any
 
 from codesign import documents
 from codesign.search.designs import Design
-from traces import html
 from traces.errors import SearchError
 
 KIND = "result"
@@ -142,31 +141,8 @@ class Result:
         return f"<Result {self.program} on {self.machine}: best {self.best.time_s:.6g} s of {self.trials} trials, seed {self.seed}>"
 
     def _repr_html_(self) -> str:
-        facts = [(name, "unknown" if value is None else value) for name, value in self._facts().items()]
-        columns = ("trial", "time_s", "energy_j", "area_mm2")
-        rows = [[*(_shown(getattr(d, c)) for c in columns), _pairs(d.machine), _pairs(d.policy)] for d in self.pareto]
-        return html.table(("", ""), facts, f"{self.program} on {self.machine}") + html.table(
-            (*columns, "machine", "policy"), rows, "designs that no other beats"
-        )
+        """Return the tables that ``codesign explore`` prints."""
+        from codesign.html_parts import tables_html
+        from codesign.rows import result_tables
 
-    def _facts(self) -> dict[str, Any]:
-        borders = ", ".join(f"{b.parameter} = {b.value:g} ({b.side})" for b in self.on_border)
-        return {
-            "best, s": self.best.time_s,
-            "best single device, s": self.best_single_device_s,
-            "lower bound, s": self.lower_bound_s,
-            "gap to the bound": self.bound_gap,
-            "exact partition (serial model), s": self.exact_partition_s,
-            "gap to it (serial model)": self.partition_gap,
-            "on a border of the space": borders or "none",
-            "trials": self.trials,
-            "seed": self.seed,
-        }
-
-
-def _shown(value: float | None) -> float | str:
-    return "unknown" if value is None else value
-
-
-def _pairs(values: Dictionary[str, Any]) -> str:
-    return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+        return tables_html(result_tables(self.to_dict()))
