@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from codesign.labels import hypothetical_label
-from codesign.units import percent, show
+from codesign.units import capacity, percent, show
 
 
 class Rows(NamedTuple):
@@ -193,7 +193,7 @@ def _devices(machine: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _memories(machine: dict[str, Any]) -> list[tuple[str, ...]]:
-    return [(m["id"], f"{m['capacity_bytes'] / 2**30:,.4g} GiB", show(m["bandwidth"], "B/s")) for m in machine["memories"]]
+    return [(m["id"], capacity(m["capacity_bytes"]), show(m["bandwidth"], "B/s")) for m in machine["memories"]]
 
 
 def _joins(machine: dict[str, Any]) -> list[Rows]:

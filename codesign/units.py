@@ -19,6 +19,11 @@ def show(value: float | None, unit: str) -> str:
     return f"{_three(value / scale)} {prefix}{unit}"
 
 
+def capacity(size: int) -> str:
+    """Return the bytes of a memory: '24 GiB' where that is whole, else '80.0 GB'."""
+    return f"{size / 2**30:.4g} GiB" if size % 2**30 == 0 else show(size, "B")
+
+
 def prefix_of(value: float) -> tuple[float, str]:
     """Return the SI prefix under which ``value`` has one to three digits before the point: (1e-3, 'm') for 0.18."""
     size = abs(value) * (1 + 5e-4)  # 999.6 is shown as 1.00 of the next prefix

@@ -173,6 +173,18 @@ def test_the_roofline_draws_a_point_a_kernel_below_the_roof() -> None:
     assert axes.lines[0].get_ydata()[-1] == 2e13  # type: ignore[index]
 
 
+def test_many_equal_gpus_are_a_grid_whose_foot_says_how_they_are_joined() -> None:
+    import arch
+    from codesign.figures import plot
+
+    figure = plot(arch.machine("8xh100-sxm"))
+    (axes,) = figure.axes
+    texts = [text.get_text() for text in axes.texts]
+    assert sum(text.startswith("h100-sxm-memory-") for text in texts) == 8
+    assert not any("nvlink4-" in text for text in texts)
+    assert any("every two joined: 378 GB/s one way, 749 GB/s both ways, 800 ns" in text for text in texts)
+
+
 def test_memory_names_peak_and_capacity() -> None:
     figure = memory.memory([memory.Filling("GDDR6", np.array([0.0, 1.0, 2.0]), np.array([1e9, 6e9, 2e9]), 24e9)])
     assert drawn_texts(figure) == ["GDDR6: peak 6.00 GB of 24.0 GB, 25.0 %"]

@@ -29,6 +29,9 @@ class Commands(TyperGroup):
         except CodesignError as error:
             note(f"codesign: error: {error}")
             raise typer.Exit(USER_ERROR) from error
+        except KeyboardInterrupt:
+            note("codesign: interrupted; what a search kept in its --storage stays")
+            raise
 
 
 app = typer.Typer(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from codesign.figures import style
 from codesign.labels import hypothetical_label
-from codesign.units import show
+from codesign.units import capacity, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def machine(drawn: "Machine", title: str = "") -> "Figure":
     axes.set(xlim=(0, style.WIDTH), ylim=(-FOOT, layout.height))
     axes.set_axis_off()
     between = defaultdict(list)
-    for link in drawn.links:
+    for link in () if _all_alike(drawn) else drawn.links:
         between[frozenset((link.source, link.target))].append(link)
     mesh = _mesh(list(between.values()))
     for links in between.values():
@@ -80,6 +80,8 @@ def machine(drawn: "Machine", title: str = "") -> "Figure":
 
 def _layout(drawn: "Machine") -> Layout:
     """Return a column for each number of links from the first device's memory; what is as far away stands above each other."""
+    if _all_alike(drawn):
+        return _grid(drawn)
     import networkx
 
     graph: Any = networkx.Graph([(link.source, link.target) for link in drawn.links])
@@ -104,6 +106,27 @@ def _layout(drawn: "Machine") -> Layout:
     return Layout(at, stacks, min(2.3, 0.56 * style.WIDTH / columns), max(heights.values()) + middle)
 
 
+def _all_alike(drawn: "Machine") -> bool:
+    """Tell whether four or more memories are joined, every two by equal links: their lines would hide everything else."""
+    memories = len(drawn.memories)
+    pairs = {frozenset((link.source, link.target)) for link in drawn.links}
+    rates = {(link.bandwidths, link.duplex_bandwidth, link.latency_s) for link in drawn.links}
+    return memories > 3 and len(pairs) == len(drawn.links) == memories * (memories - 1) // 2 and len(rates) == 1
+
+
+def _grid(drawn: "Machine") -> Layout:
+    """Return memories in the machine's order, four in a row, from above."""
+    stacks = {memory.id: _boxes(drawn, memory) for memory in drawn.memories}
+    columns, rows = 4, -(-len(stacks) // 4)
+    step = max(map(_height, stacks.values())) + 2 * GAP
+    foot = max(stack[0].height for stack in stacks.values()) / 2
+    at = {
+        name: (style.WIDTH * (place % columns + 0.5) / columns, (rows - 1 - place // columns) * step + foot)
+        for place, name in enumerate(stacks)
+    }
+    return Layout(at, stacks, 0.9 * style.WIDTH / columns, rows * step)
+
+
 def _height(stack: list[Box]) -> float:
     return sum(box.height for box in stack) + GAP * (len(stack) - 1)
 
@@ -118,11 +141,7 @@ def _memory_lines(memory: "Memory") -> tuple[str, ...]:
     reads, writes = (rate or memory.bandwidth for rate in (memory.read_bandwidth, memory.write_bandwidth))
     rates = [show(reads, "B/s")] if reads == writes else [f"reads {show(reads, 'B/s')}", f"writes {show(writes, 'B/s')}"]
     latency = [show(memory.latency_s, "s")] if memory.latency_s else []
-    return memory.id, _capacity(memory.capacity_bytes), *rates, *latency
-
-
-def _capacity(size: int) -> str:
-    return f"{size / 2**30:.4g} GiB" if size % 2**30 == 0 else show(size, "B")
+    return memory.id, capacity(memory.capacity_bytes), *rates, *latency
 
 
 def _device_box(drawn: "Machine", device: "Device") -> Box:
@@ -241,6 +260,15 @@ def _draw_foot(axes: "Axes", drawn: "Machine") -> None:
     host = drawn.host
     launches = f"a launch every {show(host.launch_interval_s, 's')}, {show(host.launch_latency_s, 's')} from call to start"
     text = f"host: {launches}, round trip {show(host.round_trip_s, 's')}"
-    legend = "blue: device; grey: memory" + ("; dashed: hypothetical" if drawn.hypothetical else "")
+    legend = "blue: device; grey: memory" + ("; dashed: hypothetical" if drawn.hypothetical else "") + _joined(drawn)
     axes.text(0.1, -0.3, text, ha="left", va="center", fontsize=9, color=style.MUTED)
     axes.text(0.1, -0.55, legend, ha="left", va="center", fontsize=9, color=style.MUTED)
+
+
+def _joined(drawn: "Machine") -> str:
+    """Say how every two memories are joined, where no lines are drawn."""
+    if not _all_alike(drawn):
+        return ""
+    link = drawn.links[0]
+    both = link.duplex_bandwidth or sum(link.bandwidths)
+    return f"; every two joined: {show(link.bandwidth, 'B/s')} one way, {show(both, 'B/s')} both ways, {show(link.latency_s, 's')}"
