@@ -40,10 +40,22 @@ class Instance:
     op: int
     issue: int
     number: int
-    inputs: list[simpy.Event]
-    done: simpy.Event
+    inputs: "list[Instance]"
     start: int = -1
     end: int = -1
+    awaited: simpy.Event | None = None
+
+    def ends(self, env: simpy.Environment) -> simpy.Event:
+        """Return the event of its end, for an instance that has not ended; most are never waited for and have none."""
+        if self.awaited is None:
+            self.awaited = env.event()
+        return self.awaited
+
+    def end_at(self, time: int) -> None:
+        """Note the end, and tell who waits for it."""
+        self.end = time
+        if self.awaited is not None:
+            self.awaited.succeed()
 
 
 @dataclass(slots=True, eq=False)
@@ -98,9 +110,9 @@ class Shared:
         self.settling = False
         now = self.env.now
         self.running = [stream for stream in self.running if stream.finish > now]
-        shares = {name: self._shares(name) for name in {name for stream in self.running for name, _ in stream.demands}}
+        levels = {name: self._level(name) for name in {name for stream in self.running for name, _ in stream.demands}}
         for stream in self.running:
-            rate = min((shares[name][id(stream)] / demand for name, demand in stream.demands), default=1.0)
+            rate = min((min(demand, levels[name]) / demand for name, demand in stream.demands), default=1.0)
             if rate != stream.rate:
                 self._change_rate(stream, rate)
 
@@ -123,21 +135,19 @@ class Shared:
         assert timeout.callbacks is not None
         timeout.callbacks.append(end)
 
-    def _shares(self, name: str) -> dict[int, float]:
-        """Fill the demands on one resource from the smallest up; those that cannot be filled get the same."""
-        claimed, users = 0.0, []
+    def _level(self, name: str) -> float:
+        """Fill the demands on one resource from the smallest up; return what each of those gets that cannot be filled."""
+        claimed, asked = 0.0, []
         for stream in self.running:
             claimed += sum(claim for n, claim in stream.claims if n == name) if stream.claims else 0.0
-            users += [(demand, stream) for n, demand in stream.demands if n == name]
-        left, level = self.capacity[name] * max(0.0, 1.0 - claimed), inf
-        asked = sorted([demand for demand, _ in users])
-        for served, demand in enumerate(asked):
+            asked += [demand for n, demand in stream.demands if n == name]
+        left = self.capacity[name] * max(0.0, 1.0 - claimed)
+        for served, demand in enumerate(sorted(asked)):
             fair = left / (len(asked) - served)
             if demand > fair:
-                level = fair
-                break
+                return fair
             left -= demand
-        return {id(stream): min(demand, level) for demand, stream in users}
+        return inf
 
 
 def at_last(env: simpy.Environment, callback: Callable[[simpy.Event], None], priority: int) -> None:
@@ -217,14 +227,14 @@ class Queue:
         self.waiting: list[Instance] = []
         self.room = Room(self.env, depth)
         self.free = 0
-        self.last: simpy.Event | None = None
+        self.last: Instance | None = None
         self.called = self.env.event()
         self.env.process(self._serve())
 
     def put(self, instance: Instance) -> None:
         """Append an operation."""
         self.waiting.append(instance)
-        self.last = instance.done
+        self.last = instance
         if not self.called.triggered:
             self.called.succeed()
 
@@ -239,9 +249,9 @@ class Queue:
 
     def _execute(self, instance: Instance) -> Process:
         step = self.simulation.steps[instance.op]
-        for event in instance.inputs:
-            if event.callbacks is not None:
-                yield event
+        for before in instance.inputs:
+            if before.end < 0:
+                yield before.ends(self.env)
         earliest = max(instance.issue + step.latency, self.free + step.gap)
         if earliest > self.env.now:
             yield self.env.timeout(earliest - self.env.now)
@@ -251,10 +261,10 @@ class Queue:
         if step.leaves:
             self.room.give()
         yield self._last(step, instance.number)
-        instance.end = self.free = int(self.env.now)
+        self.free = int(self.env.now)
         if self.wire >= 0:
             self.simulation.wires.free(self.wire)
-        instance.done.succeed()
+        instance.end_at(self.free)
 
     def _last(self, step: "Step", number: int) -> simpy.Event:
         """Return the event of the end of what starts now."""
@@ -328,7 +338,7 @@ class Simulation:
         try:
             self.env.run(until=host)
             own = [instance for instance in self.log if self.steps[instance.op].waits or not self.guests[self.steps[instance.op].queue]]
-            pending = [instance.done for instance in own if instance.end < 0]
+            pending = [instance.ends(self.env) for instance in own if instance.end < 0]
             if pending:
                 self.env.run(until=simpy.AllOf(self.env, pending))
             last = max((instance.end for instance in own), default=0)
@@ -353,7 +363,7 @@ class Simulation:
                 yield from self.queues[step.slot].room.take()
                 issue = int(self.env.now)
                 turn = issue + self.program.hardware.interval
-            instance = Instance(op, issue, len(self.log), [latest[d].done for d in step.dependencies if d in latest], self.env.event())
+            instance = Instance(op, issue, len(self.log), [latest[d] for d in step.dependencies if d in latest])
             latest[op] = instance
             self.log.append(instance)
             if step.waits:
@@ -365,11 +375,10 @@ class Simulation:
     def _wait(self, instance: Instance, step: Step) -> Process:
         own = [queue for queue in self.queues if not self.guests[queue.number]]
         for queue in own:
-            if queue.last is not None and queue.last.callbacks is not None:
-                yield queue.last
+            if queue.last is not None and queue.last.end < 0:
+                yield queue.last.ends(self.env)
         instance.start = max((queue.free for queue in own), default=0)
-        instance.end = instance.start + step.duration
-        instance.done.succeed()
+        instance.end_at(instance.start + step.duration)
 
 
 def _steps(program: Program) -> list[Step]:
