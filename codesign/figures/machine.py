@@ -66,12 +66,8 @@ def machine(drawn: "Machine", title: str = "") -> "Figure":
     between = defaultdict(list)
     for link in () if _all_alike(drawn) else drawn.links:
         between[frozenset((link.source, link.target))].append(link)
-    mesh = _mesh(list(between.values()))
     for links in between.values():
-        if not mesh:
-            _draw_links(axes, layout, links)
-    if mesh:
-        _draw_mesh(axes, layout, mesh, drawn.devices[0].memory)
+        _draw_links(axes, layout, links)
     for name, stack in layout.stacks.items():
         _draw_stack(axes, layout, layout.at[name], stack)
     _draw_foot(axes, drawn)
@@ -107,11 +103,11 @@ def _layout(drawn: "Machine") -> Layout:
 
 
 def _all_alike(drawn: "Machine") -> bool:
-    """Tell whether four or more memories are joined, every two by equal links: their lines would hide everything else."""
+    """Tell whether three or more memories are joined, every two by equal links: their lines would hide everything else."""
     memories = len(drawn.memories)
     pairs = {frozenset((link.source, link.target)) for link in drawn.links}
     rates = {(link.bandwidths, link.duplex_bandwidth, link.latency_s) for link in drawn.links}
-    return memories > 3 and len(pairs) == len(drawn.links) == memories * (memories - 1) // 2 and len(rates) == 1
+    return memories > 2 and len(pairs) == len(drawn.links) == memories * (memories - 1) // 2 and len(rates) == 1
 
 
 def _grid(drawn: "Machine") -> Layout:
@@ -214,29 +210,6 @@ def _draw_links(axes: "Axes", layout: Layout, links: "list[Link]") -> None:
     text = "\n\n".join(_link_text(link, a, "↓↑" if upright else "→←", free) for link in links)
     back = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
     axes.text(*middle, text, ha="center", va="center", fontsize=8.5, color=style.INK, linespacing=1.25, bbox=back)
-
-
-def _mesh(pairs: "list[list[Link]]") -> "list[Link]":
-    """Return the links of a machine in which every two of at least three memories have one, all alike; empty for others."""
-    links = [each[0] for each in pairs]
-    ends = {end for link in links for end in (link.source, link.target)}
-    whole = len(ends) > 2 and len(pairs) == len(ends) * (len(ends) - 1) // 2
-    alike = {(link.bandwidths, link.duplex_bandwidth, link.latency_s) for link in links}
-    return links if whole and len(alike) == 1 and all(len(each) == 1 for each in pairs) else []
-
-
-def _draw_mesh(axes: "Axes", layout: Layout, links: "list[Link]", first: str) -> None:
-    """Draw the links of one memory to all others, and say once what every two have."""
-    x, y = layout.at[first]
-    mine = [link for link in links if first in (link.source, link.target)]
-    for link in mine:
-        other = link.target if link.source == first else link.source
-        end = layout.at[other]
-        axes.plot([x + layout.width / 2, end[0] - layout.width / 2], [y, end[1]], color=style.MOVING, linewidth=1.6, zorder=0)
-    far = max(layout.at[name][0] for name in layout.at)
-    text = "every two have one:\n" + _link_text(mine[0], first, "→←", far - x - layout.width)
-    back = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    axes.text((x + far) / 2, y, text, ha="center", va="center", fontsize=8.5, color=style.INK, linespacing=1.25, bbox=back)
 
 
 def _clear(layout: Layout, upper: str, lower: str) -> Point:
