@@ -19,6 +19,7 @@ from codesign.documents import plain, text
 from codesign.reading import read
 from tests.command_line import document, refusal, run
 from traces.errors import CodesignError, TraceError
+from traces.recordings import recorded_traces
 
 
 def test_every_command_has_help_with_an_example() -> None:
@@ -50,6 +51,14 @@ def test_workloads_lists_each_once_with_its_options() -> None:
     assert found["default"]["aliases"] == ["paulinet"]
     assert found["ferminet"]["options"]["molecule"]["choices"][:4] == ["LiH", "CH4", "C2H6", "C4H4"]
     assert document("workloads", "paulinet")["name"] == "default"
+
+
+def test_a_workload_lists_the_traces_that_were_recorded_of_it() -> None:
+    listed = {name: described["recorded"] for name, described in document("workloads")["workloads"].items()}
+    assert "psiformer-ch4-a5000" in listed["psiformer"]
+    assert not any(name.startswith("deepqmc") for name in listed["psiformer"])
+    assert sorted(name for names in listed.values() for name in names) == recorded_traces()  # each belongs to one workload, none to two
+    assert "psiformer-ch4-a5000" in run("workloads", "psiformer").stdout
 
 
 def test_an_unknown_workload_is_an_error_with_the_nearest_name() -> None:

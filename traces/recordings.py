@@ -16,6 +16,11 @@ def recorded_traces() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
 
 
+def recorded_of(workload: str) -> list[str]:
+    """Return the names of the recorded traces of one workload, sorted."""
+    return [name for name in recorded_traces() if name.startswith(f"{workload}-")]
+
+
 def load_recorded(name: str) -> Trace:
     """Return a recorded trace by name, for example 'ferminet-ch4-a5000'. Raises TraceError with the nearest names."""
     if name not in (known := recorded_traces()):

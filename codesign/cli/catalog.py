@@ -42,7 +42,7 @@ def workloads(
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """List the workloads that can be captured, or the options of one."""
+    """List the workloads that can be captured, or the options of one and the traces of it that were recorded."""
     from traces import registry
 
     with quiet_output():
@@ -65,6 +65,7 @@ def _by_own_name(found: dict[str, "Workload"]) -> dict[str, dict[str, Any]]:
 def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
     from traces.measure import unmeasured
     from traces.recorded_statistics import statistics_of
+    from traces.recordings import recorded_of
 
     options = {
         o.name: {"default": o.default, "doc": o.doc, "choices": list(o.choices), "at_least": None if o.choices else o.at_least}
@@ -86,6 +87,7 @@ def _describe(workload: "Workload", aliases: list[str]) -> dict[str, Any]:
         "counts": [{"must": limit.must, "because": limit.because, "instead": limit.instead} for limit in workload.limits],
         "statistics": statistics_of(workload.name, {}),
         "not_measured": unmeasured(workload.name),
+        "recorded": recorded_of(workload.name),
     }
 
 
@@ -102,7 +104,13 @@ def _workloads_table(described: dict[str, dict[str, Any]]) -> "Group":
 def _options_table(described: dict[str, Any]) -> "Group":
     from rich.console import Group
 
-    return Group(_options(described), *_matrix(described), *_statistics(described["statistics"]), *_not_measured(described))
+    return Group(
+        _options(described),
+        *_matrix(described),
+        *_statistics(described["statistics"]),
+        *_not_measured(described),
+        *_recorded(described["recorded"]),
+    )
 
 
 def _not_measured(described: dict[str, Any]) -> list[str]:
@@ -114,6 +122,13 @@ def _not_measured(described: dict[str, Any]) -> list[str]:
         f"No variance of the energy and autocorrelation time was measured for {', '.join(found)}. To measure: "
         f"python -m traces.measure --only '{described['name']}-*', minutes to hours of a CPU a molecule."
     ]
+
+
+def _recorded(names: list[str]) -> list["Group"]:
+    """Return the recorded traces of a workload, nothing where there are none."""
+    if not names:
+        return []
+    return [table("Recorded traces (codesign replay NAME --machine MACHINE)", ("name",), [(name,) for name in names])]
 
 
 def _statistics(rows: list[dict[str, Any]]) -> list["Group"]:
