@@ -71,8 +71,8 @@ def needed(entry: Entry, found: list[Group]) -> Iterator[Needed]:
             units = attention.ceilings(entry, group.kernel, group.dtype, group.shape)
             on_sm = gemm.together(units.sharpness, units.busy_s, units.shared_s, units.l2_s)
             energy = power.energy_per_flop(entry, group.dtype, True)
-            share = power.clock_share(entry, energy, dense, group.flops, on_sm + units.start_s)
-            yield Needed(group.rows, on_sm / share, units.start_s / share, group.apart)
+            slowed = np.maximum(power.capped_s(entry, energy, dense, group.flops) / (on_sm + units.start_s), 1.0)
+            yield Needed(group.rows, on_sm * slowed, units.start_s * slowed, group.apart)
 
 
 def _mask(known: Facts, rows: Int, backward: Bool) -> Int:

@@ -74,9 +74,7 @@ def kernel_s(
     warm = resident(entry, work) if hot is None else hot
     rest = np.broadcast_to(np.asarray(idle_s, dtype=np.float64), m.shape)
     chosen = plan(unit, work, warm)
-    share = clock_share(entry, unit, chosen, rest)
-    slowed = together(unit.sharpness, np.maximum(chosen.compute_s, chosen.l2_s) / share, chosen.dram_s)
-    return entry["kernel_floor"] + start_s(unit, warm.b) + slowed + chosen.extra_s
+    return entry["kernel_floor"] + start_s(unit, warm.b) + sustained_s(entry, unit, chosen, rest)
 
 
 def start_s(unit: Library, hot: Float | float) -> Float | float:
@@ -84,9 +82,19 @@ def start_s(unit: Library, hot: Float | float) -> Float | float:
     return unit.stages * unit.dram_latency_s * (1 - hot)
 
 
-def clock_share(entry: Entry, unit: Library, chosen: Plan, idle_s: Float | float) -> Float:
-    """Return the share of the boost clock that the power cap leaves each product."""
-    return power.clock_share(entry, unit.energy_per_flop, unit.dense_flops_per_s, chosen.executed_flops, chosen.total_s, idle_s)
+def sustained_s(entry: Entry, unit: Library, chosen: Plan, idle_s: Float | float) -> Float:
+    """Return the seconds of each product at the clock that the power cap leaves it."""
+    least = power.capped_s(entry, unit.energy_per_flop, unit.dense_flops_per_s, chosen.executed_flops, idle_s)
+    seconds: Float = np.maximum(chosen.total_s, least)
+    return seconds
+
+
+def on_sm_s(entry: Entry, unit: Library, chosen: Plan) -> Float:
+    """Return the seconds of pipes and L2 at that clock: what together with the plan's DRAM takes as long as the product does."""
+    overlapped = sustained_s(entry, unit, chosen, 0.0) - chosen.extra_s
+    left = np.maximum(1 - (chosen.dram_s / overlapped) ** unit.sharpness, 0.0)
+    seconds: Float = np.maximum(overlapped * left ** (1 / unit.sharpness), np.maximum(chosen.compute_s, chosen.l2_s))
+    return seconds
 
 
 HELD_BY = ("l2", "l2_full", "l2_none")
@@ -120,8 +128,7 @@ def _fastest(unit: Library, part: Choices) -> Plan:
     tried = timed(unit, part.ways)
     seconds = np.full(part.way.size, np.inf)
     total = tried.total_s
-    weighed = total * part.reluctance
-    seconds[part.spot] = np.where(np.isfinite(weighed), weighed, _WORST)
+    seconds[part.spot] = np.where(np.isfinite(total), total, _WORST)
     best = seconds.reshape(part.way.shape).argmin(axis=0)
     way = part.way[best, np.arange(len(best))]
     return _rows_of_one(unit, part.vectors, tried[way], total[way]) if len(part.vectors.rows) else tried[way]

@@ -14,8 +14,6 @@ from arch.work import Bool, Float, Int
 
 CHUNK = 2048
 """Products that are planned at once: with all their choices they fit into a cache."""
-_RELUCTANCE = 1 / 0.85
-"""A split of a short inner dimension must be so much faster: libraries rarely take one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +82,6 @@ class Choices:
     """All sensible ways of some products."""
 
     ways: Ways
-    reluctance: Float
-    """What a way's time is multiplied by when it is compared, shape [ways]."""
     spot: Int
     """Place of each way in an array of shape [tiles x splits, products], flattened; shape [ways]."""
     way: Int
@@ -121,10 +117,8 @@ def _choices(tiling: Tiling, work: Products, hot: Hot) -> Choices:
     spot = np.flatnonzero(sensible)
     way = np.zeros(sensible.size, dtype=np.int64)
     way[spot] = np.arange(len(spot))
-    reluctant = _short(tile_m * tile_n / (tile_m + tile_n), splits[split], work[row])
     return Choices(
         ways=ways(tiling, tile_m, tile_n, splits[split], work[row], hot[row]),
-        reluctance=np.where(reluctant, _RELUCTANCE, 1.0),
         spot=spot,
         way=way.reshape(-1, len(work.m)),
         vectors=_vectors(work, hot),
@@ -151,12 +145,6 @@ def _sensible(tiling: Tiling, splits: Float, work: Products) -> Bool:
     listed = np.array([not tiling.batched_tiles or tile in tiling.batched_tiles for tile in zip(tiling.tile_m, tiling.tile_n, strict=True)])
     fits: Bool = np.where(split == 1, alone | listed[:, None, None], alone & room)
     return fits
-
-
-def _short(tile: Float, split: Float, work: Products) -> Bool:
-    """Return which splits leave parts of the inner dimension that are read faster than a tile of sums is written and read again."""
-    short: Bool = (split > 1) & (work.k / split * work.size < 2 * 4 * tile)
-    return short
 
 
 def ways(tiling: Tiling, tile_m: Float, tile_n: Float, split: Float, work: Products, hot: Hot) -> Ways:
@@ -194,7 +182,7 @@ def _on_busiest(tiling: Tiling, tile_m: Float, tile_n: Float, blocks: Float, inn
     at_once = np.minimum(busiest, most)
     turns = np.ceil(busiest / most)
     threads = at_once * area / tiling.outputs_per_thread
-    share = np.minimum(tiling.efficiency(tile_m, tile_n) * threads / (threads + tiling.hiding_threads), tiling.issue_share)
+    share = tiling.loop_share(tile_m, tile_n, threads)
     full = at_once * area / tiling.accumulators
     fixed = np.where(tiling.persistent, 1.0, turns) * (tiling.tile_cycles * full + tiling.turn_cycles)
     return busiest * 2 * area * inner, share, turns * inner / tiling.k_step, fixed

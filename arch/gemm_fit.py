@@ -45,6 +45,8 @@ and T4 a result whose rows do not begin on sectors takes 1.5 to 1.8 times as lon
 
 _DTYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _ROWS, _EVALUATIONS, _SEED = 300, 200, 0
+_OTHER = 1.2
+"""By how much a constant is changed to see whether the table tells anything of it."""
 _FLOORS = 3.0
 """Rows of an eager source count from this many times their source's shortest time: below, the host's time is all there is."""
 
@@ -52,13 +54,20 @@ _FLOORS = 3.0
 def fit_gemm(table: "pd.DataFrame", entries: Mapping[str, Entry]) -> dict[str, float]:
     """Return the fitted constants by key, in SI. ``entries`` gives the device of each name in the table's column."""
     groups = _groups(table, entries)
-    keys, start = list(STARTS), np.array(list(STARTS.values()))
+    keys = _told(groups)
+    start = np.array([STARTS[key] for key in keys])
 
     def loss(logs: Float) -> float:
-        return _error(groups, {**dict(zip(keys, map(float, start * np.exp(logs)), strict=True)), **FIXED}) + far(logs)
+        return _error(groups, {**STARTS, **dict(zip(keys, map(float, start * np.exp(logs)), strict=True)), **FIXED}) + far(logs)
 
     at = search(loss, len(keys), _EVALUATIONS)
-    return {**{key: float(f"{value:.4g}") for key, value in zip(keys, start * np.exp(at), strict=True)}, **FIXED}
+    return {**STARTS, **{key: float(f"{value:.4g}") for key, value in zip(keys, start * np.exp(at), strict=True)}, **FIXED}
+
+
+def _told(groups: "list[_Group]") -> list[str]:
+    """Return the constants of which the table tells something: the others stay where the search starts, or it would let them drift."""
+    plain = _error(groups, {**STARTS, **FIXED})
+    return [key for key, value in STARTS.items() if _error(groups, {**STARTS, key: _OTHER * value, **FIXED}) != plain]
 
 
 class _Group:

@@ -11,6 +11,9 @@ from arch.facts import itemsize
 from arch.streaming import dram_rate, filled
 from arch.work import Float
 
+_K_STEP_BYTES = 2
+"""Tensor-core kernels take as many bytes a step whatever the dtype: their step is named in elements of FP16."""
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -28,6 +31,8 @@ class Tiling:
     """Blocks stay on their SM and store a tile while they compute the next."""
     sms: float
     peak_share: float
+    shared_stretch: float
+    """Time of multiply-adds beside operands from shared memory, over their time alone: 1 on tensor cores."""
     issue_share: float
     """What a main loop can reach at most: other instructions take issue slots where multiply-adds fill them."""
     tile_loss: float
@@ -54,6 +59,12 @@ class Tiling:
         """Return the share of the peak that a tile's main loop reaches, less for smaller tiles: they reuse operands less."""
         lost = self.tile_loss * (64 / tile_m + 64 / tile_n - 1)
         share: Float = self.peak_share * np.maximum(1 - lost, 1 / 16)
+        return share
+
+    def loop_share(self, tile_m: Float, tile_n: Float, threads: Float) -> Float:
+        """Return the same of as many threads on an SM as hide a part of the latency; shared memory stretches the rest of the time."""
+        reached = self.efficiency(tile_m, tile_n) * threads / (threads * self.shared_stretch + self.hiding_threads)
+        share: Float = np.minimum(reached, self.issue_share)
         return share
 
 
@@ -86,8 +97,7 @@ class Library:
 def _dense_share(tiling: Tiling) -> float:
     tile_m, tile_n = np.asarray(tiling.tile_m), np.asarray(tiling.tile_n)
     threads = tiling.resident(tile_m * tile_n) * tile_m * tile_n / tiling.outputs_per_thread
-    rate = tiling.efficiency(tile_m, tile_n) * threads / (threads + tiling.hiding_threads)
-    return min(float(rate.max()), tiling.issue_share)
+    return float(tiling.loop_share(tile_m, tile_n, threads).max())
 
 
 def library(entry: Entry, dtype: str, tuned: bool = False) -> Library:
@@ -120,16 +130,18 @@ def _tiling(entry: Entry, dtype: str, tensor: bool, tuned: bool) -> Tiling:
     kind = "tensor" if tensor else "simt"
     lanes = 1.0 if tensor else entry["fp32_lanes_per_sm"] / 64
     batched = entry["gemm_batched_tile"]
+    step = entry[f"gemm_{kind}_k_step"]
     return Tiling(
         tile_m=entry.list(f"gemm_{kind}_tile_m"),
         tile_n=entry.list(f"gemm_{kind}_tile_n"),
         batched_tiles=() if tensor or tuned or batched == 1 else ((batched, batched),),
         splits=entry.list("gemm_split_k"),
-        k_step=entry[f"gemm_{kind}_k_step"],
+        k_step=step * _K_STEP_BYTES / itemsize(dtype) if tensor else step,
         cluster=(entry.get("gemm_cluster") or 1.0) if tensor else 1.0,
         persistent=bool(tensor and entry.get("gemm_persistent")),
         sms=entry["sm_count"],
         peak_share=entry[f"gemm_{kind}_rate"],
+        shared_stretch=1.0 if tensor else _beside_shared_memory(entry, dtype),
         issue_share=1.0 if tensor or lanes == 1 else entry["gemm_issue_share"],
         tile_loss=entry["gemm_tile_loss"],
         outputs_per_thread=entry[f"gemm_{kind}_outputs"],
@@ -143,3 +155,15 @@ def _tiling(entry: Entry, dtype: str, tensor: bool, tuned: bool) -> Tiling:
         sector_bytes=entry["sector_bytes"],
         partial_fill=filled(entry),
     )
+
+
+def _beside_shared_memory(entry: Entry, dtype: str) -> float:
+    """Return the time of multiply-adds on the vector pipes beside operands from shared memory, over their time alone.
+
+    Both work at once, as imperfectly as loads and arithmetic do elsewhere. Shared memory is one array with L1 and as wide: 128 lanes
+    an SM beside 64 bytes a clock spend as long on operands as on multiply-adds.
+    """
+    vector = entry.group("vector_flops")
+    multiply_adds = entry["fp32_lanes_per_sm"] * vector.get(dtype, vector["f32"]) / vector["f32"]
+    busy = multiply_adds * entry["gemm_shared_bytes"] * itemsize(dtype) / 4 / entry["l1_bytes_per_clock"]
+    return float((1 + busy ** entry["gemm_sharpness"]) ** (1 / entry["gemm_sharpness"]))

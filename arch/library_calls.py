@@ -65,8 +65,7 @@ def calls(entry: Entry, work: Work, parts: list[Distinct], count: int) -> Calls:
 def _terms(entry: Entry, work: Work, part: Distinct) -> tuple[Float, Float, Float, Float]:
     unit = library(entry, part.unit, tuned=True)
     chosen = gemm.fastest(unit, _choices(entry, work, part, unit.tiling))
-    share = gemm.clock_share(entry, unit, chosen, 0.0)
-    return np.maximum(chosen.compute_s, chosen.l2_s) / share, chosen.l2_bytes, chosen.extra_s, chosen.again_bytes
+    return gemm.on_sm_s(entry, unit, chosen), chosen.l2_bytes, chosen.extra_s, chosen.again_bytes
 
 
 def _choices(entry: Entry, work: Work, part: Distinct, tiling: Tiling) -> Iterable[Choices]:

@@ -16,14 +16,12 @@ from arch.work import Float
 _NODES = {"16 nm": "12nm", "12 nm": "12nm", "8 nm": "8nm", "7 nm": "7nm"}
 
 
-def clock_share(
-    entry: Entry, energy_per_flop: float, dense_flops_per_s: float, flops: Float, seconds: Float, idle_s: Float | float = 0.0
-) -> Float:
-    """Return the share of the boost clock at which kernels stay below the cap; shape [kernels].
+def capped_s(entry: Entry, energy_per_flop: float, dense_flops_per_s: float, flops: Float, idle_s: Float | float = 0.0) -> Float:
+    """Return the seconds that kernels take at least so as not to exceed the cap; shape [kernels].
 
-    ``flops`` are executed in ``seconds`` at the boost clock, with ``idle_s`` between kernels. A published sustained clock
-    (``sustained_clock``) takes the place of the estimate: it is what a steady stream of the largest products sustains, which reach
-    ``dense_flops_per_s`` at the boost clock; kernels that keep the unit less busy keep more of it. A board without a cap keeps its clock.
+    They execute ``flops`` and the GPU rests ``idle_s`` between them: the clock falls until their energy, over both, is the cap.
+    A published sustained clock (``sustained_clock``) takes the place of the estimate: it is what a steady stream of the largest
+    products sustains, which reach ``dense_flops_per_s`` at the boost clock. A board without a cap keeps its clock.
     """
     cap, published = entry.get("board_power"), entry.get("sustained_clock")
     if published is not None:
@@ -31,9 +29,9 @@ def clock_share(
     elif cap is not None:
         sustained = cap / energy_per_flop
     else:
-        return np.ones(len(seconds))
-    share: Float = np.minimum(1.0, sustained * (seconds + idle_s) / np.maximum(flops, np.finfo(np.float64).tiny))
-    return share
+        return np.zeros(len(flops))
+    seconds: Float = np.maximum(flops / sustained - idle_s, 0.0)
+    return seconds
 
 
 def energy_per_flop(entry: Entry, dtype: str, tensor: bool) -> float:

@@ -129,30 +129,83 @@ def test_what_fits_into_l2_stays_there() -> None:
     assert shares[2] == 0
 
 
-@pytest.mark.parametrize(("watts", "share"), [(99.0, 1.0), (100.0, 1.0), (200.0, 0.5)])
-def test_a_gpu_above_its_cap_lowers_its_clock(watts: float, share: float) -> None:
+@pytest.mark.parametrize(("watts", "seconds"), [(99.0, 0.99), (100.0, 1.0), (200.0, 2.0)])
+def test_a_gpu_at_its_cap_takes_as_long_as_its_energy_lasts(watts: float, seconds: float) -> None:
     entry = find("a5000").refitted({"board_power": 100.0})
-    second = np.ones(1)
-    assert power.clock_share(entry, 1.0, 1e30, watts * second, second)[0] == pytest.approx(share)
-    assert power.clock_share(entry, 1.0, 1e30, watts * second, second, 1.0)[0] == min(1.0, 200 / watts)
+    assert power.capped_s(entry, 1.0, 1e30, np.array([watts]))[0] == pytest.approx(seconds)
+    assert power.capped_s(entry, 1.0, 1e30, np.array([watts]), 0.5)[0] == pytest.approx(seconds - 0.5)
+    assert power.capped_s(entry, 1.0, 1e30, np.array([watts]), 10.0)[0] == 0
 
 
 @pytest.mark.parametrize(("clock", "share"), [(0.8475e9, 0.5), (1.695e9, 1.0), (3e9, 1.0)])
 def test_a_published_sustained_clock_takes_the_place_of_the_estimate(clock: float, share: float) -> None:
     entry = find("a5000").refitted({"sustained_clock": clock, "board_power": 1.0})
-    assert power.clock_share(entry, 1.0, 7e12, np.full(2, 7e12), np.ones(2)) == pytest.approx(share)
+    assert power.capped_s(entry, 1.0, 7e12, np.full(2, 7e12)) == pytest.approx(1 / share)
 
 
 def test_a_sustained_clock_slows_the_largest_products_alone() -> None:
-    """Kernels that keep the pipes half as busy, or let the GPU rest as long as they work, have twice the power left."""
-    entry, second = find("a5000").refitted({"sustained_clock": 0.6 * 1.695e9}), np.ones(1)
-    assert power.clock_share(entry, 1.0, 10.0, 10 * second, second)[0] == pytest.approx(0.6)
-    assert power.clock_share(entry, 1.0, 10.0, 7.5 * second, second)[0] == pytest.approx(0.8)
-    assert power.clock_share(entry, 1.0, 10.0, 5 * second, second)[0] == 1
-    assert power.clock_share(entry, 1.0, 10.0, 10 * second, second, 1.0)[0] == 1
+    """Kernels that keep the pipes less busy, or let the GPU rest, have power left."""
+    entry = find("a5000").refitted({"sustained_clock": 0.6 * 1.695e9})
     unit = library(entry, "f32")
-    large = gemm.plan(unit, of(1, 16384, 16384, 16384, 4), hot(1.0))
-    assert gemm.clock_share(entry, unit, large, 0.0)[0] == pytest.approx(0.6, rel=0.05)
+    full, few = (gemm.plan(unit, of(1, side, side, 16384, 4), hot(1.0)) for side in (16384, 64))
+    assert full.total_s[0] / gemm.sustained_s(entry, unit, full, 0.0)[0] == pytest.approx(0.6, rel=0.05)
+    assert gemm.sustained_s(entry, unit, full, full.total_s)[0] == full.total_s[0]
+    assert gemm.sustained_s(entry, unit, few, 0.0)[0] == few.total_s[0]
+
+
+@pytest.mark.parametrize(("dram_s", "energy", "seconds"), [(0.0, 4.0, 4.0), (3.0, 4.0, 5.0), (3.0, 6.0, 6.0), (8.0, 6.0, 80**0.5)])
+def test_dram_time_counts_towards_the_time_that_the_cap_asks_for(dram_s: float, energy: float, seconds: float) -> None:
+    """Of a product of 4 s on the pipes and ``dram_s``, together the root of their squares; the cap asks for ``energy`` seconds."""
+    entry, one = find("a5000").refitted({"board_power": 1.0}), np.ones(1)
+    unit = replace(library(entry, "f32"), sharpness=2.0, energy_per_flop=1.0)
+    chosen = gemm.Plan(4 * one, 0 * one, dram_s * one, 0 * one, 0 * one, 0 * one, energy * one, 2.0)
+    assert gemm.sustained_s(entry, unit, chosen, 0.0)[0] == pytest.approx(seconds)
+    assert gemm.together(2.0, gemm.on_sm_s(entry, unit, chosen), chosen.dram_s)[0] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("lanes", "width", "stretch"), [(64, 128, (1 + 1 / 16) ** 0.5), (128, 128, (1 + 1 / 4) ** 0.5), (128, 64, 2**0.5)])
+def test_vector_pipes_wait_for_shared_memory_the_more_the_narrower_it_is(lanes: float, width: float, stretch: float) -> None:
+    """Half a byte a multiply-add: 128 lanes use 64 bytes a clock, as long as a clock of theirs where shared memory is 64 wide."""
+    entry = find("h100-sxm").refitted(
+        {"fp32_lanes_per_sm": lanes, "l1_bytes_per_clock": width, "gemm_sharpness": 2.0, "gemm_simt_rate": 1.0, "gemm_shared_bytes": 0.5}
+    )
+    assert library(entry, "f32").tiling.shared_stretch == pytest.approx(stretch)
+
+
+@pytest.mark.parametrize(("dtype", "step"), [("f8e4m3fn", 128), ("bf16", 64), ("tf32", 32)])
+def test_a_step_of_tensor_cores_is_as_many_bytes_whatever_the_dtype(dtype: str, step: float) -> None:
+    assert library(find("h100-sxm"), dtype).tiling.k_step == step
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "tflops", "tolerance"),
+    [
+        ("h100-sxm", 8192, 51.8, 0.08), ("h200", 8192, 51.3, 0.08), ("a40", 8192, 23.7, 0.08), ("a100-sxm-80gb", 8192, 19.2, 0.08),
+        ("rtx-pro-6000", 4096, 74.0, 0.1), ("l40s", 8192, 46.9, 0.05), ("l4", 8192, 11.4, 0.05), ("b200", 8192, 66.2, 0.2),
+    ],
+)  # fmt: skip
+def test_full_fp32_products_reach_what_pytorch_was_measured_to(name: str, side: int, tflops: float, tolerance: float) -> None:
+    """zzc0721/torch-performance-test-data: squares, 30 in a row. The L40S's and L4's energies a FLOP are these; the others are not told."""
+    assert 2 * side**3 / microseconds(name, "f32", 1, side, side, side) / 1e6 == pytest.approx(tflops, rel=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "m", "n", "k", "tflops"),
+    [
+        ("f8e4m3fn", 4096, 4096, 4096, 2765), ("f8e4m3fn", 4096, 512, 4096, 1485),
+        ("bf16", 4096, 1024, 4096, 1205), ("bf16", 4096, 1024, 2048, 990),
+    ],
+)  # fmt: skip
+def test_products_on_a_b200_take_what_xla_measured(dtype: str, m: int, n: int, k: int, tflops: float) -> None:
+    """openxla/xla, matmul_interpolator_data.h, sm_100. Nothing is fitted to any B200; operands from DRAM."""
+    shape = [np.array([float(value)]) for value in (1, m, n, k)]
+    seconds = gemm.kernel_s(find("b200"), dtype, *shape, hot(0.0))[0]
+    assert 2e-12 * m * n * k / seconds == pytest.approx(tflops, rel=0.15)
+
+
+def test_a_long_inner_dimension_of_few_outputs_is_split_until_it_fills_the_gpu() -> None:
+    """NeuSight on an A100, without the host: 26 x 113 x 56,909 in 57 us; four times that with 32 parts."""
+    assert microseconds("a100-pcie-40gb", "f32", 1, 26, 113, 56909) == pytest.approx(57, rel=0.3)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codesign import files
-from codesign.predicting import registry, tables
+from codesign.predicting import columns, registry, tables
+from codesign.predicting.summary import times_of
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:
@@ -52,7 +53,12 @@ def predict(
 def notes(predicted: "pd.DataFrame") -> list[str]:
     """Return what a user should know of a predicted table."""
     model = registry.find(predicted.columns)
-    return model.notes(predicted) if model.notes else []
+    said = model.notes(predicted) if model.notes else []
+    if model.measured in predicted.columns:
+        given = predicted[model.measured].notna().to_numpy()
+        faulty = int((given & ~times_of(columns.sizes(predicted, model.measured))).sum())
+        said += [f"{faulty:,} rows have no number above zero as {model.measured}: they are not compared"] if faulty else []
+    return said
 
 
 def _clocks(given: Mapping[str, float] | str | Path | None) -> dict[str, float]:

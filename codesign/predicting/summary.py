@@ -7,12 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.predicting import registry
+from codesign.predicting.columns import Bool, sizes
 from codesign.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Float = NDArray[np.float64]
+
+
+def times_of(measured: Float) -> Bool:
+    """Return which values are times that a prediction can be compared with: numbers above zero."""
+    known: Bool = np.isfinite(measured) & (measured > 0)
+    return known
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,10 @@ def summarise(predicted: "pd.DataFrame") -> list[Cell]:
     model = registry.find(predicted.columns)
     if model.measured not in predicted.columns:
         return []
-    measured = predicted[model.measured].to_numpy(np.float64, na_value=np.nan)
-    known = np.isfinite(measured) & (measured > 0) & predicted[model.predicted].notna().to_numpy()
+    measured = sizes(predicted, model.measured)
+    known = times_of(measured) & predicted[model.predicted].notna().to_numpy()
     table = predicted[known]
-    baseline = model.baseline(table).to_numpy(np.float64) if model.baseline else None
+    baseline = np.asarray(model.baseline(table), dtype=np.float64) if model.baseline else None
     keys = [name for name in model.groups if name in table.columns]
     groups = table.groupby([table[name].astype(str) for name in keys], sort=True).indices if len(table) else {}
     found = []
@@ -72,7 +79,7 @@ def summarise(predicted: "pd.DataFrame") -> list[Cell]:
                 len(where),
                 Error.of(table[model.predicted].to_numpy(np.float64)[where], times),
                 None if baseline is None else Error.of(baseline[where], times),
-                Error.of(np.full(len(where), np.median(times)), times),
+                Error.of(np.full(len(where), float(np.median(times))), times),
             )
         )
     return found

@@ -24,9 +24,24 @@ def read(path: Path) -> "pd.DataFrame":
     try:
         if content.startswith(_PARQUET):
             return pd.read_parquet(BytesIO(content))
-        return pd.read_csv(BytesIO(content))
+        return _csv(path, content)
     except (ValueError, ArrowException, OSError) as error:
         raise CodesignError(f"{path} must be a table, Parquet or CSV with a line of column names, but {_first_line(error)}") from error
+
+
+def _csv(path: Path, content: bytes) -> "pd.DataFrame":
+    """Return a CSV file's table; columns of whole numbers stay so where cells are empty. Raises CodesignError for two of one name."""
+    import pandas as pd
+
+    names = pd.read_csv(BytesIO(content), header=None, nrows=1, dtype=str).iloc[0]
+    twice = sorted(set(names[names.duplicated() & names.notna()]))
+    if twice:
+        raise CodesignError(f"{path} must have each column once, but it has several named {', '.join(twice)}; rename or drop them")
+    table, exact = pd.read_csv(BytesIO(content)), pd.read_csv(BytesIO(content), dtype_backend="numpy_nullable")
+    whole = [
+        name for name in table.columns if pd.api.types.is_integer_dtype(exact[name]) and not pd.api.types.is_integer_dtype(table[name])
+    ]
+    return table.assign(**{name: exact[name] for name in whole})
 
 
 def _first_line(error: Exception) -> str:
