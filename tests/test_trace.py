@@ -282,6 +282,7 @@ def test_a_merged_step_runs_one_program_after_the_other_and_shares_weights() -> 
     assert merged.executions.tolist() == [3, 3]
     assert merged.kernels["command_buffer"].tolist() == [0, 1]
     assert merged.tensors["name"].tolist() == ["weights", "walkers", "out", "out"]
+    assert len(set(merged.tensors["alias_set"].tolist())) == 4, "each program's allocations are its own"
     reads = merged.accesses["tensor"][(merged.accesses["kernel"] == 1) & (merged.accesses["mode"] == "read")]
     assert merged.tensors["name"][reads].tolist() == ["weights", "out"]
     assert merged.program == "sampling+energy"
