@@ -45,10 +45,9 @@ def test_no_board_draws_more_than_its_cap(closures: dict[str, Closure]) -> None:
         assert max(found.watts.values()) <= found.cap_w * (1 + 1e-9), name
 
 
-def test_the_constants_alone_ask_for_at_most_a_quarter_more_than_the_cap(closures: dict[str, Closure]) -> None:
+def test_the_constants_alone_ask_for_hardly_more_than_the_cap(closures: dict[str, Closure]) -> None:
     over = {name: found.asked_w / (found.cap_w or np.inf) for name, found in closures.items()}
-    assert max(over.values()) < 1.25
-    assert sorted(name for name, ratio in over.items() if ratio > 1.05) == ["l40s"], "its fit at the cap, at a rate above the measured one"
+    assert {name: ratio for name, ratio in over.items() if ratio > 1.05} == {}
 
 
 def test_boards_draw_what_was_measured(closures: dict[str, Closure]) -> None:

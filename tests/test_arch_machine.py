@@ -312,7 +312,7 @@ def test_the_documentation_names_every_parameter_and_term() -> None:
         assert f"`{name}`" in text or not parameter.design
     prices = arch.machine("a5000").gpu.price(arch.Work.of(example_trace()))
     for term in prices.terms:
-        assert f"| {term.removesuffix('_s')} |" in text
+        assert f"`{term.removesuffix('_s')}`" in text
 
 
 def test_an_area_moves_between_processes_and_stays_in_its_own() -> None:

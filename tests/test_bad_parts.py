@@ -73,7 +73,7 @@ def test_a_link_has_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"), [("1.5 TBps", "'TB/s'"), ("1.5 tb/s", "'TB/s'"), ("1.5 GBps", "GB/s"), ("1.5 Gb/s", "Gbit/s or GB/s")]
+    ("text", "meant"), [("1.5 TBps", "write TB/s"), ("1.5 tb/s", "'TB/s'"), ("1.5 GBps", "GB/s"), ("1.5 Gb/s", "Gbit/s or GB/s")]
 )
 def test_a_unit_that_is_written_otherwise_is_named(text: str, meant: str) -> None:
     with pytest.raises(MachineError, match=meant):

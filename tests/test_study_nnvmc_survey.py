@@ -10,16 +10,18 @@ from studies import nnvmc_survey as survey
 
 WORKLOADS = ("ferminet", "default")
 KNOWN = {
-    "ferminet": {"sampling": -0.078, "gemm outside sampling": 0.040, "elementwise + slice/concat outside sampling": 0.067},
+    "ferminet": {"sampling": -0.078, "gemm outside sampling": 0.036, "elementwise + slice/concat outside sampling": 0.028},
     "default": {
         "sampling": 0.047,
-        "elementwise + slice/concat outside sampling": -0.041,
-        "gemm outside sampling": 0.014,
-        "triangular solve outside sampling": -0.029,
+        "elementwise + slice/concat outside sampling": -0.084,
+        "gemm outside sampling": 0.018,
+        "triangular solve outside sampling": 0.02,
     },
 }
-"""Ours minus the published fraction as of 2026-11-25, in its configuration: deepqmc's default sampler, products priced by constants fitted
-to measured kernels, rates of DRAM, L2 and L1 as benchmarks measured them. A later model may come closer, not go further away."""
+"""Ours minus the published fraction as of 2026-11-26, in its configuration: deepqmc's default sampler, products priced by constants fitted
+to measured kernels, rates of DRAM, L2 and L1 as benchmarks measured them. FP32 products on SMs of 128 lanes became slower, and solves too,
+as boards are measured: that moved the share of `default`'s elementwise kernels away from the survey, by 4 points. A later model may
+come closer, not go further away."""
 SLACK = 0.01
 
 
@@ -51,7 +53,7 @@ def test_a_published_bar_adds_up_to_one(workload: str) -> None:
 
 def test_the_readme_states_what_the_model_gives(timelines: dict[str, cd.Timeline]) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    times = re.search(r"they come to (\d+) ms \(FermiNet\) and (\d+) ms", " ".join(readme.split()))
+    times = re.search(r"they come to (\d+) ms \(FermiNet[^)]*\) and (\d+) ms", " ".join(readme.split()))
     sampling = re.search(r"\((\d+) % against 28 %, (\d+) % against 13 %\)", readme)
     gemm = re.search(r"GEMM (\d+) % against 30 %, (\d+) % against 20 %", readme)
     assert times is not None
