@@ -443,3 +443,12 @@ def test_codesign_is_imported_and_workloads_are_listed_without_pytorch():
     code += "try: capture_torch(print, target=1)\nexcept MissingExtra as error: print(error)"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'codesign[torch]'" in done.stdout
+
+
+def test_a_program_without_tensors_among_its_arguments_says_how_to_pass_them():
+    model = nn.Linear(8, 8)
+    for function, args in ((lambda n: torch.ones(n, 8) @ torch.ones(8, 8), (4,)), (lambda: model(torch.ones(2, 8)), ())):
+        with pytest.raises(CaptureError, match="must be arguments of the program"):
+            cd.capture(function, args=args, target="a5000")
+    made = cd.capture(lambda n: torch.ones(n, 8, device="meta") + 1, args=(4,), target="a5000")
+    assert len(made.kernels) == 2

@@ -135,8 +135,23 @@ def _tensors_of(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
                 yield from ((f"{label}.state[{number}].{key}", t) for key, t in tensors)
 
 
+KINDS = (Tensor, nn.Module, torch.optim.Optimizer)
+
+
 def has_torch(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Tell whether a program is PyTorch's: a tensor, module or optimiser is among function and arguments."""
-    kinds = (Tensor, nn.Module, torch.optim.Optimizer)
+    """Tell whether a program is PyTorch's: a tensor, module or optimiser is among function and arguments.
+
+    A function without any array among its arguments is PyTorch's if it names one of those, or PyTorch itself.
+    """
     leaves = pytree.tree_leaves((function, getattr(function, "__self__", None), tuple(args), dict(kwargs)))
-    return any(isinstance(leaf, kinds) for leaf in leaves)
+    if any(isinstance(leaf, KINDS) for leaf in leaves):
+        return True
+    return not any(hasattr(leaf, "shape") for leaf in leaves) and _names_torch(function)
+
+
+def _names_torch(function: Callable[..., Any]) -> bool:
+    if not inspect.isfunction(function):
+        return False
+    names = inspect.getclosurevars(function)
+    named = (*names.nonlocals.values(), *names.globals.values())
+    return any(isinstance(value, KINDS) or (inspect.ismodule(value) and value.__name__.split(".")[0] == "torch") for value in named)

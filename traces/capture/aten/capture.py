@@ -94,6 +94,11 @@ def _record(
         ) from error
     finally:
         RECORDING.reset(token)
+    if not moved.named and not recorder.launches:
+        raise CaptureError(
+            "tensors must be arguments of the program or be made on device 'meta', but it has none and launched no kernel: "
+            "write it as a function of its tensors and modules, and pass them in args (torch.empty(..., device='meta') will do)"
+        )
     gc.collect()  # what only a reference cycle keeps alive is no result
     _name_results(recorder, result)
     outputs = {row for row, memory in enumerate(recorder.memories) if memory.died is None}
