@@ -26,9 +26,8 @@ def capture(
 ) -> "Trace":
     """Return the trace of the kernels of a JAX or PyTorch program on a GPU that need not be there.
 
-    A program that has a tensor, module or optimiser of PyTorch among its function and arguments is PyTorch's, and so is one without arrays
-    that names PyTorch: its ATen calls are captured on device `meta` (``traces.capture.aten.capture_torch``). Every other one is
-    compiled by JAX for the GPU.
+    A program with a tensor, module or optimiser of PyTorch among its function and arguments, or one without arrays that names PyTorch, is
+    PyTorch's: its ATen calls are captured on `meta` (``traces.capture.aten.capture_torch``). JAX compiles every other one for the GPU.
 
     Parameters
     ----------
