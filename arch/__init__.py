@@ -1,6 +1,6 @@
 """What machines are: devices that price kernels, memories, links, and the catalogue of hardware with its sources."""
 
-from arch.build import load_device, machine
+from arch.building import load_device, machine
 from arch.cost import CostTable, cost_table
 from arch.device import Device
 from arch.entry import Entry, Quantity

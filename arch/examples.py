@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from arch.build import FIRST
+from arch.building import FIRST
 from arch.entry import Entry
 from arch.keys import EXTENSIONS
 from arch.registered import find, names

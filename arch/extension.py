@@ -86,7 +86,7 @@ class Extension(Device):
 
     @property
     def price_usd(self) -> float | None:  # type: ignore[override]
-        """A part of the GPU's die costs nothing of its own, and makes the GPU's price unknown (``arch.build_extension``)."""
+        """A part of the GPU's die costs nothing of its own, and makes the GPU's price unknown (``arch.building.extension``)."""
         return 0.0
 
     @property

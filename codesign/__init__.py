@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arch.build import machine
+    from arch.building import machine
     from arch.device import Device
     from arch.machine import Machine
     from codesign import errors, testing
@@ -60,7 +60,7 @@ _HOME = {
     "Device": "arch.device",
     "Disturbance": "codesign.engine.disturb",
     "Machine": "arch.machine",
-    "machine": "arch.build",
+    "machine": "arch.building",
     "capture": "codesign.capturing",
     "import_profile": "codesign.importing",
     "replay": "codesign.engine",

@@ -121,7 +121,7 @@ def _check_call(function: Any, args: Any, kwargs: Mapping[str, Any] | None) -> N
 
 def compile_target(target: "str | Machine | CompileTarget | TpuTarget") -> "CompileTarget | TpuTarget":
     """Return what a compiler must know about ``target``: a device's id, a machine (its GPU), or a CompileTarget itself."""
-    from arch.build import machine
+    from arch.building import machine
     from arch.machine import Machine
     from traces.capture.target import CompileTarget, TpuTarget
 

@@ -23,7 +23,7 @@ def runs() -> list[str]:
 
 def devices() -> list[str]:
     """Return the devices of the catalogue with what follows from their numbers, and what they do not model."""
-    from arch.build_pim import pim_alone
+    from arch.building.pim import pim_alone
 
     lines = ["| device | driven as | GB/s inside a stack | TFLOP/s a stack | does not model |", "| --- | --- | --- | --- | --- |"]
     for name in catalog.builtin_ids():

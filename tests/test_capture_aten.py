@@ -419,7 +419,7 @@ def test_the_public_capture_picks_pytorch_for_pytorch_programs():
 
 
 def test_a_captured_program_can_be_priced_and_saved(tmp_path):
-    from arch.build import machine
+    from arch.building import machine
     from arch.cost import cost_table
 
     captured(step, *training()).save(tmp_path / "step.trace")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from arch.build import machine as catalogue_machine
+from arch.building import machine as catalogue_machine
 from arch.cost import cost_table
 from arch.machine import Machine
 from codesign.search import Result, Space, explore, summarizing

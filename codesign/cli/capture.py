@@ -29,7 +29,7 @@ def capture(
 ) -> None:
     """Capture a workload as a trace of GPU kernels, compiled for a GPU that need not be there."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # this process is ours: no GPU is looked for, none is needed
-    from arch.build import machine
+    from arch.building import machine
     from traces import registry
 
     if workload not in registry.names("workloads") and (Path(workload).exists() or os.sep in workload or Path(workload).suffix):

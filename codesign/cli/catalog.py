@@ -188,7 +188,7 @@ def machines(
     settings: Settings = None,
 ) -> None:
     """List the devices of the catalogue by kind, each with a machine that has it, or the numbers of one with their sources."""
-    from arch.build import machine
+    from arch.building import machine
 
     with quiet_output():
         if name:
@@ -205,8 +205,8 @@ def machines(
 
 def _with_part(name: str) -> str:
     """Return the name of a machine: that of the example where ``name`` is a part that no machine begins with."""
-    from arch.build import FIRST
-    from arch.build_equal import count_of
+    from arch.building import FIRST
+    from arch.building.equal import count_of
     from arch.examples import example_of
     from arch.registered import find
 
@@ -280,7 +280,7 @@ def _catalogue() -> dict[str, dict[str, Any]]:
 def _names() -> list[str]:
     """Return machines of one device, GPUs with each PIM that fits into their memory, and the example of every other device."""
     from arch import registered
-    from arch.build import FIRST
+    from arch.building import FIRST
     from arch.examples import example_of
 
     found = {device: registered.find(device) for device in registered.names()}

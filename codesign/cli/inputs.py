@@ -22,6 +22,6 @@ def load_trace(path: Path) -> "Trace":
 
 def build_machine(name: str, settings: list[str] | None) -> "Machine":
     """Return the machine of a name, its parameters changed by NAME=VALUE (SI, or with a unit). Raises MachineError."""
-    from arch.build import machine
+    from arch.building import machine
 
     return machine(name).with_(**parse_settings(settings))

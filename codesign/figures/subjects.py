@@ -26,7 +26,7 @@ Draw = Callable[["Request"], "Figure"]
 
 def _machine(request: "Request") -> "Machine":
     """Return the machine that a trace is drawn for: the one asked for, else the trace's target."""
-    from arch.build import machine
+    from arch.building import machine
 
     if request.machine is not None and not isinstance(request.machine, str):
         return request.machine

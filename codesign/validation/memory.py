@@ -48,7 +48,7 @@ def rows() -> Iterator[Row]:
 
 
 def _capacity(gpu: str) -> float:
-    from arch.build import machine
+    from arch.building import machine
 
     return float(machine(gpu).memories[0].capacity_bytes)
 

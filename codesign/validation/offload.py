@@ -47,7 +47,7 @@ def tokens_per_s(part: dict[str, Any], case: dict[str, Any], *, host_attention: 
 
 def time_s(part: dict[str, Any], case: dict[str, Any], steps: int, host_attention: bool) -> float | None:
     """Return the seconds of the prompt and so many steps after the first token; None where the trace is not recorded."""
-    from arch.build import machine
+    from arch.building import machine
     from codesign.engine import replay
     from schedulers.flexgen import FlexGen
     from traces.recordings import load_recorded, recorded_traces

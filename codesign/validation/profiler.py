@@ -125,7 +125,7 @@ def profile(name: str) -> Profile | None:
 
 def at_base_clock(name: str) -> "GPU":
     """Return a GPU of the catalogue at its base clock."""
-    from arch.build import machine
+    from arch.building import machine
     from arch.registered import find
 
     return machine(name).with_(clock_hz=find(name)["base_clock"]).gpu

@@ -26,7 +26,7 @@ def rows() -> Iterator[Row]:
 
 def _entry(table: dict[str, Any]) -> "Entry":
     """Return the GPU of a table: one of the catalogue, with what is said to differ."""
-    from arch.build import machine
+    from arch.building import machine
 
     return machine(table["machine"]).with_(**table.get("changed", {})).gpu.entry
 

@@ -47,7 +47,7 @@ class Step:
 @cache
 def step(name: str) -> Step | None:
     """Return the recorded trace of that name on its own target; None if none is recorded."""
-    from arch.build import machine
+    from arch.building import machine
     from arch.work import Work
     from traces.recordings import load_recorded, recorded_traces
 

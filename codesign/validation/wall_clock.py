@@ -42,7 +42,7 @@ def rows() -> Iterator[Row]:
 
 def _sampling_s(molecule: str, machine_name: str) -> float | None:
     """Return time_s of the recorded sampler; None if none is recorded."""
-    from arch.build import machine
+    from arch.building import machine
     from codesign.engine import replay
     from traces.recordings import load_recorded, recorded_traces
 

@@ -1,6 +1,6 @@
 """Links as parts of a machine."""
 
-from arch.assembly import Assembly, pico
+from arch.building.assembly import Assembly, pico
 from arch.entry import Entry
 from arch.link import Link
 from arch.parameter import Parameter

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from arch.assembly import Assembly, Part
+from arch.building.assembly import Assembly, Part
 from arch.entry import Entry
 from arch.memory import Memory
 from arch.parameter import Parameter

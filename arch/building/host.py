@@ -1,7 +1,7 @@
 """The host's side of a machine: who issues launches, its CPU, and its memories (DRAM, SSD, CXL)."""
 
-from arch.assembly import Assembly, Part, pico
-from arch.build_link import add_link
+from arch.building.assembly import Assembly, Part, pico
+from arch.building.link import add_link
 from arch.cpu import CPU
 from arch.entry import Entry
 from arch.host import Host

@@ -1,8 +1,8 @@
 """PIM as a part of a machine: in the GPU's own memory (``in_memory``), or with memory of its own behind a link (``attached``)."""
 
-from arch.assembly import Assembly, Part, pico
-from arch.build_gpu import changed, gpu_at, gpu_of, memory_of
-from arch.build_link import add_link
+from arch.building.assembly import Assembly, Part, pico
+from arch.building.gpu import changed, gpu_at, gpu_of, memory_of
+from arch.building.link import add_link
 from arch.entry import Entry
 from arch.gpu import GPU
 from arch.link import HandOver

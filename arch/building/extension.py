@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from arch.area import at_node
-from arch.assembly import Assembly, Part
+from arch.building.assembly import Assembly, Part
 from arch.entry import Entry
 from arch.extension import ELEMENTWISE, LAYOUT, Extension
 from arch.fused import ChainedGPU

@@ -10,20 +10,20 @@ The first part is the device where the program starts. Parts follow after '+', i
 - a reconfigurable accelerator has memory of its own, behind the first device's host link or the link after '@';
 - a layout engine, near-L2 units and fused chains are built into the GPU, each once: 'a5000+layout-engine+near-l2+fused-chains'.
 
-'8xh100-sxm' is eight equal GPUs joined by their own links, '4xa5000@pcie4' by links of the catalogue (``arch.build_equal``).
+'8xh100-sxm' is eight equal GPUs joined by their own links, '4xa5000@pcie4' by links of the catalogue (``arch.building.equal``).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from arch.assembly import Assembly, Part
-from arch.build_equal import count_of, equal_gpus
-from arch.build_extension import add_chains, add_units
-from arch.build_gpu import add_gpu, gpu_of
-from arch.build_host import add_cpu, add_host, add_memory
-from arch.build_pim import add_attached_pim, add_gpu_with_pim, pim_alone
-from arch.build_reconfigurable import add_reconfigurable
-from arch.build_tpu import add_tpu
+from arch.building.assembly import Assembly, Part
+from arch.building.equal import count_of, equal_gpus
+from arch.building.extension import add_chains, add_units
+from arch.building.gpu import add_gpu, gpu_of
+from arch.building.host import add_cpu, add_host, add_memory
+from arch.building.pim import add_attached_pim, add_gpu_with_pim, pim_alone
+from arch.building.reconfigurable import add_reconfigurable
+from arch.building.tpu import add_tpu
 from arch.device import Device
 from arch.entry import Entry
 from arch.keys import EXTENSIONS

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from arch.assembly import Assembly, Part, pico
+from arch.building.assembly import Assembly, Part, pico
 from arch.entry import Entry
 from arch.gpu import GPU, with_bandwidth
 from arch.memory import Memory

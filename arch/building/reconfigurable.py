@@ -1,7 +1,7 @@
 """A reconfigurable accelerator as a part of a machine."""
 
-from arch.assembly import Assembly, Part, pico
-from arch.build_link import add_link
+from arch.building.assembly import Assembly, Part, pico
+from arch.building.link import add_link
 from arch.entry import Entry
 from arch.link import Link
 from arch.memory import Memory

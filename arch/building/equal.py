@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 
-from arch.assembly import Assembly, Part
-from arch.build_gpu import add_gpu
-from arch.build_host import add_host
-from arch.build_link import add_link
+from arch.building.assembly import Assembly, Part
+from arch.building.gpu import add_gpu
+from arch.building.host import add_host
+from arch.building.link import add_link
 from arch.entry import Entry
 from arch.machine import Machine
 from arch.registered import find
