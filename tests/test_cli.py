@@ -78,7 +78,7 @@ def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("codesign.cli.catalog._describe", broken)
+    monkeypatch.setattr("codesign.cli.workloads._describe", broken)
     assert isinstance(run("workloads").exception, ZeroDivisionError)
 
 
@@ -86,7 +86,7 @@ def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch) 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("codesign.cli.catalog._describe", interrupted)
+    monkeypatch.setattr("codesign.cli.workloads._describe", interrupted)
     done = run("workloads")
     assert (done.exit_code, done.stdout) == (130, "")
     assert "Traceback" not in done.stderr

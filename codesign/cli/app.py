@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from codesign.cli import calibrate, capture, catalog, explain, explore, plot, predict, profiles, record, replay, validate
+from codesign.cli import calibrate, capture, explain, explore, machines, plot, predict, profiles, record, replay, validate, workloads
 from codesign.cli.options import COMMAND
 from codesign.cli.terminal import note
+from codesign.cli.version import show_version
 from traces.errors import CodesignError
 
 USER_ERROR, INTERRUPTED = 2, 130
@@ -54,14 +55,14 @@ def codesign(
 ) -> None:
     """Handle the options that stand before a command."""
     if version:
-        catalog.version(ctx, as_json)
+        show_version(ctx, as_json)
         raise typer.Exit
     if ctx.invoked_subcommand is None:
         raise typer.BadParameter("--json stands after a command, or beside --version")
 
 
-app.command(epilog="Example: codesign workloads ferminet --json")(catalog.workloads)
-app.command(epilog="Example: codesign machines a5000+aim")(catalog.machines)
+app.command(epilog="Example: codesign workloads ferminet --json")(workloads.workloads)
+app.command(epilog="Example: codesign machines a5000+aim")(machines.machines)
 app.command(epilog="Example: codesign capture ferminet --molecule CH4 --target a5000 -o ferminet-ch4-a5000.trace")(capture.capture)
 app.command(epilog="Example: codesign replay ferminet-ch4-a5000.trace --machine a5000+aim --scheduler cut-points -o timeline.json")(
     replay.replay
