@@ -1,7 +1,8 @@
 """What a device is: it prices kernels and says which ones it cannot run."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -10,6 +11,16 @@ from arch.work import Bool, Float, Prices, Refusals, Work
 
 if TYPE_CHECKING:
     from traces.trace import Trace
+
+_Value = TypeVar("_Value")
+
+
+def derived(function: Callable[[Any], _Value]) -> _Value:
+    """Return a property for an attribute of a ``Device`` that follows from others, of the type of its value.
+
+    A property would be refused by type checkers: they take the attributes that a base class declares for writable.
+    """
+    return property(function)  # type: ignore[return-value]
 
 
 class Device(ABC):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arch import streaming
-from arch.device import Device
+from arch.device import Device, derived
 from arch.entry import Entry
 from arch.facts import Facts, facts, itemsize, once, total
 from arch.gpu import GPU, pipe_of
@@ -48,49 +48,49 @@ class Extension(Device):
     unit_area_mm2: float | None = None
     lanes: float = 0.0
 
-    @property
-    def id(self) -> str:  # type: ignore[override]
+    @derived
+    def id(self) -> str:
         """The catalogue's name of it."""
         return self.entry.id
 
-    @property
-    def kind(self) -> str:  # type: ignore[override]
+    @derived
+    def kind(self) -> str:
         """'layout' or 'elementwise'."""
         return self.entry.kind
 
-    @property
-    def memory(self) -> str:  # type: ignore[override]
+    @derived
+    def memory(self) -> str:
         """The GPU's memory."""
         return self.gpu.memory
 
-    @property
-    def cache(self) -> str:  # type: ignore[override]
+    @derived
+    def cache(self) -> str:
         """The GPU's L2."""
         return self.gpu.cache
 
-    @property
-    def hypothetical(self) -> bool:  # type: ignore[override]
+    @derived
+    def hypothetical(self) -> bool:
         """Whether nobody sells it."""
         return self.entry.hypothetical
 
-    @property
-    def static_watts(self) -> float | None:  # type: ignore[override]
+    @derived
+    def static_watts(self) -> float | None:
         """Power of all units that does not depend on what runs."""
         watts = self.entry.get("static_power_per_unit")
         return None if watts is None else watts * self.units
 
-    @property
-    def area_mm2(self) -> float | None:  # type: ignore[override]
+    @derived
+    def area_mm2(self) -> float | None:
         """Silicon of all units in the GPU's process."""
         return None if self.unit_area_mm2 is None else self.unit_area_mm2 * self.units
 
-    @property
-    def price_usd(self) -> float | None:  # type: ignore[override]
+    @derived
+    def price_usd(self) -> float | None:
         """A part of the GPU's die costs nothing of its own, and makes the GPU's price unknown (``arch.building.extension``)."""
         return 0.0
 
-    @property
-    def not_modelled(self) -> tuple[str, ...]:  # type: ignore[override]
+    @derived
+    def not_modelled(self) -> tuple[str, ...]:
         """What the catalogue says that the price leaves out."""
         return self.entry.not_modelled
 

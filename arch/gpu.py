@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arch import attention_calls, gemm, solvers, streaming, trust
-from arch.device import Device
+from arch.device import Device, derived
 from arch.energy import kernel_terms, of_the_cap
 from arch.entry import Entry
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
@@ -177,8 +177,8 @@ class GPU(Device):
             not_modelled=entry.not_modelled,
         )
 
-    @property
-    def cache(self) -> str:  # type: ignore[override]
+    @derived
+    def cache(self) -> str:
         """Its L2, which what is built into the GPU shares."""
         return f"{self.id}-l2"
 

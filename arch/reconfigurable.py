@@ -24,7 +24,7 @@ import numpy as np
 
 from arch import arrays, modes
 from arch.chains import Chains, chains_of, sums
-from arch.device import Device
+from arch.device import Device, derived
 from arch.entry import Entry
 from arch.facts import SOLVERS, Facts, facts, itemsize, once, total
 from arch.gpu import pipe_of
@@ -81,28 +81,28 @@ class Reconfigurable(Device):
         """Return the accelerator that a catalogue entry describes."""
         return cls(entry, entry.id, f"{entry.id}-memory", memory_bandwidth or entry["memory_bandwidth"])
 
-    @property
-    def hypothetical(self) -> bool:  # type: ignore[override]
+    @derived
+    def hypothetical(self) -> bool:
         """Whether nobody sells it."""
         return self.entry.hypothetical
 
-    @property
-    def static_watts(self) -> float | None:  # type: ignore[override]
+    @derived
+    def static_watts(self) -> float | None:
         """Power that does not depend on what runs."""
         return self.entry.get("static_power")
 
-    @property
-    def area_mm2(self) -> float | None:  # type: ignore[override]
+    @derived
+    def area_mm2(self) -> float | None:
         """Silicon of its dies."""
         return self.entry.get("die_area")
 
-    @property
-    def price_usd(self) -> float | None:  # type: ignore[override]
+    @derived
+    def price_usd(self) -> float | None:
         """What it costs."""
         return self.entry.get("price")
 
-    @property
-    def not_modelled(self) -> tuple[str, ...]:  # type: ignore[override]
+    @derived
+    def not_modelled(self) -> tuple[str, ...]:
         """What the catalogue says that the price leaves out."""
         return self.entry.not_modelled
 

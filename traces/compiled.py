@@ -72,7 +72,8 @@ def _widened(kind: Any) -> Any:
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile ``function`` in numba's nopython mode; Python and compiled functions may call it."""
-    return _njit(cache=True)(function)  # type: ignore[no-any-return]
+    dispatcher: Callable[P, R] = _njit(cache=True)(function)
+    return dispatcher
 
 
 def inner(function: Callable[P, R], **options: bool) -> Callable[P, R]:

@@ -1,11 +1,13 @@
 """A machine while it is being put together: parts, and the parameters that ``with_`` may change later."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from arch.device import Device
 from arch.entry import Entry
+from arch.host import Host
 from arch.link import HandOver, Link
+from arch.machine import Machine
 from arch.memory import Memory
 from arch.parameter import Parameter
 from traces.errors import MachineError
@@ -55,6 +57,20 @@ class Assembly:
     def dram(self) -> Memory | None:
         """The host's DRAM, if the machine has one by now."""
         return next((memory for memory in self.memories if memory.role == "dram"), None)
+
+    def machine(self, name: str, host: Host, rebuild: Callable[[Mapping[str, float]], Machine]) -> Machine:
+        """Return what was put together; ``rebuild`` puts it together again with other values of some parameters."""
+        return Machine(
+            id=name,
+            devices=tuple(self.devices),
+            memories=tuple(self.memories),
+            links=tuple(self.links),
+            hand_overs=tuple(self.hand_overs),
+            host=host,
+            entries=tuple(self.entries),
+            parameters=self.parameters,
+            rebuild=rebuild,
+        )
 
 
 def pico(joules: float | None) -> float | None:

@@ -14,6 +14,7 @@ from arch.building.gpu import add_gpu
 from arch.building.host import add_host
 from arch.building.link import add_link
 from arch.entry import Entry
+from arch.gpu import GPU
 from arch.machine import Machine
 from arch.registered import find
 from traces.errors import MachineError
@@ -31,28 +32,19 @@ def count_of(name: str) -> tuple[int, str, str] | None:
     return int(found[1]), gpu, link
 
 
-def equal_gpus(count: int, gpu: str, link: str = "", values: Mapping[str, float] | None = None) -> Machine:
+def equal_gpus(count: int, name: str, link: str = "", values: Mapping[str, float] | None = None) -> Machine:
     """Return ``count`` GPUs, each with its memory, every two joined by a link; parameters are those of one GPU and one link.
 
     Raises MachineError if there are too many, it is no GPU, or no link is named and the GPU has none of its own.
     """
-    entry = _gpu(gpu, count)
+    entry = _gpu(name, count)
     draft = Assembly((Part(entry),), values or {})
-    add_gpu(draft, Part(entry))
-    name = f"{count}x{entry.id}" + (f"@{link}" if link else "")
+    gpu = add_gpu(draft, Part(entry))
+    machine = f"{count}x{entry.id}" + (f"@{link}" if link else "")
     if count > 1:
-        _repeat(draft, count, _link(entry, link, name))
+        _repeat(draft, gpu, count, _link(entry, link, machine))
     host = add_host(draft, find(entry.text.get("host", "host")))
-    return Machine(
-        id=name,
-        devices=tuple(draft.devices),
-        memories=tuple(draft.memories),
-        links=tuple(draft.links),
-        host=host,
-        entries=tuple(draft.entries),
-        parameters=draft.parameters,
-        rebuild=lambda changed: equal_gpus(count, gpu, link, {**(values or {}), **changed}),
-    )
+    return draft.machine(machine, host, lambda changed: equal_gpus(count, name, link, {**(values or {}), **changed}))
 
 
 def _gpu(name: str, count: int) -> Entry:
@@ -76,11 +68,11 @@ def _link(entry: Entry, name: str, machine: str) -> Entry:
     return link
 
 
-def _repeat(draft: Assembly, count: int, entry: Entry) -> None:
+def _repeat(draft: Assembly, gpu: GPU, count: int, entry: Entry) -> None:
     """Number the GPU and its memory, add the others, and a link between every two."""
-    gpu, memory = draft.devices[0], draft.memories[0]
+    memory = draft.memories[0]
     draft.memories[:] = [replace(memory, id=f"{memory.id}-{i}") for i in range(count)]
-    draft.devices[:] = [replace(gpu, id=f"{gpu.id}-{i}", memory=f"{memory.id}-{i}") for i in range(count)]  # type: ignore[type-var]
+    draft.devices[:] = [replace(gpu, id=f"{gpu.id}-{i}", memory=f"{memory.id}-{i}") for i in range(count)]
     ends = [m.id for m in draft.memories]
     add_link(draft, entry, ends[0], ends[1], "peer_link")
     link = draft.links[0]

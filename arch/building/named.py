@@ -190,17 +190,7 @@ def assemble(recipe: _Recipe) -> Machine:
     for part in recipe.of_kind("cpu"):
         add_cpu(draft, part)
     host = add_host(draft, find("tpu-host") if recipe.first.kind == "tpu" else recipe.host)
-    return Machine(
-        id=_name(recipe),
-        devices=tuple(draft.devices),
-        memories=tuple(draft.memories),
-        links=tuple(draft.links),
-        hand_overs=tuple(draft.hand_overs),
-        host=host,
-        entries=tuple(draft.entries),
-        parameters=draft.parameters,
-        rebuild=lambda changed: assemble(replace(recipe, values={**recipe.values, **changed})),
-    )
+    return draft.machine(_name(recipe), host, lambda changed: assemble(replace(recipe, values={**recipe.values, **changed})))
 
 
 def _add_first(draft: Assembly, recipe: _Recipe) -> None:

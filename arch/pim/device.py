@@ -11,7 +11,7 @@ from arch.work import Prices, Refusals, Work
 
 
 @dataclass(frozen=True, eq=False)
-class PIM(Units, Device):  # type: ignore[override]  # what is fixed elsewhere follows from the units here
+class PIM(Units, Device):
     """Units that execute kernels beside a GPU, or in a machine of their own."""
 
     kind: str = "pim"

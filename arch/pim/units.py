@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from arch.device import derived
 from arch.entry import Entry, Opcodes
 from arch.facts import itemsize
 from arch.pim.timing import dram, paced
@@ -32,7 +33,7 @@ class Units:
         if self.style not in STYLES:
             raise MachineError(f"{self.entry.id}: style must be one of {', '.join(STYLES)}; {nearest(self.style, STYLES)}")
 
-    @property
+    @derived
     def hypothetical(self) -> bool:
         """Whether nobody sells it: the catalogue says so, or a parameter differs from the device as sold."""
         entry = self.entry
@@ -92,13 +93,13 @@ class Units:
         """Share of its stacks' channels that are closed to others while it computes: none with dual row buffers."""
         return 1 - (self.entry.get("host_share") or 0.0)
 
-    @property
+    @derived
     def static_watts(self) -> float | None:
         """Power that does not depend on what runs: of the units, and of the stacks if they are the device's own."""
         per_stack = self.entry.get("static_power_per_stack" if self.shared else "attached_power_per_stack")
         return None if per_stack is None else per_stack * self.stacks
 
-    @property
+    @derived
     def area_mm2(self) -> float | None:
         """Silicon of the units."""
         area = self.entry.get("unit_area")

@@ -20,4 +20,4 @@ def varied(duration: int, number: int, spread: float, seed: int) -> int:
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(SECOND)
     mixed = mixed ^ (mixed >> np.uint64(31))
     share = np.float64(mixed >> np.uint64(11)) / 9007199254740992.0
-    return np.int64(np.rint(duration * (1.0 + spread * (2.0 * share - 1.0))))  # type: ignore[return-value]
+    return int(np.rint(duration * (1.0 + spread * (2.0 * share - 1.0))))

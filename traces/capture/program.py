@@ -78,10 +78,7 @@ def export_program(
         Without flatbuffers, which the export format needs.
     """
     wide = _wide(args, kwargs, x64)
-    try:
-        import flatbuffers  # type: ignore[import-untyped, unused-ignore]  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("xla-gpu", "capturing a GPU program") from error
+    _need_flatbuffers("capturing a GPU program")
     with numerics(precision, wide), _no_gpu_is_no_error():
         return _exported(function, _shapes(args), _shapes(dict(kwargs)), platform), wide
 
@@ -235,12 +232,17 @@ def _output_names(tree: Any) -> tuple[str, ...]:
     return tuple("output" + jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0])
 
 
+def _need_flatbuffers(what: str) -> None:
+    """Raise MissingExtra without flatbuffers, which jax.export's format needs and JAX itself does not bring."""
+    try:
+        import flatbuffers  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("xla-gpu", what) from error
+
+
 def deserialised(blob: bytes, what: str = "the program") -> Any:
     """Return the ``jax.export.Exported`` of serialised bytes. Raises CaptureError if they are none; MissingExtra without flatbuffers."""
-    try:
-        import flatbuffers  # type: ignore[import-untyped, unused-ignore]  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("xla-gpu", "reading a program of jax.export") from error
+    _need_flatbuffers("reading a program of jax.export")
     from jax import export
 
     try:

@@ -7,25 +7,32 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TypeGuard
 
 from traces.capture.aten.operators import operator
 from traces.capture.work import Flops
 
 Shape = tuple[int, ...]
+Shapes = tuple[Shape, ...]
+"""Of a list of tensors."""
+
+
+def _is_shape(found: "Shape | Shapes") -> TypeGuard[Shape]:
+    return all(isinstance(n, int) for n in found)
 
 
 @dataclass(frozen=True)
 class Inputs:
     """The arguments of one call: shapes (a list of tensors is a tuple of shapes), types ('' for none), and values as text."""
 
-    shapes: tuple[Shape | tuple[Shape, ...] | None, ...]
+    shapes: tuple[Shape | Shapes | None, ...]
     types: tuple[str, ...]
     values: tuple[str, ...]
 
     def shape(self, place: int) -> Shape | None:
         """Return the shape of a tensor, None for what is none."""
         found = self.shapes[place] if place < len(self.shapes) else None
-        return found if found is None or all(isinstance(n, int) for n in found) else None  # type: ignore[return-value]
+        return found if found is not None and _is_shape(found) else None
 
     def numbers(self, place: int) -> list[int] | None:
         """Return an argument that is a list of numbers, None if its value was not recorded."""
@@ -42,8 +49,7 @@ class Inputs:
         found: list[Shape] = []
         for shape in self.shapes:
             if shape is not None:
-                parts = [shape] if all(isinstance(n, int) for n in shape) else list(shape)
-                found += parts  # type: ignore[arg-type]
+                found += [shape] if _is_shape(shape) else [part for part in shape if isinstance(part, tuple)]
         return found
 
 
@@ -76,16 +82,28 @@ class Movement:
 _LEFT = {"mm": 0, "bmm": 0, "matmul": 0, "_scaled_mm": 0, "addmm": 1, "_addmm_activation": 1, "baddbmm": 1, "addmv": 1, "mv": 0}
 """Which argument is the left factor; the right one follows."""
 
+
+@dataclass(frozen=True)
+class _ConvolutionPlaces:
+    """Which arguments of a convolution, whose first two are input and weight, say how it strides; ``transposed`` if one may be."""
+
+    stride: int
+    padding: int
+    dilation: int
+    transposed: int | None = None
+
+
+_ATEN = _ConvolutionPlaces(stride=3, padding=4, dilation=5, transposed=6)
+_MIOPEN = _ConvolutionPlaces(stride=4, padding=3, dilation=5)
 _CONVOLUTIONS = {
-    "convolution": (0, 1, 3, 4, 5, 8, 6),
-    "_convolution": (0, 1, 3, 4, 5, 8, 6),
-    "convolution_overrideable": (0, 1, 3, 4, 5, 8, 6),
-    "cudnn_convolution": (0, 1, 3, 2, 4, 5, None),
-    "miopen_convolution": (0, 1, 4, 3, 5, 6, None),
-    "miopen_depthwise_convolution": (0, 1, 4, 3, 5, 6, None),
-    "cudnn_convolution_relu": (0, 1, 3, 4, 5, 6, None),
+    "convolution": _ATEN,
+    "_convolution": _ATEN,
+    "convolution_overrideable": _ATEN,
+    "cudnn_convolution": _ConvolutionPlaces(stride=3, padding=2, dilation=4),
+    "miopen_convolution": _MIOPEN,
+    "miopen_depthwise_convolution": _MIOPEN,
+    "cudnn_convolution_relu": _ConvolutionPlaces(stride=3, padding=4, dilation=5),
 }
-"""Places of input, weight, stride, padding, dilation, groups, transposed."""
 
 _ATTENTION = {
     "_scaled_dot_product_flash_attention": "bhsd",
@@ -111,7 +129,7 @@ def product(name: str, given: Inputs) -> Product | None:
         weight = given.shape(1)
         return _matrices(given.shape(0), weight[::-1] if weight and len(weight) == 2 else None)
     if short in _CONVOLUTIONS:
-        return _convolution(given, *_CONVOLUTIONS[short])
+        return _convolution(given, _CONVOLUTIONS[short])
     if short == "convolution_backward":
         return _backward(given)
     return _attention(given, _ATTENTION[short]) if short in _ATTENTION else None
@@ -135,13 +153,11 @@ def _padded(shape: Shape, other: Shape) -> Shape:
     return (1,) * (len(other) - len(shape)) + shape
 
 
-def _convolution(
-    given: Inputs, at: int, weight_at: int, stride_at: int, padding_at: int, dilation_at: int, groups_at: int, transposed_at: int | None
-) -> Product | None:
+def _convolution(given: Inputs, at: _ConvolutionPlaces) -> Product | None:
     """Return a forward convolution as the implicit product that it is; the result's size needs stride, padding and dilation."""
-    source, weight = given.shape(at), given.shape(weight_at)
-    stride, padding, dilation = (given.numbers(place) for place in (stride_at, padding_at, dilation_at))
-    transposed = None if transposed_at is None else given.flag(transposed_at)
+    source, weight = given.shape(0), given.shape(1)
+    stride, padding, dilation = (given.numbers(place) for place in (at.stride, at.padding, at.dilation))
+    transposed = None if at.transposed is None else given.flag(at.transposed)
     if source is None or weight is None or len(source) != len(weight) or len(source) < 3:
         return None
     if stride is None or padding is None or dilation is None or not stride or not padding or not dilation:

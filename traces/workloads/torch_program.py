@@ -1,6 +1,6 @@
 """A program of a workload that is written in PyTorch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 class TorchProgram(Program):
     """Like ``Program``, for eager PyTorch: ``initial(None)`` makes arguments on device `meta`, ``initial(seed)`` real ones."""
 
+    initial: Callable[[int | None], tuple[Any, ...]]
+
     def shapes(self) -> tuple[Any, ...]:
         """Return the arguments on device `meta`; no data is made."""
-        made: tuple[Any, ...] = self.initial(None)  # type: ignore[arg-type]
-        return made
+        return self.initial(None)
 
     def arguments(self, seed: int = 0) -> tuple[Any, ...]:
         """Return real arguments on the CPU, drawn with ``seed``."""
