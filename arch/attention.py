@@ -12,12 +12,12 @@ first products have no softmax to overlap; the backward pass adds up the queries
 which clear and convert it (flash_bwd_launch_template.h of FlashAttention-2).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from arch import gemm, power
+from arch.attention_kernels import BACKWARD_PRODUCTS, FORWARD_PRODUCTS, Kernel, Shape
 from arch.entry import Entry
 from arch.facts import itemsize
 from arch.streaming import dram_rate
@@ -25,103 +25,8 @@ from arch.work import Float
 
 _SHARED_BYTES_A_CLOCK = 128
 """Shared memory of an SM: 32 banks of 4 bytes (CUDA C++ Programming Guide, all capabilities since 5.0)."""
-HEAD_DIMS = (64, 128)
-"""Head dimensions up to which kernels have one tile, up to which a second, and above which a third."""
 _SUM_BYTES = 4.0
 """An element of the queries' gradient while it is added up, FP32."""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Scores that a block computes at once, and how often its warps read the operands from shared memory.
-
-    Elements a score: ``head dimension * (query_reads / keys + key_reads / queries) + score_reads``. A product whose result a x b warps
-    share reads its left operand b times and its right one a times.
-    """
-
-    queries: int
-    keys: int
-    query_reads: float
-    """Of operands of as many rows as queries: queries, and in the backward pass the output's gradient."""
-    key_reads: float
-    """Of operands of as many rows as keys."""
-    score_reads: float = 0.0
-    """Of the scores themselves and their gradients, writing them included."""
-
-    def shared_elements(self, dim: Float) -> Float:
-        """Return elements that pass shared memory for each score."""
-        each: Float = dim * (self.query_reads / self.keys + self.key_reads / self.queries) + self.score_reads
-        return each
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One implementation of attention; counts are those of its published algorithm and code."""
-
-    forward: tuple[Tile, Tile, Tile]
-    """Tiles of head dimensions up to 64, up to 128, and above."""
-    backward: tuple[Tile, Tile, Tile]
-    overlap: str
-    """Of products and softmax: 'none', 'partly' (as a product's loads) or 'full'."""
-    older_instruction: bool
-    """mma.sync, which reaches ``mma_sync_share`` of the tensor peak on chips that have wgmma."""
-    softmax_instructions: float
-    """FP32 instructions a score: scale and subtract, maximum, sum, conversion."""
-    resident: float
-    """Blocks of the forward pass on an SM; one of the backward pass, which fills shared memory."""
-    longest_first: bool
-    """Blocks of causal attention start with the longest, so that SMs end together."""
-
-    def tile(self, shape: "Shape") -> Tile:
-        """Return the tile of a call."""
-        size = sum(float(np.max(shape.dim)) > most for most in HEAD_DIMS)
-        return (self.backward if shape.backward else self.forward)[size]
-
-
-def _readers(products: float, queries: int, keys: int, rows: int) -> tuple[Tile, Tile, Tile]:
-    """Tiles of which each reader takes ``rows`` queries and, for each product, all keys or values; queries stay in registers."""
-    tile = Tile(queries, keys, 0.0, products * queries / rows)
-    return tile, tile, tile
-
-
-_FA2 = Kernel(
-    (Tile(128, 128, 1, 8), Tile(128, 64, 1, 8), Tile(64, 64, 1, 8)),
-    (Tile(128, 128, 14, 12, 8), Tile(64, 128, 18, 6, 10), Tile(64, 64, 10, 10, 14)),
-    *("none", True, 4.0, 2.0, False),
-)
-
-KERNELS: Mapping[str, Kernel] = {
-    "fa1": Kernel(_readers(2, 128, 128, 16), _readers(5, 128, 128, 16), "none", True, 6.0, 2.0, False),
-    "fa2": _FA2,
-    "fa2 split": replace(_FA2, forward=(Tile(64, 256, 1, 8), Tile(64, 128, 1, 8), Tile(64, 64, 1, 8))),
-    "fa3": Kernel(_readers(2, 128, 128, 64), _readers(5, 128, 128, 64), "partly", False, 4.0, 1.0, True),
-    "fa4": Kernel(_readers(2, 256, 128, 128), _readers(5, 256, 128, 128), "full", False, 4.0, 1.0, True),
-}
-"""FlashAttention 1 (each warp reads all keys for its 16 rows and rescales every tile), 2 (Dao, arXiv 2307.08691; its tiles and warps are
-those of flash_fwd_launch_template.h and flash_bwd_launch_template.h: forward four warps in a column; backward eight warps, of which by
-head dimension 4 x 2, 2 x 4 and 4 x 2 share the scores, 4 x 2, 4 x 2 and 2 x 4 the gradients of keys and values, 4 x 2, 2 x 4 and
-2 x 4 that of the queries; 'split': of keys in parts, run_mha_fwd_splitkv_dispatch), 3 and 4."""
-
-
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """Attention of [batch, heads, queries, dim]; arrays of shape [calls]."""
-
-    batch: Float
-    heads: Float
-    queries: Float
-    keys: Float
-    dim: Float
-    causal: bool = False
-    backward: bool = False
-    sharing: float = 1.0
-    """Heads that share keys and values, which DRAM then delivers once."""
-
-    @property
-    def flops(self) -> Float:
-        """FLOP by the convention of published tables: half of the scores if causal, 2.5 times the forward pass if backward."""
-        forward = 4 * self.batch * self.heads * self.queries * self.keys * self.dim * (0.5 if self.causal else 1.0)
-        return forward * (2.5 if self.backward else 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +78,7 @@ def ceilings(entry: Entry, kernel: Kernel, dtype: str, shape: Shape) -> Ceilings
     """Return what each unit needs for fused attention of an XLA dtype that has a tensor peak on the GPU."""
     tile, tiles = kernel.tile(shape), _tiles(kernel, shape)
     scores = _busiest_scores(entry, kernel, shape)
-    products = 5.0 if shape.backward else 2.0
+    products = BACKWARD_PRODUCTS if shape.backward else FORWARD_PRODUCTS
     sms, clock = entry["sm_count"], entry["clock"]
     peak = entry["matrix_flops." + dtype] / sms * ((entry.get("mma_sync_share") or 1.0) if kernel.older_instruction else 1.0)
     instructions = kernel.softmax_instructions * (2.0 if shape.backward else 1.0)

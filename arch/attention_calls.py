@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arch import attention, gemm, power
-from arch.attention import KERNELS, Kernel, Shape
+from arch.attention_kernels import HEAD_DIMS, KERNELS, Kernel, Shape
 from arch.entry import Entry
 from arch.facts import Facts
 from arch.text import Text
@@ -56,7 +56,7 @@ def groups(work: Work, known: Facts) -> list[Group]:
         return []
     backward = library.is_("flash_attention_backward")[rows]
     split = ~backward & (known.launches[rows] > 1)
-    size = sum(known.k[rows] > most for most in attention.HEAD_DIMS)
+    size = sum(known.k[rows] > most for most in HEAD_DIMS)
     keys = np.stack([known.dtype.code[rows], backward, split, _mask(known, rows, backward), size])
     distinct, group = np.unique(keys, axis=1, return_inverse=True)
     parts = [(rows[np.ravel(group) == i], *distinct[:4, i]) for i in range(distinct.shape[1])]

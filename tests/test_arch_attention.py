@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arch import gemm
-from arch.attention import KERNELS, Shape, ceilings, kernel_s, table_shape, tflops
+from arch.attention import ceilings, kernel_s, table_shape, tflops
+from arch.attention_kernels import KERNELS, Shape
 from arch.registered import find
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)

@@ -7,7 +7,8 @@ import pytest
 
 import arch
 from arch import gemm
-from arch.attention import KERNELS, Ceilings, Shape, around_bytes, ceilings, kernel_s
+from arch.attention import Ceilings, around_bytes, ceilings, kernel_s
+from arch.attention_kernels import KERNELS, Shape
 from arch.registered import find
 from arch.work import Prices, Work
 from tests.toys import Toy

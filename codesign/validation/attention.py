@@ -19,7 +19,8 @@ def rows() -> Iterator[Row]:
 
 
 def _row(table: dict[str, Any], series: dict[str, Any], length: int, said: float) -> Row:
-    from arch.attention import KERNELS, table_shape, tflops
+    from arch.attention import table_shape, tflops
+    from arch.attention_kernels import KERNELS
     from arch.registered import find
 
     version, backward = series["version"], series["backward"]
@@ -72,7 +73,8 @@ def _split_s(table: dict[str, Any], batch: int, keys: int) -> float:
 
 
 def _seconds(table: dict[str, Any], kernel: str, heads: int, queries: int, batch: int, keys: float, sharing: float = 1.0) -> float:
-    from arch.attention import KERNELS, Shape, kernel_s
+    from arch.attention import kernel_s
+    from arch.attention_kernels import KERNELS, Shape
     from arch.registered import find
 
     whole, each, rows, columns, dim = (np.array([float(size)]) for size in (batch, heads, queries, keys, table["head"]))
