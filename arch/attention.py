@@ -103,7 +103,7 @@ def kernel_s(entry: Entry, kernel: Kernel, dtype: str, shape: Shape) -> Float:
     """Return the seconds of fused attention, slowed where the tensor cores alone would exceed the power cap. Shape [calls]."""
     needed = ceilings(entry, kernel, dtype, shape)
     dense = entry["matrix_flops." + dtype]
-    least = power.capped_s(entry, power.energy_per_flop(entry, dtype, True), dense, shape.flops)
+    least = power.capped_s(entry, power.energy_per_flop(entry, dtype, tensor=True), dense, shape.flops)
     return entry["kernel_floor"] + np.maximum(needed.total_s, least)
 
 

@@ -70,7 +70,7 @@ def needed(entry: Entry, found: list[Group]) -> Iterator[Needed]:
         if dense is not None:
             units = attention.ceilings(entry, group.kernel, group.dtype, group.shape)
             on_sm = gemm.together(units.sharpness, units.busy_s, units.shared_s, units.l2_s)
-            energy = power.energy_per_flop(entry, group.dtype, True)
+            energy = power.energy_per_flop(entry, group.dtype, tensor=True)
             slowed = np.maximum(power.capped_s(entry, energy, dense, group.flops) / (on_sm + units.start_s), 1.0)
             yield Needed(group.rows, on_sm * slowed, units.start_s * slowed, group.apart)
 

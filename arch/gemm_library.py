@@ -117,7 +117,7 @@ def library(entry: Entry, dtype: str, tuned: bool = False) -> Library:
         flops_per_sm=peak / entry["sm_count"],
         vector_flops_per_s=entry["vector_flops.f32"],
         sharpness=entry["gemm_sharpness"],
-        energy_per_flop=power.energy_per_flop(entry, dtype, tensor),
+        energy_per_flop=power.energy_per_flop(entry, dtype, tensor=tensor),
         l2_bytes_per_s=entry["l2_bandwidth"] * entry["l2_efficiency"],
         l2_latency_s=entry["l2_latency"] if tensor else entry["shared_latency_cycles"] / entry["clock"],
         dram_bytes_per_s=dram_rate(entry) * entry["gemm_dram_share"],

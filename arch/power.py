@@ -34,7 +34,7 @@ def capped_s(entry: Entry, energy_per_flop: float, dense_flops_per_s: float, flo
     return seconds
 
 
-def energy_per_flop(entry: Entry, dtype: str, tensor: bool) -> float:
+def energy_per_flop(entry: Entry, dtype: str, *, tensor: bool) -> float:
     """Return board power over FLOP/s of products at the cap, J/FLOP: measured on such a chip, or fitted."""
     if not tensor:
         full = entry["capped_energy_" + _NODES.get(entry.text.get("node", ""), "4nm")]

@@ -17,14 +17,14 @@ _MATRIX = ("f16", "bf16")
 _VECTOR = ("f32",)
 
 
-def class_of(op: str, tensor_cores: bool) -> str:
+def class_of(op: str, *, tensor_cores: bool) -> str:
     """Return the class of residuals of an op of the calibration table."""
     return _CLASSES[op][int(tensor_cores)] if op == "gemm" else op
 
 
 def of_rows(entry: Entry, op: str, tensor_cores: bool, kernel_s: Float) -> Float:
     """Return the relative standard deviation of each row of a table: 68 % of left-out rows lay within."""
-    return _by_length(class_of(op, tensor_cores), "row", kernel_s) * _generation(entry)
+    return _by_length(class_of(op, tensor_cores=tensor_cores), "row", kernel_s) * _generation(entry)
 
 
 def of_kernels(entry: Entry, known: Facts, tensor_cores: Bool, duration_s: Float) -> Trust:

@@ -155,7 +155,7 @@ def score(t: Timing, positions: Float, heads: Float, head_dim: Float, channels: 
     return np.asarray(total, dtype=np.float64)
 
 
-def copy(t: Timing, rows: Float, to_buffer: bool) -> Float:
+def copy(t: Timing, rows: Float, *, to_buffer: bool) -> Float:
     """Return the clocks of copying rows of one bank each between banks and the buffer."""
     shape, g = Shape(), Gaps.of(t)
     opened = t["nRCDRDCP" if to_buffer else "nRCDWRCP"]

@@ -8,6 +8,7 @@ times are in clocks and built from the named timing parameters of a ``dram`` ent
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +16,11 @@ from arch.pim.refresh import refreshes
 from arch.work import Float
 
 Timing = Mapping[str, float]
+Access = Literal["read", "write"]
+READ: Access = "read"
+WRITE: Access = "write"
+_ACTIVATE = {READ: "tRCDRD", WRITE: "tRCDWR"}
+"""From the activation of a row to a column access of each kind."""
 
 PARK_BANKS = 16
 """Banks that are opened once before and once after a kernel, to leave and to re-enter normal operation."""
@@ -65,22 +71,21 @@ class Gaps:
         """First to last command of a run."""
         return (accesses - 1) * self.column
 
-    def reopen(self, accesses: float, wrote: bool, writes: bool, ahead: float = 0.0) -> float:
+    def reopen(self, accesses: float, before: Access, after: Access, ahead: float = 0.0) -> float:
         """Last command of a run of ``accesses`` in a bank to the first in another row of the same bank.
 
-        The row was opened ``ahead`` of the run, or as late as it could.
+        ``before`` and ``after`` say whether the run and what follows it read or write. The row was opened ``ahead`` of the run, or
+        as late as it could.
         """
         t = self.timing
-        opened = max(ahead, t["tRCDWR" if wrote else "tRCDRD"]) + self.run(accesses)
-        close = max(self.write_close if wrote else self.read_close, t["tRAS"] - opened)
-        return max(close + t["tRP"], t["tRC"] - opened) + t["tRCDWR" if writes else "tRCDRD"]
+        opened = max(ahead, t[_ACTIVATE[before]]) + self.run(accesses)
+        close = max(self.write_close if before == WRITE else self.read_close, t["tRAS"] - opened)
+        return max(close + t["tRP"], t["tRC"] - opened) + t[_ACTIVATE[after]]
 
-    def other_bank(self, writes: bool) -> float:
+    def other_bank(self, after: Access) -> float:
         """A read to a write or a write to a read, of a bank whose row is opened meanwhile, behind the last command."""
-        t = self.timing
-        if writes:
-            return max(self.read_to_write, 1 + t["tRCDWR"])
-        return max(self.write_to_read, 1 + t["tRCDRD"] - self.column)
+        opened = 1 + self.timing[_ACTIVATE[after]]
+        return max(self.read_to_write, opened) if after == WRITE else max(self.write_to_read, opened - self.column)
 
     def mode_write(self) -> float:
         """A write to the write of a mode row of the other bank, which is not opened ahead."""
@@ -92,13 +97,13 @@ def _prologue(g: Gaps) -> float:
     t = g.timing
     parked = 1 + _pace(g) + 2 * t["tRCDRD"] + 1
     mode = parked + max(g.read_to_write, 1 + t["tRCDWR"]) + (MODE_BANKS - 2) * g.other_column
-    program = max(mode + g.reopen(1, True, True), mode + 1 + t["tRCDWR"] + g.column)
+    program = max(mode + g.reopen(1, WRITE, WRITE), mode + 1 + t["tRCDWR"] + g.column)
     return program + g.mode_write()
 
 
 def _epilogue(g: Gaps) -> float:
     """The write that stops the units to the end: leave all-bank mode, then re-open all banks."""
-    leave = g.reopen(1, True, True) + g.mode_write() + g.write_close
+    leave = g.reopen(1, WRITE, WRITE) + g.mode_write() + g.write_close
     return leave + 2 + max(0.0, g.timing["tRP"] - 2 - _pace(g)) + _reopen_all(g)
 
 
@@ -151,17 +156,17 @@ def elementwise_counts(tiles: Float, reads: Float | float, shape: Shape = Shape(
     return Counts(tiles * 2 * shape.run * reads + 2 * PARK_BANKS, tiles * 2 * shape.run + MODE_BANKS + 1 + 2 + 2)
 
 
-def _tile(g: Gaps, shape: Shape, odd: bool) -> tuple[float, list[float]]:
+def _tile(g: Gaps, shape: Shape, *, odd: bool) -> tuple[float, list[float]]:
     """Clocks of a tile up to the next write of input, and the gaps among them.
 
     Inputs are written through a row of the odd bank: a tile of odd banks must close that row first.
     """
     rows = shape.tile / shape.page
-    inside = [g.reopen(shape.page, False, False)] * int(rows - 1)
+    inside = [g.reopen(shape.page, READ, READ)] * int(rows - 1)
     if odd:
-        gaps = [g.reopen(shape.run, True, False), *inside, max(g.reopen(shape.page, False, True), g.read_to_write)]
+        gaps = [g.reopen(shape.run, WRITE, READ), *inside, max(g.reopen(shape.page, READ, WRITE), g.read_to_write)]
     else:
-        gaps = [g.other_bank(False), *inside, g.other_bank(True)]
+        gaps = [g.other_bank(READ), *inside, g.other_bank(WRITE)]
     return g.run(shape.run) + rows * g.run(shape.page) + sum(gaps), gaps
 
 
@@ -204,7 +209,7 @@ def gemv(
     tile. ``tree``: results leave the accumulators after every tile of input, to be summed outside.
     """
     g = Gaps.of(t)
-    (even, even_gaps), (odd, odd_gaps) = _tile(g, shape, False), _tile(g, shape, True)
+    (even, even_gaps), (odd, odd_gaps) = _tile(g, shape, odd=False), _tile(g, shape, odd=True)
     evens, odds = np.ceil(inputs / 2), np.floor(inputs / 2)
     passes = outputs * vectors
     work = evens * even + odds * odd
@@ -214,11 +219,11 @@ def gemv(
         work = work + inputs * extra
     else:
         # accumulators go to a row of the odd bank, the units stop and start, the row of the inputs opens again
-        between = g.run(shape.run) + max(g.mode_write() + 2 * g.column, g.reopen(shape.run, True, True))
+        between = g.run(shape.run) + max(g.mode_write() + 2 * g.column, g.reopen(shape.run, WRITE, WRITE))
     columns = passes * inputs * (shape.tile + shape.run) * g.column
     total = passes * work + np.maximum(passes - 1, 0) * between
     # the first tile waits for the row that started the units, where that is later than the inputs
-    late = max(0.0, g.reopen(1, True, False) - (g.column + g.run(shape.run) + g.other_bank(False)))
+    late = max(0.0, g.reopen(1, WRITE, READ) - (g.column + g.run(shape.run) + g.other_bank(READ)))
     last = _leave_tree(g) if tree else g.run(shape.run) + g.mode_write()
     program = np.full(np.shape(total), _prologue(g) + g.column + late + last + _epilogue(g) + (_zero(g) + g.column if tree else 0.0))
     clocks = Clocks(columns, total - columns, program, np.zeros_like(total))
@@ -234,7 +239,7 @@ def _tree(g: Gaps, shape: Shape) -> tuple[float, float]:
 
 def _leave_tree(g: Gaps) -> float:
     """The last zeros were read where the mode row lies: that bank must close its row, the bus has turned meanwhile."""
-    return g.reopen(8, False, True) - g.other_bank(True)
+    return g.reopen(Shape().run, READ, WRITE) - g.other_bank(WRITE)
 
 
 def _zero(g: Gaps) -> float:
@@ -252,17 +257,17 @@ def elementwise(
     that a row closes between any two runs.
     """
     g = Gaps.of(t)
-    enter, again = g.other_bank(False), g.reopen(shape.run, False, False)
+    enter, again = g.other_bank(READ), g.reopen(shape.run, READ, READ)
     ahead = enter + g.column - 1  # the row opens behind the last but one write to the other bank
-    first = np.where(reads > 1, g.reopen(shape.run, False, False, ahead) - again, 0.0)
+    first = np.where(reads > 1, g.reopen(shape.run, READ, READ, ahead) - again, 0.0)
     store = np.where(
-        reads == 1, max(g.reopen(shape.run, False, True, ahead), g.read_to_write), max(g.reopen(shape.run, False, True), g.read_to_write)
+        reads == 1, max(g.reopen(shape.run, READ, WRITE, ahead), g.read_to_write), max(g.reopen(shape.run, READ, WRITE), g.read_to_write)
     )
-    more = g.reopen(shape.run, True, True)
+    more = g.reopen(shape.run, WRITE, WRITE)
     bank = enter + first + np.maximum(reads - 1, 0) * again + store + np.maximum(writes - 1, 0) * more + (reads + writes) * g.run(shape.run)
     squares = enter**2 + np.maximum(reads - 1, 0) * again**2 + store**2 + np.maximum(writes - 1, 0) * more**2
     columns = 2 * tiles * (reads + writes) * shape.run * g.column
-    total = 2 * tiles * bank + g.reopen(1, True, False) - enter  # the first run follows the row that started the units
+    total = 2 * tiles * bank + g.reopen(1, WRITE, READ) - enter  # the first run follows the row that started the units
     program = np.full(np.shape(total), _prologue(g) + g.mode_write() + _epilogue(g))
     clocks = Clocks(columns, total - columns, program, np.zeros_like(total))
     return _with_refresh(g, clocks, _lost(g, squares, bank), refresh)

@@ -19,7 +19,7 @@ LONG, FLOOR_QUANTILE = 3.0, 0.02
 
 def operators(table: "pd.DataFrame") -> "pd.Series[str]":
     """Return the op of each row, products by whether tensor cores run them."""
-    product = np.where(table["dtype"] == "float32", trust.class_of("gemm", False), trust.class_of("gemm", True))
+    product = np.where(table["dtype"] == "float32", trust.class_of("gemm", tensor_cores=False), trust.class_of("gemm", tensor_cores=True))
     return table["op"].where(table["op"] != "gemm", product)
 
 

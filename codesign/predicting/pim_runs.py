@@ -211,8 +211,8 @@ KERNELS: dict[str, dict[str, tuple[str, Clocks]]] = {
                 run.timing, dims[0], np.full(len(channels), _CENT_HEADS), np.full(len(channels), _CENT_HEAD_DIM), channels
             ),
         ),
-        "COPY_BKGB": (_COUNT, lambda run, kernel, dtype, dims, channels: global_buffer.copy(run.timing, dims[0], True)),
-        "COPY_GBBK": (_COUNT, lambda run, kernel, dtype, dims, channels: global_buffer.copy(run.timing, dims[0], False)),
+        "COPY_BKGB": (_COUNT, lambda run, kernel, dtype, dims, channels: global_buffer.copy(run.timing, dims[0], to_buffer=True)),
+        "COPY_GBBK": (_COUNT, lambda run, kernel, dtype, dims, channels: global_buffer.copy(run.timing, dims[0], to_buffer=False)),
         "WR_GB": (_COUNT, lambda run, kernel, dtype, dims, channels: global_buffer.write_buffer(run.timing, dims[0])),
     },
     "attacc_simulator": {f"ATTN_{level}": (_HEADS, _attention) for level in attention.LEVELS},

@@ -26,11 +26,11 @@ def _shares(survey: dict[str, Any]) -> Iterator[Row]:
     table = survey["shares"]
     for ansatz in survey["ansatze"]:
         found = survey_step(ansatz, survey["molecule"])
-        yield _share(survey, ansatz, "sampling", table[ansatz]["sampling"], found, (), True, 1.0)
+        yield _share(survey, ansatz, "sampling", table[ansatz]["sampling"], found, (), sampling=True)
         for family, value in table[ansatz].get("within", {}).items():
-            yield _share(survey, ansatz, f"within/{family}", value, found, _families(family), True, table[ansatz]["sampling"])
+            yield _share(survey, ansatz, f"within/{family}", value, found, _families(family), sampling=True)
         for family, value in table[ansatz]["outside"].items():
-            yield _share(survey, ansatz, f"outside/{family}", value, found, _families(family), False, 1.0)
+            yield _share(survey, ansatz, f"outside/{family}", value, found, _families(family), sampling=False)
 
 
 def _families(name: str) -> tuple[str, ...]:
@@ -42,9 +42,9 @@ def _families(name: str) -> tuple[str, ...]:
 
 
 def _share(
-    survey: dict[str, Any], ansatz: str, what: str, value: float, found: Step | None, families: tuple[str, ...], sampling: bool, of: float
+    survey: dict[str, Any], ansatz: str, what: str, value: float, found: Step | None, families: tuple[str, ...], *, sampling: bool
 ) -> Row:
-    """Return a row for a share; those within sampling are fractions of it, ``of`` being its published fraction of the whole."""
+    """Return a row for a share; those within sampling are fractions of it."""
     place, _, family = what.partition("/")
     ours = None if found is None else found.share(families, sampling=sampling)
     if place == "within" and found is not None and ours is not None:
