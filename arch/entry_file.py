@@ -9,6 +9,7 @@ from typing import Any
 
 from arch import units
 from arch.entry import Entry, Opcodes, Quantity
+from arch.entry_checks import check_complete, check_limits
 from arch.keys import DTYPES, KINDS, OPTIONAL_TEXTS, SOURCE_KINDS, TEXTS, Key, key_of
 from traces.errors import MachineError, nearest
 
@@ -54,7 +55,8 @@ def load_entry(path: "str | os.PathLike[str]") -> Entry:
     """
     path = Path(path)
     entry = _read(path)
-    _check_complete(entry, str(path))
+    check_complete(entry, str(path))
+    check_limits(entry, str(path))
     return entry
 
 
@@ -244,30 +246,3 @@ def _opcodes(raw: Any, sources: dict[str, str], path: Path) -> Opcodes:
     source = _source({"source": raw.get("source", ""), "source_kind": raw.get("source_kind", "")}, sources, where)
     commands = {dtype: {op: units.parse(n, "1", f"{where}.{dtype}.{op}") for op, n in table.items()} for dtype, table in tables.items()}
     return Opcodes(commands, frozenset(_texts(raw.get("free", []), "opcodes.free", path)), source, raw["source_kind"], raw.get("note", ""))
-
-
-def _check_complete(entry: Entry, where: str) -> None:
-    """Every required number is there: a base may leave some to its devices."""
-    present = {name.split(".")[0] for name in entry.numbers}
-    missing = [name for name, key in KINDS[entry.kind].items() if key.required and name not in present]
-    if missing:
-        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-        raise MachineError(
-            f"{where} must have the number {missing[0]!r} ({KINDS[entry.kind][missing[0]].doc}); missing: {', '.join(missing[:10])}{more}; "
-            "give them, or name in `base` a device of the catalogue to take them from"
-        )
-    _check_modes(entry, where)
-    for key in TEXTS[entry.kind]:
-        if key not in entry.text:
-            raise MachineError(f"{where} must have the text {key!r}")
-
-
-def _check_modes(entry: Entry, where: str) -> None:
-    """Every group by mode has a number for every mode of the others."""
-    groups = [name for name, key in KINDS[entry.kind].items() if key.group and key.by == "mode"]
-    modes = list(dict.fromkeys(mode for name in groups for mode in entry.group(name)))
-    for name in groups:
-        for mode in modes:
-            if mode not in entry.group(name):
-                known = f"{name} has {', '.join(entry.group(name))}"
-                raise MachineError(f"{where} must have {name}.{mode}, as other groups have the mode {mode!r}; {known}")

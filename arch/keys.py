@@ -189,7 +189,6 @@ PIM: dict[str, Key] = {
     "io_energy_per_byte": Key("J/B", "cell to the outside", required=False),
     "static_power_per_stack": Key("W", "added by the units, in_memory", required=False),
     "attached_power_per_stack": Key("W", "of a stack of its own, attached", required=False),
-    "price": Key("USD", "what a stack costs", required=False),
 }
 
 CPU: dict[str, Key] = {
@@ -285,7 +284,6 @@ TPU: dict[str, Key] = {
     "clock": Key("Hz", "of the tensor cores: what the compiler's cycles are counted in"),
     "memory": Key("B", "capacity of HBM"),
     "memory_bandwidth": Key("B/s", "of HBM"),
-    "vmem": Key("B", "vector memory on the chip"),
     "matrix_flops": Key("FLOP/s", "peak of the matrix units by dtype", group=True),
     "vector_flops": Key("FLOP/s", "peak of the vector units by dtype", group=True),
     "board_power": Key("W", "most that was measured of a chip", required=False),

@@ -257,6 +257,7 @@ def test_a_value_may_be_a_text_with_its_unit(tmp_path: Path) -> None:
         ),
         ("a5000", 'sm_count = { value = 3.5, unit = "1"', "sm_count must be a whole number"),
         ("a5000", 'dram_efficiency = { value = 1.01, unit = "1"', "dram_efficiency must be at most 1"),
+        ("a5000", 'static_power = { value = 231, unit = "W"', "`static_power <= board_power` must hold, but got 231 and 230 W"),
         ("plasticine", 'rows.fft = { value = 16, unit = "1"', "must have engines.fft, as other groups have the mode 'fft'"),
     ],
 )
