@@ -39,6 +39,16 @@ def test_begin_and_end_make_a_kernel(tmp_path: Path) -> None:
     assert rows(source) == [("a", 1500, 2_500_000), ("b", 2000, 1_000_000)]
 
 
+def test_what_a_script_left_out_or_emptied_does_no_harm(tmp_path: Path) -> None:
+    """A filtered profile may lack the phase of complete events; arguments may be null."""
+    bare = {"cat": "kernel", "name": "a", "ts": "1712345678901234.567", "dur": "2.500", "args": {"stream": 7}}
+    source = profile(
+        tmp_path, bare, {**event("b", ts=1712345678901240.5), "args": None}, {"cat": "cpu_op", "name": "aten::mm", "ts": 1, "dur": 2}
+    )
+    assert rows(source)[0] == ("a", 1_712_345_678_901_234_567, 2_500_000)
+    assert [name for name, _, _ in rows(source)] == ["a", "b"]
+
+
 def test_begin_and_end_nest_with_what_is_no_kernel(tmp_path: Path) -> None:
     source = profile(tmp_path, edge("B", 0, "step", "user"), edge("B", 1), edge("E", 2), edge("E", 9, "step", "user"))
     assert rows(source) == [("k", 1000, 1_000_000)]

@@ -90,12 +90,23 @@ def stat(number: int, value: int | str) -> bytes:
     return wire.field(1, number) + (wire.field(5, value) if isinstance(value, str) else wire.field(4, value))
 
 
+def named(field: int, names: dict[int, str], stats: dict[int, bytes] | None = None) -> list[bytes]:
+    """A map from numbers to metadata: of events (field 4, with stats of their own) or of stats (field 5)."""
+    own = {number: wire.field(5, told) for number, told in (stats or {}).items()}
+    entries = {number: wire.field(1, number) + wire.field(2, name) + own.get(number, b"") for number, name in names.items()}
+    return [wire.field(field, wire.field(1, number) + wire.field(2, entry)) for number, entry in entries.items()]
+
+
+def row(number: int, name: str, at_ns: int, events: list[tuple[int, int, int]]) -> bytes:
+    """A line of events (metadata, offset in ps, duration in ps)."""
+    made = [wire.field(4, wire.field(1, kind) + wire.field(2, offset) + wire.field(3, lasts)) for kind, offset, lasts in events]
+    return wire.field(3, wire.field(1, number) + wire.field(2, name) + wire.field(3, at_ns) + b"".join(made))
+
+
 def gpu_plane() -> bytes:
     """A GPU's plane by the published schema (tsl/profiler/protobuf/xplane.proto): two kernels and a copy on stream 13."""
-    names = {1: "hlo_op", 2: "kernel_details", 3: "core_count", 4: "tf_op"}
-    stat_names = [wire.field(5, wire.field(1, k) + wire.field(2, wire.field(1, k) + wire.field(2, v))) for k, v in names.items()]
-    kernels = {1: "loop_add_fusion_3", 2: "ampere_sgemm_128x64_nn", 3: "MemcpyD2H"}
-    event_names = [wire.field(4, wire.field(1, k) + wire.field(2, wire.field(1, k) + wire.field(2, v))) for k, v in kernels.items()]
+    stat_names = named(5, {1: "hlo_op", 2: "kernel_details", 3: "core_count", 4: "tf_op"})
+    event_names = named(4, {1: "loop_add_fusion_3", 2: "ampere_sgemm_128x64_nn", 3: "MemcpyD2H"})
     detail = "regs:32 static_shared:16 dynamic_shared:8 grid:4,2,1 block:128,1,1 occ_pct:100"
     stats = [[stat(1, "loop_add_fusion.3"), stat(2, detail), stat(4, "jit(f)/add")], [stat(1, "cublas-gemm.1")], []]
     events = [
@@ -122,3 +133,29 @@ def test_a_gpus_streams_by_the_published_schema(tmp_path: Path) -> None:
     assert kernels["scope"].tolist() == ["jit(f)/add", ""]
     assert trace.manifest["captured"]["facts"] == {"sm_count": 108}
     assert trace.manifest["captured"]["left_out"]["copies"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::traces.formats.profile.ProfileWarning")
+def test_nanoseconds_of_today_survive(tmp_path: Path) -> None:
+    """As doubles, times of today are known to 256 ns."""
+    today = 1_764_000_000_123_456_789
+    lines = row(7, "Stream #7(Compute)", today, [(1, 0, 1_001), (2, 2_000, 999)]) + row(1, "XLA Ops", today, [(1, 0, 5_000)])
+    path = tmp_path / "today.xplane.pb"
+    path.write_bytes(wire.field(1, wire.field(2, "/device:GPU:0") + lines + b"".join(named(4, {1: "a", 2: "b"}))))
+    found = profile(path).launches
+    assert (found.name, found.start_ns.tolist(), found.duration_ps.tolist()) == (["a", "b"], [today, today + 2], [1_001, 999])
+
+
+@pytest.mark.filterwarnings("ignore::traces.formats.profile.ProfileWarning")
+def test_of_a_tpu_the_innermost_operations_count_and_names_may_be_in_their_metadata(tmp_path: Path) -> None:
+    """A loop encloses what it runs; other lines and the sparse cores repeat or are no operations of the program's."""
+    names = {1: "while.1", 2: "%fusion.2 = f32[8]{0} fusion(...)"}
+    operations = row(3, "XLA Ops", 50, [(1, 0, 10_000), (2, 1_000, 3_000), (2, 5_000, 4_000)])
+    others = row(2, "XLA Modules", 50, [(1, 0, 10_000)]) + row(4, "Async XLA Ops", 50, [(2, 0, 9_000)])
+    metadata = b"".join([*named(4, names, {2: stat(1, "fusion.2")}), *named(5, {1: "hlo_op"})])
+    planes = [wire.field(2, "/device:TPU:1") + operations + others + metadata, wire.field(2, "/device:TPU:1 SparseCore 0") + operations]
+    path = tmp_path / "tpu.xplane.pb"
+    path.write_bytes(b"".join(wire.field(1, plane) for plane in planes))
+    found = profile(path).launches
+    assert (found.name, found.device.tolist(), found.start_ns.tolist()) == (["fusion.2", "fusion.2"], [1, 1], [51, 55])
+    assert found.duration_ps.tolist() == [3_000, 4_000]

@@ -139,8 +139,8 @@ def _launch(source: Source, kind: str, interval: Interval, base_ns: int) -> _Lau
     try:
         name = text(event.name)
         start, duration = _scaled(interval.start, _NS), _scaled(interval.duration or "0", PS_PER_US)
-        args = msgspec.json.decode(bytes(event.args), type=_Args) if event.args else _Args()
-        if not interval.duration and event.ph == "X":
+        args = (msgspec.json.decode(bytes(event.args), type=_Args | None) if event.args else None) or _Args()
+        if not interval.duration and event.ph != "B":
             raise ValueError("no duration")
     except (InvalidOperation, ValueError, OverflowError, msgspec.DecodeError) as error:
         raise TraceError(

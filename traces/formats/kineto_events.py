@@ -202,7 +202,7 @@ def intervals(events: list[Event]) -> Iterator[tuple[str, Interval]]:
     """Yield (kind, interval) of each launch: complete events, and pairs of begin and end. What does not end has no duration."""
     begun, rows = False, lanes(events)
     for place, event in enumerate(events):
-        if event.ph == "X":
+        if event.ph == "X" or (not event.ph and event.dur):  # scripts that filter profiles leave the phase out
             lane = rows.get((bytes(event.pid), bytes(event.tid))) if rows else None
             kind = _kind_on(lane, event)
             if kind:

@@ -21,6 +21,8 @@ class WireError(ValueError):
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """Return the unsigned number at an offset, and the offset behind it. Raises WireError."""
+    if at < len(data) and data[at] < _MORE:  # most are of one byte
+        return data[at], at + 1
     value = shift = 0
     for place in range(at, min(at + 10, len(data))):
         byte = data[place]
@@ -33,26 +35,25 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """Yield (number, type, value) of each field of a message: an int for types 0, 1 and 5, else bytes. Raises WireError."""
-    at = 0
-    while at < len(data):
+    at, end = 0, len(data)
+    while at < end:
         begin = at
-        key, at = read_varint(data, at)
+        key, at = (data[at], at + 1) if data[at] < _MORE else read_varint(data, at)
         number, kind = key >> 3, key & 7
         if kind == VARINT:
             value: int | bytes
             value, at = read_varint(data, at)
         else:
-            size, at = _size(data, kind, at, begin)
-            if at + size > len(data):
+            size, at = read_varint(data, at) if kind == BYTES else _fixed(kind, at, begin)
+            stop = at + size
+            if stop > end:
                 raise WireError(f"field {number} must have {size} bytes, but the message ends", begin)
-            raw = data[at : at + size]
-            value, at = raw if kind == BYTES else int.from_bytes(raw, "little"), at + size
+            value = data[at:stop] if kind == BYTES else int.from_bytes(data[at:stop], "little")
+            at = stop
         yield number, kind, value
 
 
-def _size(data: bytes, kind: int, at: int, begin: int) -> tuple[int, int]:
-    if kind == BYTES:
-        return read_varint(data, at)
+def _fixed(kind: int, at: int, begin: int) -> tuple[int, int]:
     if kind not in (FIXED64, FIXED32):
         raise WireError(f"a field must be of type 0, 1, 2 or 5, but is of {kind}", begin)
     return (8 if kind == FIXED64 else 4), at

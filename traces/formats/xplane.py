@@ -1,27 +1,35 @@
-"""JAX's profiler: the XSpace protobuf (``*.xplane.pb``) that ``jax.profiler.trace`` writes, read by jaxlib itself.
+"""JAX's profiler: the XSpace protobuf (``*.xplane.pb``) that ``jax.profiler.trace`` writes.
 
 A GPU has a plane '/device:GPU:n' with a line a stream, a TPU '/device:TPU:n' with the line 'XLA Ops'; XLA's CPU backend writes
 events with an hlo_op on the host's lines. Launches are named by their HLO instruction, as in a captured trace.
 """
 
 import re
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from itertools import zip_longest
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from traces.errors import TraceError
-from traces.formats import families, wire
+from traces.formats import families, wire, xspace
 from traces.formats.format import Importer
 from traces.formats.profile import COPY, KERNEL, MEMSET, Ints, Launches, Profile
 from traces.formats.source import Source
 from traces.table import Values
 
 _PLANES, _NAME, _ID = 1, 2, 1
+_OPERATIONS = "XLA Ops"
 _DETAIL = re.compile(r"(\w+):(\d+(?:,\d+)*)")
 
-_Event = tuple[str, str, float, float, dict[str, Any]]
-"""HLO instruction, event's own name, start and duration in ns, stats."""
+
+class _Event(NamedTuple):
+    """One launch: its HLO instruction, the event's own name, begin and duration in ps, stats."""
+
+    instruction: str
+    name: str
+    start_ps: int
+    duration_ps: int
+    stats: dict[str, Any]
 
 
 class XPlane(Importer):
@@ -44,19 +52,17 @@ class XPlane(Importer):
 
     def read(self, source: Source) -> Profile:
         """Return the profile of the GPUs or TPUs, without any of the CPU. Raises TraceError for a truncated file."""
-        from jax.profiler import ProfileData
-
-        for _ in _checked(source):  # jaxlib ends the process on damaged bytes
-            pass
         try:
-            planes = list(ProfileData.from_serialized_xspace(source.data).planes)
-        except RuntimeError as error:
-            raise TraceError(f"{source} must be an XSpace protobuf, but jaxlib cannot read it: {error}") from error
-        devices = [p for p in planes if re.match(r"/device:(GPU|TPU)", p.name)]
-        found = [(_number(p.name), line, _events(lane)) for p in devices for line, lane in _lines(p)]
+            return self._profile(source, xspace.planes(source.data))
+        except wire.WireError as error:
+            raise TraceError(f"{source} must be a whole XSpace protobuf, but is truncated or damaged: {error}") from error
+
+    def _profile(self, source: Source, planes: list[xspace.XPlane]) -> Profile:
+        devices = [p for p in planes if re.match(r"/device:(GPU|TPU):\d+\b(?! SparseCore)", p.name)]
+        found = [(_number(p.name), stream, _events(line)) for p in devices for stream, line in _lines(p)]
         if not found:
-            found = [(0, i, _innermost(_events(lane))) for p in planes if p.name == "/host:CPU" for i, lane in enumerate(p.lines)]
-        stats = {key: value for p in devices[:1] for key, value in p.stats}
+            found = [(0, i, _innermost(_events(line))) for p in planes if p.name == "/host:CPU" for i, line in enumerate(p.lines)]
+        stats = devices[0].stats() if devices else {}
         return Profile(
             self.name,
             str(source),
@@ -67,47 +73,36 @@ class XPlane(Importer):
         )
 
 
-def _checked(source: Source) -> Iterable[int]:
-    try:
-        for number, _, value in wire.fields(source.data):
-            if number == _PLANES and isinstance(value, bytes):
-                yield sum(1 for _ in wire.fields(value))
-    except wire.WireError as error:
-        raise TraceError(f"{source} must be a whole XSpace protobuf, but is truncated or damaged: {error}") from error
-
-
 def _number(plane: str) -> int:
     found = re.search(r":(\d+)", plane)
     return int(found[1]) if found else 0
 
 
-def _lines(plane: Any) -> list[tuple[int, Any]]:
+def _lines(plane: xspace.XPlane) -> list[tuple[int, xspace.XLine]]:
     """Return (stream, line) of the lines that hold launches: a GPU's streams, a TPU's operations."""
-    lines = list(plane.lines)
-    streams = [(int(m[1]), line) for line in lines if (m := re.match(r"Stream #(\d+)", line.name))]
-    return streams or [(0, line) for line in lines if line.name == "XLA Ops"]
+    streams = [(int(m[1]), line) for line in plane.lines if (m := re.match(r"Stream #(\d+)", line.name))]
+    return streams or [(0, line) for line in plane.lines if line.name == _OPERATIONS]
 
 
-def _events(line: Any) -> list[_Event]:
-    """Return the launches of a line: those of an HLO instruction, and on a GPU's stream all."""
-    on_stream = line.name.startswith("Stream #") or line.name == "XLA Ops"
+def _events(line: xspace.XLine) -> list[_Event]:
+    """Return the launches of a line: those of an HLO instruction, on a GPU's stream and a TPU's line of operations all."""
+    on_device = line.name.startswith("Stream #") or line.name == _OPERATIONS
     found = []
-    for event in line.events:
-        stats = {key: value for key, value in event.stats if key}
-        instruction = str(stats.get("hlo_op") or "")
-        if instruction or on_stream:
-            found.append((instruction or event.name, event.name, float(event.start_ns), float(event.duration_ns), stats))
-    return found
+    for event in line.events():
+        instruction = str(event.stats.get("hlo_op") or "")
+        if instruction or on_device:
+            found.append(_Event(instruction or event.name, event.name, event.start_ps, event.duration_ps, event.stats))
+    return _innermost(found) if line.name == _OPERATIONS else found
 
 
 def _innermost(events: list[_Event]) -> list[_Event]:
     """Leave out what encloses others: loops and calls."""
-    ordered = sorted(events, key=lambda e: (e[2], -e[3]))
-    following = [*ordered[1:], None]
-    return [e for e, after in zip(ordered, following, strict=False) if after is None or after[2] >= e[2] + e[3]]
+    ordered = sorted(events, key=lambda e: (e.start_ps, -e.duration_ps))
+    follow = zip_longest(ordered, ordered[1:])
+    return [e for e, after in follow if after is None or after.start_ps >= e.start_ps + e.duration_ps]
 
 
-def _device_name(devices: list[Any], stats: dict[str, Any]) -> str:
+def _device_name(devices: list[xspace.XPlane], stats: dict[str, Any]) -> str:
     if not devices:
         return "CPU"
     return str(stats.get("device_type_string") or stats.get("device_name") or stats.get("device_type") or "")
@@ -136,8 +131,8 @@ def _launches(found: list[tuple[int, int, _Event]]) -> Launches:
     return Launches(
         name=[instruction for instruction, *_ in events],
         kind=[_kind(name) for _, name, *_ in events],
-        start_ns=np.array([round(start) for _, _, start, _, _ in events], np.int64),
-        duration_ps=np.array([round(duration * 1_000) for _, _, _, duration, _ in events], np.int64),
+        start_ns=np.array([event.start_ps // xspace.PS_PER_NS for event in events], np.int64),
+        duration_ps=np.array([event.duration_ps for event in events], np.int64),
         stream=np.array([stream for _, stream, _ in found], np.int64),
         device=np.array([device for device, _, _ in found], np.int64),
         columns=columns,
@@ -150,5 +145,5 @@ def _kind(name: str) -> str:
 
 
 def _numbers(details: list[dict[str, str]], key: str, axis: int = 0) -> Ints:
-    parts = [detail.get(key, "").split(",") for detail in details]
+    parts = [detail[key].split(",") if key in detail else () for detail in details]
     return np.array([int(p[axis]) if len(p) > axis and p[axis] else -1 for p in parts], np.int64)
