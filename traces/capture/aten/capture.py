@@ -15,6 +15,7 @@ from traces.capture.aten import inductor
 from traces.capture.aten.arguments import to_meta
 from traces.capture.aten.kernel import Setting
 from traces.capture.aten.likegpu import like_cuda
+from traces.capture.aten.optimisers import with_state
 from traces.capture.aten.recorder import RECORDING, Recorder
 from traces.capture.aten.segments import affine_defects
 from traces.capture.aten.tables import assemble
@@ -83,7 +84,7 @@ def _record(
         recorder.memory(tensor, "parameter", name)
     token = RECORDING.set(recorder)
     try:
-        with like_cuda(target.compute_capability), recorder:
+        with like_cuda(target.compute_capability), with_state(recorder), recorder:
             result = moved.function(*moved.args, **moved.kwargs)
     except (AssertionError, RuntimeError) as error:
         if not any(sign in str(error) for sign in _NO_CUDA):

@@ -54,18 +54,24 @@ def _tabled(call: Call, setting: Setting, warned: set[str]) -> Kernel:
 
 
 def _dimensions(call: Call, setting: Setting) -> tuple[launch.Grid, launch.Grid]:
-    """Grid and block where PyTorch's sources fix them."""
-    rule = operators.launch_rule(call.name)
-    if not rule or not call.reads or not call.reads[0].numel():
+    """Grid and block where PyTorch's sources fix them; every operator that keeps a number for many counts as a reduction of theirs."""
+    if not call.reads or not call.reads[0].numel():
         return NO_SIZE, NO_SIZE
-    data, result = call.reads[0], call.written[0]
+    rule, data, result = operators.launch_rule(call.name), call.reads[0], call.written[0]
     if rule == "norms":
         return launch.rows(data.numel() // int(data.shape[-1]))
+    if result.numel() == data.numel() or not (rule or _condenses(call)):
+        return NO_SIZE, NO_SIZE
     dims = call.argument("dim", None)
     dims = [dims] if isinstance(dims, int) else list(dims or range(data.dim()))
     fastest = fastest_axis(data)
     along = fastest is None or fastest in {d % data.dim() for d in dims}
     return launch.reduction(result.numel(), data.numel() // max(result.numel(), 1), along, setting.sms, setting.threads_per_sm)
+
+
+def _condenses(call: Call) -> bool:
+    """Whether the results together are so much smaller than the first operand that blocks for the results alone could not read it."""
+    return sum(t.numel() for t in call.written) * launch.WARP <= call.reads[0].numel()
 
 
 def _flops(call: Call, known: operators.Operator, warned: set[str]) -> Flops:
@@ -159,4 +165,10 @@ def _multi_tensor(call: Call, setting: Setting) -> Kernel:
     result = sum(t.numel() for t in call.fresh) if call.fresh else elements
     work = known.flops(result, elements) if known.kind not in ("", "copy") else Flops()
     family = "elementwise" if known.kind == "copy" else known.family
-    return Kernel(call.full_name, family, touches, work if known.kind else UNKNOWN, opcodes=known.text(), launches=launches)
+    made = Kernel(call.full_name, family, touches, work if known.kind else UNKNOWN, opcodes=known.text(), launches=launches)
+    if result * launch.WARP > elements:
+        return made
+    grid, block = operators.multi_tensor_grid(
+        t.numel() for t in lists[0]
+    )  # norms: blocks for the results alone could not read the operands
+    return replace(made, grid=grid, block=block)

@@ -105,6 +105,13 @@ def launches(name: str) -> int:
     return int(_sections()["launches"].get(plain(name), 1))
 
 
+def multi_tensor_grid(sizes: Iterable[int]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return grid and block of a ``_foreach_`` operator on tensors of ``sizes`` elements: a block a chunk, up to a launch."""
+    rule = _sections()["multi_tensor"]
+    chunks = sum(-(-size // int(rule["chunk"])) for size in sizes)
+    return (min(max(chunks, 1), int(rule["blocks"])), 1, 1), (int(rule["threads"]), 1, 1)
+
+
 def multi_tensor_launches(lists: int, sizes: Iterable[int]) -> int:
     """Return how many kernels a ``_foreach_`` operator on ``lists`` lists of tensors of ``sizes`` elements launches."""
     rule = _sections()["multi_tensor"]
