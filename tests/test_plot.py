@@ -138,19 +138,19 @@ def test_an_empty_timeline_can_be_drawn() -> None:
 
 def test_the_roofline_says_how_much_time_has_no_place_in_it() -> None:
     points = roofline.Points(
-        np.array([0.5, 0.0, 50.0]),
-        np.array([1e11, 0.0, 1e13]),
-        np.array([0.5, 0.2, 0.3]),
-        np.array(["reduce", "copy", "gemm"], dtype=object),
+        np.array([0.5, 0.0, 1e-8, 50.0]),
+        np.array([1e11, 0.0, 1e4, 1e13]),
+        np.array([0.5, 0.1, 0.1, 0.3]),
+        np.array(["reduce", "copy", "slice_concat", "gemm"], dtype=object),
     )
     figure = roofline.roofline(points, [roofline.Roof("roof", 2e13, 7e11)])
     assert drawn_texts(figure) == ["roof"]
-    assert "not shown: 20 % of the time in kernels without FLOP" in figure.legends[0].get_title().get_text()
+    assert "not shown: 20 % of the time in kernels without DRAM traffic" in figure.legends[0].get_title().get_text()
 
 
 def test_kernels_of_next_to_no_time_do_not_widen_the_roofline() -> None:
     share = np.array([0.995, 0.004, 0.001])
-    points = roofline.Points(np.array([1.0, 1.0, 1e-6]), np.array([1e11, 1e10, 1.0]), share, np.array(["gemm"] * 3, dtype=object))
+    points = roofline.Points(np.array([1.0, 1.0, 1e-2]), np.array([1e11, 1e10, 1.0]), share, np.array(["gemm"] * 3, dtype=object))
     assert points.important().share.tolist() == [0.995]
     assert "2 kernels with together 1 %" in roofline.roofline(points, []).legends[0].get_title().get_text()
 
@@ -171,6 +171,20 @@ def test_the_roofline_draws_a_point_a_kernel_below_the_roof() -> None:
     drawn = sorted(tuple(xy) for c in axes.collections for xy in np.asarray(c.get_offsets()))
     assert drawn == [(0.5, 1e11), (50.0, 1e13)]
     assert axes.lines[0].get_ydata()[-1] == 2e13  # type: ignore[index]
+
+
+def test_products_are_drawn_under_the_roof_of_the_unit_that_computes_them() -> None:
+    import arch
+    from codesign.figures import views
+    from traces import load
+
+    in_bf16 = views.roofs(arch.machine("h100-sxm"), load("llama-3-8b-h200"))
+    assert [(roof.peak / 1e12, roof.dashed) for roof in in_bf16] == [
+        (pytest.approx(67, rel=0.01), False),
+        (pytest.approx(989, rel=0.01), True),
+    ]
+    in_fp32 = views.roofs(arch.machine("a5000"), load("ferminet-ch4-a5000"))
+    assert len(in_fp32) == 1
 
 
 def test_many_equal_gpus_are_a_grid_whose_foot_says_how_they_are_joined() -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+LEAST_INTENSITY = 1e-3
+"""FLOP a byte below which a kernel only moves data: the few FLOP are its index arithmetic."""
+
 
 @dataclass(frozen=True)
 class Roof:
@@ -37,8 +40,8 @@ class Points:
     family: NDArray[np.object_]
 
     def known(self) -> "Points":
-        """Return the points that have a place on logarithmic axes: kernels that only move data have none."""
-        keep = (self.intensity > 0) & (self.rate > 0) & np.isfinite(self.intensity) & np.isfinite(self.rate)
+        """Return the points that have a place on logarithmic axes: kernels that only move data, or all but, have none."""
+        keep = (self.intensity >= LEAST_INTENSITY) & (self.rate > 0) & np.isfinite(self.intensity) & np.isfinite(self.rate)
         return self._at(keep)
 
     def important(self) -> "Points":
@@ -61,7 +64,7 @@ def roofline(points: Points, roofs: Sequence[Roof], title: str = "") -> "Figure"
     axes.set_yscale("log")
     _limits(axes, shown, roofs)
     for roof in roofs:
-        _draw_roof(axes, roof)
+        _draw_roof(axes, roof, highest=roof.peak == max(r.peak for r in roofs))
     _draw_points(axes, shown)
     axes.grid(True)
     axes.set_xlabel("arithmetic intensity, FLOP per byte of DRAM traffic")
@@ -87,14 +90,31 @@ def _limits(axes: "Axes", points: Points, roofs: Sequence[Roof]) -> None:
     axes.set_ylim(y.min() / 2, y.max() * 2.2)
 
 
-def _draw_roof(axes: "Axes", roof: Roof) -> None:
+def _draw_roof(axes: "Axes", roof: Roof, *, highest: bool) -> None:
     low, high = axes.get_xlim()
     ridge = roof.peak / roof.bandwidth
     colour, linestyle = (style.MUTED, "--") if roof.dashed else (style.INK, "-")
     heights = [low * roof.bandwidth, roof.peak, roof.peak]
-    axes.plot([low, ridge, high], heights, color=colour, linestyle=linestyle, linewidth=1.4, zorder=2)
-    at = (high, roof.peak)
-    axes.annotate(roof.name, at, xytext=(-4, 3), textcoords="offset points", ha="right", va="bottom", fontsize=8.5, color=colour)
+    axes.plot([low, ridge, high], heights, color=colour, linestyle=linestyle, linewidth=1.4, zorder=1.9 if roof.dashed else 2)
+    _name_roof(axes, roof, (high, roof.peak), colour, above=highest)
+
+
+def _name_roof(axes: "Axes", roof: Roof, at: tuple[float, float], colour: str, *, above: bool) -> None:
+    """Write a roof's name at its right end, with a white rim where points lie."""
+    from matplotlib.patheffects import withStroke
+
+    axes.annotate(
+        roof.name,
+        at,
+        xytext=(-4, 3 if above else -4),
+        textcoords="offset points",
+        ha="right",
+        va="bottom" if above else "top",
+        fontsize=8.5,
+        color=colour,
+        zorder=4,
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
+    )
 
 
 def _draw_points(axes: "Axes", points: Points) -> None:
@@ -147,8 +167,8 @@ def _note(points: Points, known: Points, shown: Points) -> str:
     parts = []
     placeless = float(points.share.sum() - known.share.sum())
     if placeless > 0.005:
-        parts.append(f"{_percent(placeless)} of the time in kernels without FLOP or DRAM traffic")
+        parts.append(f"{_percent(placeless)} of the time in kernels without DRAM traffic or with less than {LEAST_INTENSITY} FLOP a byte")
     if len(known.share) > len(shown.share):
         parts.append(f"{len(known.share) - len(shown.share)} kernels with together 1 % of the time")
-    hidden = f"\nnot shown: {'; '.join(parts)}" if parts else ""
+    hidden = "\nnot shown: " + ",\nand ".join(parts) if parts else ""
     return f"area of a point: share of kernel time; FLOP counted from the HLO{hidden}"

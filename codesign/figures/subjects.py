@@ -54,7 +54,7 @@ def _graph(request: "Request") -> "Figure":
 def _roofline(request: "Request") -> "Figure":
     trace, machine = request.subject, _machine(request)
     title = request.title or f"{trace.program}: kernels priced on {hypothetical_label(machine.id, machine.hypothetical)}"
-    return roofline(views.roofline_points(trace, machine), views.roofs(machine), title)
+    return roofline(views.roofline_points(trace, machine), views.roofs(machine, trace), title)
 
 
 def _trace_breakdown(request: "Request") -> "Figure":

@@ -15,7 +15,7 @@ from codesign.units import show
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:
-    from arch.device import Device
+    from arch.gpu import GPU
     from arch.machine import Machine
     from codesign.engine.timeline import Timeline
     from codesign.search.result import Result
@@ -42,24 +42,46 @@ def roofline_points(trace: "Trace", machine: "Machine") -> Points:
         return Points(flops / prices.dram_bytes, flops / prices.duration_s, spent / spent.sum(), trace.kernels["family"])
 
 
-def roofs(machine: "Machine") -> list[Roof]:
-    """Return the roof of each of a machine's devices that has one."""
-    found = [_roof(device) for device in machine.devices]
-    return [roof for roof in found if roof is not None]
-
-
-def _roof(device: "Device") -> Roof | None:
+def roofs(machine: "Machine", trace: "Trace") -> list[Roof]:
+    """Return the roofs of a machine's devices: of a GPU that of FP32, and those of the tensor cores that the trace's products use."""
     from arch.gpu import GPU
     from arch.pim import PIM
 
-    if isinstance(device, GPU):
-        peak, bandwidth, what = device.entry.group("vector_flops")["f32"], device.dram_bandwidth, "FP32"
-    elif isinstance(device, PIM):
-        peak, bandwidth, what = device.peak_flops, device.internal_bandwidth, "/".join(sorted(device.entry.opcodes.commands)).upper()
-    else:
-        return None
-    name = hypothetical_label(device.id, device.hypothetical)
-    return Roof(f"{name}: {what} {show(peak, 'FLOP/s')}, {show(bandwidth, 'B/s')}", peak, bandwidth, dashed=device.kind != "gpu")
+    found: list[Roof] = []
+    for device in machine.devices:
+        name = hypothetical_label(device.id, device.hypothetical)
+        if isinstance(device, GPU):
+            found += _gpu_roofs(device, trace, name)
+        elif isinstance(device, PIM):
+            opcodes = "/".join(sorted(device.entry.opcodes.commands)).upper()
+            found.append(_roof(f"{name}: {opcodes}", device.peak_flops, device.internal_bandwidth, dashed=True))
+    return found
+
+
+def _gpu_roofs(gpu: "GPU", trace: "Trace", name: str) -> list[Roof]:
+    main = _roof(f"{name}: FP32", gpu.entry.group("vector_flops")["f32"], gpu.dram_bandwidth)
+    units = {f"{unit.upper()} tensor cores": peak for unit, peak in _tensor_cores(gpu, trace).items()}
+    return [main, *(Roof(f"{unit} {show(peak, 'FLOP/s')}", peak, gpu.dram_bandwidth, dashed=True) for unit, peak in units.items())]
+
+
+def _roof(what: str, peak: float, bandwidth: float, *, dashed: bool = False) -> Roof:
+    return Roof(f"{what} {show(peak, 'FLOP/s')}, {show(bandwidth, 'B/s')}", peak, bandwidth, dashed)
+
+
+def _tensor_cores(gpu: "GPU", trace: "Trace") -> dict[str, float]:
+    """Return name and peak of the tensor cores' units that at least 1 % of the trace's matrix FLOP run on."""
+    from arch.gpu import matrix_unit
+
+    kernels = trace.kernels
+    work = np.nan_to_num(kernels["flops_matrix"]) * trace.executions
+    mine = np.flatnonzero((work > 0) & np.isin(kernels["launch_kind"].astype(str), ("library", "triton")))
+    done: dict[str, float] = {}
+    peaks: dict[str, float] = {}
+    for row in mine[np.isin(kernels["family"][mine].astype(str), ("gemm", "attention"))]:
+        unit, peak, tensor = matrix_unit(gpu.entry, str(kernels["dtype"][row]), str(kernels["precision"][row]), True)
+        if tensor:
+            done[unit], peaks[unit] = done.get(unit, 0.0) + float(work[row]), peak
+    return {unit: peaks[unit] for unit, flops in done.items() if flops > 0.01 * work.sum()}
 
 
 def shares(trace: "Trace", machine: "Machine") -> dict[tuple[str, str], float]:

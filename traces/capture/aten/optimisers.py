@@ -24,7 +24,7 @@ def with_state(recorder: Recorder) -> Iterator[None]:
         if id(optimizer) in started or _has_state(optimizer) or len(args) > 1 or kwargs:
             return
         started.add(id(optimizer))
-        with _disable_current_modes():  # type: ignore[no-untyped-call]
+        with _disable_current_modes():
             optimizer.step()
         for place, (parameter, state) in enumerate(optimizer.state.items()):
             for key, value in state.items():
