@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arch import attention, gemm, power
-from arch.attention_kernels import HEAD_DIMS, KERNELS, Kernel, Shape
+from arch.attention_kernels import BACKWARD_PRODUCTS, FORWARD_PRODUCTS, HEAD_DIMS, KERNELS, Kernel, Shape
 from arch.entry import Entry
 from arch.facts import Facts
 from arch.text import Text
@@ -18,6 +18,8 @@ from arch.work import Bool, Float, Int, Work
 
 _DTYPES = ("f16", "bf16")
 _FULL, _CAUSAL, _WINDOW = range(3)
+_NEARLY_ALL = 0.99
+"""Share of the scores from which on a call is taken to compute all of them."""
 _ROWS = 128
 """Most rows of a tile, of which a block sees the keys of all windows."""
 
@@ -77,10 +79,10 @@ def needed(entry: Entry, found: list[Group]) -> Iterator[Needed]:
 
 def _mask(known: Facts, rows: Int, backward: Bool) -> Int:
     """Tell from a call's FLOP which scores it computes: all, those of keys up to the query's, or those of a window of keys."""
-    scores = known.flops_matrix[rows] / (known.batch[rows] * known.k[rows] * np.where(backward, 10.0, 4.0))
+    scores = known.flops_matrix[rows] / (known.batch[rows] * known.k[rows] * 2 * np.where(backward, BACKWARD_PRODUCTS, FORWARD_PRODUCTS))
     queries, keys = known.m[rows], known.n[rows]
     few = scores + _ROWS * queries < queries * np.minimum(queries, keys) / 2  # a wider window hides no whole tile below the diagonal
-    return np.where(scores > 0.99 * queries * keys, _FULL, np.where(few, _WINDOW, _CAUSAL))
+    return np.where(scores > _NEARLY_ALL * queries * keys, _FULL, np.where(few, _WINDOW, _CAUSAL))
 
 
 def _group(work: Work, known: Facts, rows: Int, dtype: str, backward: bool, split: bool, mask: int) -> Group:
@@ -104,6 +106,6 @@ def _seen(call: Shape, kernel: Kernel, mask: int, flops: Float) -> Shape:
     if mask == _CAUSAL:
         most = outer
     elif mask == _WINDOW:
-        most = flops / (outer * call.dim * (10.0 if backward else 4.0)) + rows
+        most = flops / (outer * call.dim * 2 * (BACKWARD_PRODUCTS if backward else FORWARD_PRODUCTS)) + rows
     seen = np.minimum(inner, most)
     return replace(call, queries=seen) if backward else replace(call, keys=seen)

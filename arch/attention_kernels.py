@@ -33,8 +33,8 @@ class Shape:
     @property
     def flops(self) -> Float:
         """FLOP by the convention of published tables: half of the scores if causal, 2.5 times the forward pass if backward."""
-        forward = 4 * self.batch * self.heads * self.queries * self.keys * self.dim * (0.5 if self.causal else 1.0)
-        return forward * (2.5 if self.backward else 1.0)
+        forward = 2 * FORWARD_PRODUCTS * self.batch * self.heads * self.queries * self.keys * self.dim * (0.5 if self.causal else 1.0)
+        return forward * (BACKWARD_PRODUCTS / FORWARD_PRODUCTS if self.backward else 1.0)
 
 
 @dataclass(frozen=True)

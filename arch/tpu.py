@@ -7,7 +7,6 @@ unvalidated, and a trace replays on the TPU that it was compiled for, and on no 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,6 @@ from arch.entry import Entry
 from arch.facts import once, total
 from arch.work import Bool, Float, Prices, Work
 from traces.errors import MachineError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False)

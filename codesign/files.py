@@ -6,9 +6,14 @@ from pathlib import Path
 from traces.errors import CodesignError
 
 
+def exists(path: Path) -> bool:
+    """Return whether there is such a file or folder; there is none of a name that is too long for one, which ``Path.exists`` refuses."""
+    return os.path.exists(path)
+
+
 def check_readable(path: Path) -> None:
     """Raise CodesignError unless ``path`` is a file that can be opened for reading."""
-    if not path.exists():
+    if not exists(path):
         raise CodesignError(f"the file must exist, but there is no {path}; check the name and the folder")
     if path.is_dir():
         raise CodesignError(f"a file is needed, but {path} is a folder; name a file in it")
@@ -22,7 +27,11 @@ def check_writable(path: Path, *inputs: Path) -> None:
     A command asks this before the work begins, so that nobody waits minutes for an output that has no place.
     """
     target = _real(path)
-    if target.is_dir():
+    try:
+        is_folder = target.is_dir()
+    except OSError as error:
+        raise CodesignError(f"the output must have a name that a file can have, but got {path}: {error.strerror}") from error
+    if is_folder:
         raise CodesignError(f"the output must be a file, but {path} is a folder; name a file in it")
     if not target.parent.is_dir():
         raise CodesignError(f"the output's folder must exist, but there is no {target.parent}; make it first")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codesign.files import check_readable
+from codesign.files import check_readable, exists
 from traces.errors import TraceError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def read(path: Path | str) -> "Trace | Timeline | Result":
     from traces.recordings import load
 
     path = Path(path)
-    if not path.exists():
+    if not exists(path):
         return load(path)
     check_readable(path)
     if is_trace(path):

@@ -21,6 +21,8 @@ from tests.command_line import document, refusal, run
 from traces.errors import CodesignError, TraceError
 from traces.recordings import recorded_traces
 
+LONG = 300 * "x"
+
 
 def test_every_command_has_help_with_an_example() -> None:
     for command in ("workloads", "machines", "capture", "replay", "explore", "import", "export", "plot"):
@@ -68,6 +70,11 @@ def test_an_unknown_workload_is_an_error_with_the_nearest_name() -> None:
 def test_an_unknown_command_or_option_is_exit_status_2() -> None:
     assert "No such command" in refusal("repaly")
     assert "No such option" in refusal("machines", "--jsn")
+
+
+@pytest.mark.parametrize("arguments", [("replay", LONG, "-m", "a5000"), ("import", LONG, "-o", "x"), ("workloads", "-o", LONG)])
+def test_a_name_that_no_file_can_have_is_an_error(arguments: tuple[str, ...]) -> None:
+    assert LONG in refusal(*arguments)
 
 
 def test_settings_must_be_name_and_value() -> None:

@@ -33,7 +33,7 @@ def load(path: str | os.PathLike[str]) -> Trace:
 
     Raises TraceError if there is neither, or the file is no trace, is damaged, or was written by a newer version.
     """
-    if Path(path).exists():
+    if os.path.exists(path):  # also of a name that is too long for a file, unlike Path.exists
         return loading.load(path)
     name = os.fspath(path).removesuffix(SUFFIX)
     if name not in (known := recorded_traces()):

@@ -32,7 +32,7 @@ def capture(
     from arch.building import machine
     from traces import registry
 
-    if workload not in registry.names("workloads") and (Path(workload).exists() or os.sep in workload or Path(workload).suffix):
+    if workload not in registry.names("workloads") and (files.exists(Path(workload)) or os.sep in workload or Path(workload).suffix):
         _capture_file(ctx, Path(workload), target, given_settings(molecule, batch, settings), output, as_json)
         return
     with quiet_output():

@@ -15,7 +15,7 @@ def load_trace(path: Path) -> "Trace":
     """Return the trace in a file, or the recorded one of that name if there is no such file."""
     from traces.recordings import load
 
-    if path.exists():
+    if files.exists(path):
         files.check_readable(path)
     return load(path)
 

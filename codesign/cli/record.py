@@ -40,7 +40,7 @@ def record(
     from traces import registry
 
     given = given_settings(molecule, batch, settings)
-    by_name = str(program) in registry.names("workloads") and not program.exists()
+    by_name = str(program) in registry.names("workloads") and not files.exists(program)
     _check(program, arguments or [], given, by_name)
     files.check_writable(output, program)
     with quiet_output(), warnings_noted() as noted, TemporaryDirectory(prefix="codesign-record-") as scratch:
@@ -63,7 +63,7 @@ def _check(program: Path, arguments: list[str], given: dict[str, Any], by_name: 
     if not by_name:
         from traces import registry
 
-        if not program.exists() and not program.suffix:
+        if not files.exists(program) and not program.suffix:
             known = registry.names("workloads")
             raise CodesignError(f"there is no file {program}, and no workload of that name; {nearest(str(program), known)}")
         files.check_readable(program)

@@ -5,6 +5,8 @@ import numpy as np
 from traces.compiled import compiled
 
 GOLDEN = 0x9E3779B97F4A7C15
+STEPS = 2.0**53
+"""Numbers from 0 to 1 that 53 bits, those of a float, tell apart."""
 FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
@@ -19,5 +21,5 @@ def varied(duration: int, number: int, spread: float, seed: int) -> int:
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(FIRST)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(SECOND)
     mixed = mixed ^ (mixed >> np.uint64(31))
-    share = np.float64(mixed >> np.uint64(11)) / 9007199254740992.0
+    share = np.float64(mixed >> np.uint64(11)) / STEPS
     return int(np.rint(duration * (1.0 + spread * (2.0 * share - 1.0))))
