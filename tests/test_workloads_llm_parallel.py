@@ -137,6 +137,41 @@ def test_expert_parallel_ranks_say_what_one_gpu_says(ranks, monkeypatch):
     torch.testing.assert_close(torch.cat(Meeting(ranks, monkeypatch).run(on)), whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["products", "products and experts"])
+def test_ranks_that_share_products_say_of_a_mixture_what_one_gpu_says(together, monkeypatch):
+    shape, ranks = MIXTURE, 2
+    weights = llm_weights.weights(shape, "fp16", llm_weights.normal(0, torch.float32))
+    layer = torch.utils._pytree.tree_map(lambda leaf: leaf[0], weights["layers"][1])
+    x = torch.randn(6, 1, shape.hidden, generator=torch.Generator().manual_seed(1))
+    best = torch.softmax(x[:, 0] @ layer["router"]["weight"].T, -1).topk(shape.top_k).indices
+    choice = [(best == expert).any(-1).nonzero()[:, 0] for expert in range(shape.experts)]
+
+    def columns_of(expert, rank):
+        return {name: {"weight": of["weight"].chunk(ranks, dim=int(name == "down"))[rank]} for name, of in expert.items()}
+
+    def on(rank):
+        part = part_of(shape, ranks, ranks if together else 1, rank)
+        own = layer["experts"][part.first_expert : part.first_expert + part.experts]
+        assert len(own) == (shape.experts // ranks if together else shape.experts)
+        return llm_model._mixture(x, {**layer, "experts": own if together else [columns_of(expert, rank) for expert in own]}, choice, part)
+
+    whole = llm_model._mixture(x, layer, None, shape)
+    for found in Meeting(ranks, monkeypatch).run(on):
+        torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("experts", "each"), [(1, 8), (4, 2)])
+def test_ranks_that_share_products_add_a_mixture_up_once(experts, each):
+    trace = decoded("mixtral-8x7b", tensor_parallel=4, expert_parallel=experts)
+    assert ranks_of(trace) == 4
+    reduce = trace.kernels["opcodes"] == "all-reduce:1"
+    assert trace.executions[reduce].sum() == 4 * (2 * 32 + 1)
+    held = np.char.find(trace.tensors["name"].astype(str), "experts") >= 0
+    assert trace.tensors["bytes"][held].sum() == 2 * 32 * 2 * 3 * 4096 * 14336, "a fourth of eight experts: as slices, or two whole"
+    assert len({name.partition("experts")[2][2:5] for name in trace.tensors["name"][held].astype(str)}) == each
+    assert cd.replay(trace, cd.machine("4xh100-sxm")).time_s > 0
+
+
 def test_the_busiest_rank_has_the_most_tokens():
     assert busiest(MIXTURE, 2, [[0], [1], [0, 1], [2]]) == 1
 
@@ -216,7 +251,7 @@ def test_expert_parallel_ranks_send_tokens_there_and_back():
     ("name", "given", "message"),
     [
         ("llama-3-70b", {"tensor_parallel": 3}, "`tensor_parallel divides 64` must hold .* got tensor_parallel=3"),
-        ("mixtral-8x7b", {"tensor_parallel": 2, "expert_parallel": 2}, "together"),
+        ("mixtral-8x7b", {"tensor_parallel": 2, "expert_parallel": 4}, "those that share the experts"),
         ("mixtral-8x7b", {"expert_parallel": 3, "batch": 6}, "`expert_parallel divides 8` must hold"),
         ("mixtral-8x7b", {"expert_parallel": 4, "batch": 6}, "`expert_parallel divides batch` must hold .* got batch=6, expert_parallel=4"),
     ],

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from traces.trace import Trace
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all")
-PARALLEL = ("tensor_parallel", "expert_parallel", "data_parallel")
-"""Options of a manifest whose product is the number of ranks that the trace is one of."""
+SHARED = ("tensor_parallel", "expert_parallel")
+"""Options of a manifest that say how many ranks share a model, the same ones where both are set."""
+PARALLEL = (*SHARED, "data_parallel")
+"""All options that make a trace one of several ranks."""
 SIDE_BY_SIDE = "ranks"
 """Key of the manifest's options that says how many ranks a trace holds."""
 
@@ -30,7 +32,7 @@ Ints = npt.NDArray[np.int64]
 def ranks_of(trace: "Trace") -> int:
     """Return how many ranks the program has, of which the trace is one or holds all; 1 for programs of one device."""
     options = _options(trace)
-    return int(np.prod([int(options.get(name, 1)) for name in PARALLEL], dtype=np.int64))
+    return max(int(options.get(name, 1)) for name in SHARED) * int(options.get("data_parallel", 1))
 
 
 def held(trace: "Trace") -> int:

@@ -44,7 +44,7 @@ _COMMON = (
 _MIXTURE = (
     Option("routing", "uniform", "probability of the experts: equal, or 1 / rank (Zipf)", choices=("uniform", "zipf")),
     Option("seed", 0, "of the draw of experts", at_least=0),
-    Option("expert_parallel", 1, "GPUs that share the experts, each with its part of the batch; the trace is that of the busiest"),
+    Option("expert_parallel", 1, "GPUs that share the experts, the busiest traced; with tensor_parallel=1 each has its part of the batch"),
 )
 
 
@@ -66,7 +66,7 @@ def arguments(shape: ModelShape, settings: Mapping[str, Value], make: Any = None
 
     prompt, tokens = int(settings["prompt"]), int(settings["tokens"])
     shape = shape if isinstance(shape, Part) else _part(shape, settings)
-    batch = int(settings["batch"]) // shape.expert
+    batch = int(settings["batch"]) // shape.sequences_over
     made = weights(shape, str(settings["weights"]), make or on_meta)
     like = made["embedding"]
     length = prompt + tokens
@@ -86,8 +86,8 @@ def _choice(shape: "Part", tokens: int, settings: Mapping[str, Value], like: "Te
 
     if not shape.whole_experts:
         return None
-    drawn = _drawn(model_of(shape), tokens * shape.expert, settings)
-    if shape.expert > 1:
+    drawn = _drawn(model_of(shape), tokens * shape.sequences_over, settings)
+    if shape.sequences_over > 1:
         return routing_of(shape, drawn, tokens, like)
     return [torch.tensor(rows, dtype=torch.int64).to(like.device) for rows in drawn]
 
@@ -185,15 +185,15 @@ def _limits_of_experts(shape: ModelShape) -> tuple[Limit, ...]:
         ),
         Limit(
             "expert_parallel divides batch",
-            lambda s: s["batch"] % s["expert_parallel"] == 0,
-            "each GPU has as many sequences",
+            lambda s: s["tensor_parallel"] > 1 or s["batch"] % s["expert_parallel"] == 0,
+            "each GPU has as many sequences, unless they share the products as well",
             "choose another batch",
         ),
         Limit(
-            "tensor_parallel = 1, or expert_parallel = 1",
-            lambda s: 1 in (s["tensor_parallel"], s["expert_parallel"]),
-            "both together are not modelled",
-            "choose tensor_parallel=1",
+            "expert_parallel is 1 or tensor_parallel, or tensor_parallel is 1",
+            lambda s: s["tensor_parallel"] == 1 or s["expert_parallel"] in (1, s["tensor_parallel"]),
+            "the GPUs that share the products are those that share the experts",
+            "choose expert_parallel=1",
         ),
     )
 

@@ -221,11 +221,20 @@ def _of(layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _feed_forward(x: Tensor, weights: dict[str, Any], shape: ModelShape) -> Tensor:
+    return _summed(_wide(x, weights, shape), weights["down"], shape)
+
+
+def _wide(x: Tensor, weights: dict[str, Any], shape: ModelShape) -> Tensor:
+    """Return what the last matrix of a feed-forward part is multiplied with."""
     activations: dict[str, Callable[[Tensor], Tensor]] = {"silu": functional.silu, "gelu": functional.gelu, "relu": functional.relu}
     activation = activations[shape.activation]
     wide = linear(x, **_of(weights["up"]))
-    wide = activation(linear(x, **_of(weights["gate"]))) * wide if shape.gated else activation(wide)
-    return _summed(wide, weights["down"], shape)
+    return activation(linear(x, **_of(weights["gate"]))) * wide if shape.gated else activation(wide)
+
+
+def _expert(x: Tensor, weights: dict[str, Any], shape: ModelShape) -> Tensor:
+    """An expert, on this rank alone: ranks that share its products add their partial sums up behind all experts (which have no bias)."""
+    return linear(_wide(x, weights, shape), **_of(weights["down"]))
 
 
 def _mixture(x: Tensor, layer: dict[str, Any], choice: Choice, shape: ModelShape) -> Tensor:
@@ -237,23 +246,21 @@ def _mixture(x: Tensor, layer: dict[str, Any], choice: Choice, shape: ModelShape
         in_order = best.gather(1, chosen.argsort(dim=-1))
         return _exchanged(flat, in_order, choice, layer["experts"], shape).view_as(x)
     mixed = torch.zeros_like(flat)
-    for number, expert in enumerate(layer["experts"]):
+    for number, expert in enumerate(layer["experts"], start=shape.first_expert if isinstance(shape, Part) else 0):
         tokens = (chosen == number).any(dim=-1).nonzero()[:, 0] if choice is None else choice[number]
         if not tokens.shape[0]:
             continue
-        part = _feed_forward(flat[tokens], expert, shape)
+        part = _expert(flat[tokens], expert, shape)
         share = shares[tokens, number] / best[tokens].sum(dim=-1)
         mixed.index_add_(0, tokens, part * share[:, None])
-    return mixed.view_as(x)
+    return (all_reduce(mixed) if _ranks(shape) > 1 else mixed).view_as(x)
 
 
 def _exchanged(flat: Tensor, best: Tensor, routing: Routing, experts: Sequence[dict[str, Any]], shape: ModelShape) -> Tensor:
     """Send each token to its experts' ranks, run the rank's own experts on what comes, send it back and add up by ``best`` shares."""
     sent = flat[routing.order // shape.top_k]
     got = all_to_all(sent, routing.sends, routing.gets)[routing.arrange]
-    parts = [
-        _feed_forward(of, expert, shape) for of, expert in zip(torch.split(got, list(routing.counts)), experts, strict=True) if of.shape[0]
-    ]
+    parts = [_expert(of, expert, shape) for of, expert in zip(torch.split(got, list(routing.counts)), experts, strict=True) if of.shape[0]]
     came = all_to_all(torch.cat(parts)[routing.restore], routing.gets, routing.sends)[routing.back]
     shares = best / best.sum(dim=-1, keepdim=True)
     return (came.view(flat.shape[0], shape.top_k, -1) * shares[..., None]).sum(dim=1)

@@ -8,6 +8,9 @@ key. The vocabulary of embedding and output is split too: one more sum, and the 
 Expert parallelism (Lepikhin et al., GShard, arXiv 2006.16668): every rank has some experts and, of all else, its own part of the batch.
 Tokens go to their experts and back, an all-to-all each.
 
+Both on the same ranks (vLLM's --enable-expert-parallel): attention is split by heads, experts stay whole and each rank has some of them.
+Every rank knows all tokens, so none is sent: what the rank's experts make of them is added up over all ranks, once a mixture.
+
 A trace is what the rank with the most tokens for its experts does; ranks with fewer wait for it in every layer.
 """
 
@@ -29,6 +32,8 @@ class Part(ModelShape):
 
     whole_heads: int = 0
     whole_experts: int = 0
+    expert_width: int = 0
+    """The width of an expert's feed-forward part; ``feed_forward`` is that of layers without experts."""
     tensor: int = 1
     expert: int = 1
     rank: int = 0
@@ -38,6 +43,16 @@ class Part(ModelShape):
         return self.hidden // self.whole_heads
 
     @property
+    def sequences_over(self) -> int:
+        """Ranks that each have their own part of the batch."""
+        return self.expert if self.tensor == 1 else 1
+
+    @property
+    def first_expert(self) -> int:
+        """The number of the rank's first expert in the model."""
+        return self.rank * self.experts if self.expert > 1 else 0
+
+    @property
     def first_token(self) -> int:
         """The first token of the rank's part of the vocabulary."""
         return self.rank * self.vocabulary if self.tensor > 1 else 0
@@ -45,8 +60,11 @@ class Part(ModelShape):
 
 def part_of(shape: ModelShape, tensor: int = 1, expert: int = 1, rank: int = 0) -> Part:
     """Return what a rank has of a model. Raises CaptureError if it cannot be split so."""
-    if tensor > 1 and expert > 1:
-        raise CaptureError("tensor and expert parallelism together are not there: set one of tensor_parallel and expert_parallel to 1")
+    if tensor > 1 and expert not in (1, tensor):
+        raise CaptureError(
+            f"expert_parallel must be 1 or tensor_parallel where both share the model, but got tensor_parallel={tensor}, "
+            f"expert_parallel={expert}"
+        )
     for name, size in (("heads", shape.heads), ("feed_forward", shape.feed_forward)):
         if size % tensor:
             raise CaptureError(f"tensor_parallel must divide the {size} {name} of {shape.name!r}, but got {tensor}")
@@ -59,7 +77,8 @@ def part_of(shape: ModelShape, tensor: int = 1, expert: int = 1, rank: int = 0) 
     own = {field.name: getattr(shape, field.name) for field in fields(ModelShape)}
     own |= {"heads": shape.heads // tensor, "kv_heads": max(shape.kv_heads // tensor, 1), "feed_forward": shape.feed_forward // tensor}
     own |= {"vocabulary": -(-shape.vocabulary // tensor), "experts": shape.experts // expert}
-    return Part(**own, whole_heads=shape.heads, whole_experts=shape.experts, tensor=tensor, expert=expert, rank=rank)
+    width = shape.feed_forward if expert > 1 else own["feed_forward"]
+    return Part(**own, whole_heads=shape.heads, whole_experts=shape.experts, expert_width=width, tensor=tensor, expert=expert, rank=rank)
 
 
 @dataclass(frozen=True)

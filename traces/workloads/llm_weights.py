@@ -87,16 +87,17 @@ def _layer(shape: ModelShape, dtype: str, mixture: bool, make: Make) -> dict[str
     if mixture:
         routed = shape.whole_experts if isinstance(shape, Part) else shape.experts
         layer["router"] = {"weight": make("router", (*stack, routed, shape.hidden), ACTIVATIONS)}
-        layer["experts"] = [_forward(shape, dtype, stack, make) for _ in range(shape.experts)]
+        width = shape.expert_width if isinstance(shape, Part) else shape.feed_forward
+        layer["experts"] = [_forward(shape, dtype, stack, width, make) for _ in range(shape.experts)]
     else:
-        layer["forward"] = _forward(shape, dtype, stack, make)
+        layer["forward"] = _forward(shape, dtype, stack, shape.feed_forward, make)
     return layer
 
 
-def _forward(shape: ModelShape, dtype: str, stack: tuple[int, ...], make: Make) -> dict[str, Any]:
+def _forward(shape: ModelShape, dtype: str, stack: tuple[int, ...], width: int, make: Make) -> dict[str, Any]:
     wide = ("gate", "up") if shape.gated else ("up",)
-    made = {name: _linear(shape, dtype, name, stack, shape.feed_forward, shape.hidden, make) for name in wide}
-    return made | {"down": _linear(shape, dtype, "down", stack, shape.hidden, shape.feed_forward, make)}
+    made = {name: _linear(shape, dtype, name, stack, width, shape.hidden, make) for name in wide}
+    return made | {"down": _linear(shape, dtype, "down", stack, shape.hidden, width, make)}
 
 
 def _norm(shape: ModelShape, stack: tuple[int, ...], make: Make) -> dict[str, Tensor]:
