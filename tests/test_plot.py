@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from codesign.figures import breakdown, designs, memory, queues, roofline, style
+from traces.errors import CodesignError
 from traces.schema import FAMILIES
 
 if TYPE_CHECKING:
@@ -121,6 +122,20 @@ def test_the_window_holds_the_queue_that_is_used_least() -> None:
     rare = made.queue == 1
     assert np.any(rare & (made.start >= low) & (made.end <= high))
     assert 50 <= np.sum((made.start >= low) & (made.end <= high)) <= 62
+
+
+@pytest.mark.parametrize("window", [(2e-4, 1e-4), (1e-4, 1e-4), (-1.0, 1.0), (float("nan"), 1.0), (0.0, float("inf"))])
+def test_a_window_that_is_none_is_refused(window: tuple[float, float]) -> None:
+    with pytest.raises(CodesignError, match="`0 <= from < to` must hold"):
+        queues.timeline(operations(), window=window)
+
+
+def test_only_a_timeline_has_a_window() -> None:
+    import arch
+    from codesign.figures import plot
+
+    with pytest.raises(CodesignError, match="the figure is 'graph'; leave the window out"):
+        plot(arch.machine("a5000"), window=(0.0, 1.0))
 
 
 def test_the_timeline_names_its_queues_and_marks_the_window() -> None:

@@ -51,7 +51,7 @@ def plot(
     Raises
     ------
     CodesignError
-        If there is no such figure of such a subject, or the file cannot be written.
+        If there is no such figure of such a subject, it has no such window, or the file cannot be written.
     """
     from codesign.reading import read
 
@@ -62,6 +62,8 @@ def plot(
     chosen = kind or default_kind(given)
     if chosen not in draw:
         raise CodesignError(f"there is no figure {chosen!r} of a {_noun(given)}, but there are {', '.join(draw)}")
+    if window is not None and chosen != "timeline":
+        raise CodesignError(f"a window is a part of the figure 'timeline', but the figure is {chosen!r}; leave the window out")
     figure = draw[chosen](Request(given, machine, title, window, published, labels))
     if path is not None:
         save(figure, Path(path))

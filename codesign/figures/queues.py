@@ -1,5 +1,6 @@
 """What ran when: the queues of devices, links and hand-overs over time, the whole run above a window of it."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from codesign.figures import style
 from codesign.units import show
+from traces.errors import CodesignError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,11 +36,17 @@ class Operations:
 
 @style.styled
 def timeline(operations: Operations, window: tuple[float, float] | None = None, title: str = "") -> "Figure":
-    """Draw how busy each queue is over the whole run, and below each operation of ``window`` (seconds: from, to)."""
+    """Draw how busy each queue is over the whole run, and below each operation of ``window`` (seconds: from, to).
+
+    Raises CodesignError unless ``0 <= from < to``.
+    """
     rows = len(operations.names)
     figure, (whole, zoomed) = style.canvas(2.2 + 0.85 * rows, 2, (1.0, 1.0))
     end = float(operations.end.max(initial=0.0))
-    window = window or default_window(operations)
+    if window is None:
+        window = default_window(operations)
+    elif not 0 <= window[0] < window[1] < math.inf:
+        raise CodesignError(f"`0 <= from < to` must hold for a window in seconds, but got from={window[0]:g} and to={window[1]:g}")
     _draw_whole(whole, operations, end)
     whole.axvspan(*window, facecolor=style.INK, alpha=0.18, edgecolor=style.INK, linewidth=0.8, zorder=0)
     whole.set_title(title or "Queues over time", pad=6)
