@@ -24,9 +24,43 @@ def timeline_tables(timeline: dict[str, Any]) -> list[Rows]:
         Rows("Energy", ("part", "joules", "%"), _energy(timeline)),
         Rows("Queues", ("device or link", "busy", "hand-over", "idle"), devices + links),
         *_shares(timeline),
+        Rows("Kernels that take most of the time", HEAVIEST, [_heavy(call) for call in timeline.get("kernels", [])]),
         Rows("What a device cannot run", ("device", "reason", "% of kernel time"), _refused(timeline)),
     ]
     return [table for table in tables if table.rows]
+
+
+def comparison_tables(comparison: dict[str, Any]) -> list[Rows]:
+    """Return the table of one trace replayed on several machines, each beside the first, and its kernel time by family on each."""
+    timelines = comparison["timelines"]
+    first = timelines[0]
+    columns = ("machine", "time", "times as fast", "kernel time", "± %", "unvalidated %", "energy", "peak memory")
+    title = f"{first['program']}, {first['scheduler']}, captured for {first['captured_for'] or 'an unknown device'}"
+    names = [hypothetical_label(each["machine"], each["hypothetical"]) for each in timelines]
+    families = dict.fromkeys(name for each in timelines for name in each["shares"]["family"])
+    return [
+        Rows(title, columns, [_beside(each, first) for each in timelines]),
+        Rows("Kernel time", ("family", *names), [(family, *(_family_time(each, family) for each in timelines)) for family in families]),
+    ]
+
+
+def _beside(timeline: dict[str, Any], first: dict[str, Any]) -> tuple[str, ...]:
+    known = timeline["uncertainty"] or {"relative": None, "unvalidated_share": None}
+    return (
+        hypothetical_label(timeline["machine"], timeline["hypothetical"]),
+        show(timeline["time_s"], "s"),
+        f"{first['time_s'] / timeline['time_s']:.2f}" if timeline["time_s"] else "—",
+        show(timeline["kernel_time_s"], "s"),
+        percent(known["relative"]),
+        percent(known["unvalidated_share"]),
+        show(timeline["energy_j"], "J"),
+        show(max(timeline["peak_memory_bytes"].values(), default=0), "B"),
+    )
+
+
+def _family_time(timeline: dict[str, Any], family: str) -> str:
+    share = timeline["shares"]["family"].get(family)
+    return "—" if share is None else show(share * timeline["kernel_time_s"], "s")
 
 
 def _energy(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -73,10 +107,37 @@ def _doubt(uncertainty: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+HEAVIEST = ("kernel", "size, or where", "launches", "time", "%", "work", "touched")
+WIDTH = 23
+"""Characters of a kernel's name and of where it is from: seven columns fit a terminal of 100."""
+
+
+def _heavy(call: dict[str, Any]) -> tuple[str, ...]:
+    """A call's rates are its own FLOP and bytes over its own time: beside a machine's peaks they say how far it is from each."""
+    where = "×".join(map(str, call["size"])) or "/".join(call["scope"].split("/")[-2:])
+    return (
+        _short(call["name"]),
+        _short(f"{call['dtype']} {where}".strip()),
+        f"{call['launches']:,}",
+        show(call["time_s"], "s"),
+        percent(call["share"]),
+        show(call["flops_per_s"], "FLOP/s"),
+        show(call["bytes_per_s"], "B/s"),
+    )
+
+
+def _short(text: str) -> str:
+    """Leave out the middle of a long name: the beginning says what it is, the end which one."""
+    half = (WIDTH - 1) // 2
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1 - half]}…{text[-half:]}"
+
+
 def _shares(timeline: dict[str, Any]) -> list[Rows]:
+    """Shares by family; by phase, stage and device where there are several."""
     return [
-        Rows("Share of kernel time", (by, "%"), [(name, percent(share)) for name, share in group.items()])
+        Rows(f"Share of kernel time by {by}", (by, "%"), [(name, percent(share)) for name, share in group.items()])
         for by, group in timeline["shares"].items()
+        if by == "family" or len(group) > 1
     ]
 
 

@@ -47,6 +47,23 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_several_machines_are_a_comparison_with_the_first() -> None:
+    found = document("replay", "ferminet-ch4-a5000", "-m", "a5000", "-m", "h100")
+    assert found["kind"] == "comparison"
+    alone = document("replay", "ferminet-ch4-a5000", "-m", "h100")
+    assert found["timelines"][1]["time_s"] == alone["time_s"]
+    printed = run("replay", "ferminet-ch4-a5000", "-m", "a5000", "-m", "h100").stdout
+    assert f"{found['timelines'][0]['time_s'] / alone['time_s']:.2f}" in printed
+    assert "captured for a5000" in printed
+
+
+@pytest.mark.parametrize("trace", ["ferminet-ch4-a5000", "llama-3-8b-h200"])
+def test_the_tables_of_a_replay_fit_a_terminal_of_a_hundred_columns(trace: str) -> None:
+    lines = run("replay", trace, "--machine", "a5000").stdout.splitlines()
+    assert "Kernels that take most of the time" in lines
+    assert max(map(len, lines)) <= 100
+
+
 def test_workloads_lists_each_once_with_its_options() -> None:
     found = document("workloads")["workloads"]
     assert {"ferminet", "default"} <= set(found)

@@ -162,6 +162,14 @@ def test_discrete_parameters_are_replayed_at_the_next_sizes() -> None:
     assert stacks == {value - 1, value + 1}
 
 
+def test_the_tables_fit_a_terminal_of_a_hundred_columns_and_leave_out_groups_of_one() -> None:
+    done = run("explain", "llama-3-8b-h200", "--machine", "h200")
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert "stack_bandwidth_bytes_per_s" in done.stdout
+    assert "kind of operation" in done.stdout
+    assert "none" not in done.stdout
+
+
 def test_the_command_prints_one_document() -> None:
     done = run("explain", "ferminet-lih-a5000", "--machine", "a5000", "--json")
     assert done.exit_code == 0

@@ -33,6 +33,38 @@ def phases() -> Trace:
     return trace.build()
 
 
+def test_equal_calls_are_one_of_the_heaviest_and_the_longest_stands_first() -> None:
+    trace = Toy()
+    size = {
+        "batch": 1,
+        "m": 8,
+        "n": 4,
+        "k": 2,
+        "flops_matrix": 128.0,
+        "flops_vector": 0.0,
+        "flops_transcendental": 0.0,
+        "bytes_unique": 50.0,
+    }
+    trace.kernel("product", [], ["a"], family="gemm", dtype="f32", **size)
+    with trace.loop(3):
+        unknown = dict.fromkeys(("batch", "m", "n", "k"), -1) | {name: np.nan for name in size if "flops" in name} | {"bytes_unique": 40.0}
+        trace.kernel("sum", ["a"], ["b"], family="reduce", dtype="f32", **unknown)
+    trace.kernel("product", [], ["c"], family="gemm", dtype="f32", **size)
+    trace.kernel("product", [], ["d"], family="gemm", dtype="f32", **size | {"m": 16})
+    timeline = replay(trace.build(), toy(Fixed("gpu", "hbm", (10, 20, 10, 5))))
+    found = [(call["name"], call["size"], call["launches"], call["time_s"], call["share"]) for call in timeline.kernels]
+    sizes = [], [8, 4, 2], [16, 4, 2]
+    names, launches = ("sum", "product", "product"), (3, 2, 1)
+    assert found == [
+        (name, size, count, pytest.approx(us * 1e-6), pytest.approx(us / 85))
+        for name, size, count, us in zip(names, sizes, launches, (60, 20, 5), strict=True)
+    ]
+    assert timeline.kernels[1]["flops_per_s"] == pytest.approx(2 * 128 / 20e-6)
+    assert timeline.kernels[0]["bytes_per_s"] == pytest.approx(3 * 40 / 60e-6)
+    assert timeline.kernels[0]["flops_per_s"] is None
+    assert Timeline.from_dict(timeline.to_dict()).kernels == timeline.kernels
+
+
 def test_totals_of_a_hand_made_case() -> None:
     timeline = replay(chain(), FAR, on(0, 1))
     assert timeline.time_s == pytest.approx(20e-6)

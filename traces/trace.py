@@ -72,6 +72,15 @@ class Trace:
         return sum(int(e) * int(n) for e, n in zip(self.executions, self.kernels["launches"], strict=True))
 
     @cached_property
+    def alike(self) -> NDArray[np.int64]:
+        """Kernel entries of one name, type, size and traffic have one number, from 0 without gaps; shape [kernels]."""
+        kernels = self.kernels
+        sizes = [kernels[name] for name in ("batch", "m", "n", "k")]
+        moved = [kernels[name].view(np.int64) for name in ("bytes_unique", "flops_matrix", "flops_vector")]
+        codes = [kernels.codes(name) for name in ("name", "dtype")]
+        return np.unique(np.stack([*codes, *sizes, *moved], axis=1), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+    @cached_property
     def access_offsets(self) -> NDArray[np.int64]:
         """The accesses of kernel k are the rows ``access_offsets[k]:access_offsets[k + 1]``; shape [kernels + 1]."""
         return np.searchsorted(self.accesses["kernel"], np.arange(len(self.kernels) + 1)).astype(np.int64)

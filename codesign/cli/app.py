@@ -64,9 +64,7 @@ def codesign(
 app.command(epilog="Example: codesign workloads ferminet --json")(workloads.workloads)
 app.command(epilog="Example: codesign machines a5000+aim")(machines.machines)
 app.command(epilog="Example: codesign capture ferminet --molecule CH4 --target a5000 -o ferminet-ch4-a5000.trace")(capture.capture)
-app.command(epilog="Example: codesign replay ferminet-ch4-a5000.trace --machine a5000+aim --scheduler cut-points -o timeline.json")(
-    replay.replay
-)
+app.command(epilog="Example: codesign replay ferminet-ch4-a5000 --machine a5000 --machine h100 --machine a5000+aim-fp32")(replay.replay)
 app.command(epilog="Example: codesign explore ferminet-ch4-a5000.trace --machine a5000+aim-fp32 --trials 200 --seed 1 -o result.json")(
     explore.explore
 )

@@ -7,9 +7,9 @@ import typer
 
 from codesign import files
 from codesign.cli.inputs import build_machine, load_trace
-from codesign.cli.options import Json, MachineName, Output, Scheduler, Settings, TraceFile, deliver
+from codesign.cli.options import Json, Output, Scheduler, Settings, TraceFile, deliver
 from codesign.cli.terminal import quiet_output, tables
-from codesign.rows import timeline_tables
+from codesign.rows import comparison_tables, timeline_tables
 
 
 class Engine(StrEnum):
@@ -22,7 +22,15 @@ class Engine(StrEnum):
 def replay(
     ctx: typer.Context,
     trace: TraceFile,
-    machine: MachineName,
+    machine: Annotated[
+        list[str],
+        typer.Option(
+            "--machine",
+            "-m",
+            metavar="NAME",
+            help="A machine: parts joined by '+', see `codesign machines`. Given several times: a comparison.",
+        ),
+    ],
     scheduler: Scheduler = "single-device",
     engine: Annotated[Engine, typer.Option("--engine", help="Which engine; both give the same numbers.")] = Engine.FAST,
     assume: Annotated[
@@ -38,6 +46,11 @@ def replay(
     if output:
         files.check_writable(output, trace)
     with quiet_output():
-        timeline = run(load_trace(trace), build_machine(machine, settings), scheduler, engine=engine.value, assume=assume)
-        payload = timeline.to_dict()
-    deliver(ctx, "timeline", payload, lambda: tables(timeline_tables(payload)), as_json=as_json, output=output)
+        program = load_trace(trace)
+        machines = [build_machine(name, settings) for name in machine]
+        found = [run(program, each, scheduler, engine=engine.value, assume=assume).to_dict() for each in machines]
+    several = len(found) > 1
+    payload = {"timelines": found} if several else found[0]
+    shown = comparison_tables if several else timeline_tables
+    kind = "comparison" if several else "timeline"
+    deliver(ctx, kind, payload, lambda: tables(shown(payload)), as_json=as_json, output=output)

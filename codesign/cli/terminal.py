@@ -49,7 +49,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     from rich.text import Text
 
     heads = any(columns)
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=heads)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_header=heads)
     cells = [tuple(row) for row in rows]
     for index, column in enumerate(columns):
         numbers = bool(cells) and all(is_number(row[index]) for row in cells)

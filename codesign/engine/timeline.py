@@ -10,6 +10,7 @@ import numpy as np
 from arch.error_bars import by_group, total
 from codesign import documents
 from codesign.engine.entries import Entries, Spans, entries_of
+from codesign.engine.heaviest import heaviest
 from codesign.engine.joules import parts
 from codesign.engine.program import HAND_OVER, KERNEL, PS, TRANSFER, Floats, Program, Run
 from codesign.engine.usage import Usage
@@ -84,6 +85,8 @@ class Timeline:
     """By assumption that the replay was told to make: how many kernels rest on it (``kernels``), and their ``share`` of kernel time."""
     energy_parts: dict[str, float | None] = field(default_factory=dict)
     """Joules by what they were spent on (`codesign.engine.joules`), None where unknown; they add up to ``energy_j``."""
+    kernels: list[dict[str, Any]] = field(default_factory=list)
+    """The calls that take most of the kernel time, the longest first (`codesign.engine.heaviest`)."""
     entries: Entries | None = None
     memory: dict[str, Usage] = field(default_factory=dict)
     """Each memory over time, where the replay recorded; not saved."""
@@ -110,7 +113,7 @@ class Timeline:
     def from_dict(cls, data: Dictionary[str, Any]) -> "Timeline":
         """Return the timeline that ``to_dict`` wrote; other keys are ignored. Raises TraceError if it is none."""
         names = [f.name for f in fields(cls) if f.name not in ("by_group", "entries", "memory")]
-        later = {"uncertainty", "assumed", "energy_parts"}  # timelines of version 0.1 have none
+        later = {"uncertainty", "assumed", "energy_parts", "kernels"}  # timelines of earlier versions have none
         missing = [name for name in [*names, "shares"] if name not in {*data, *later}]
         if missing:
             raise TraceError(f"a timeline must have the keys that `Timeline.to_dict` writes, but {', '.join(missing)} are missing")
@@ -163,6 +166,7 @@ def timeline_of(
     """Put together what a run of a program found."""
     elapsed = run.elapsed_ps / PS
     by_kind = np.bincount(program["kind"], elapsed, minlength=4)
+    mine = program["kind"] == KERNEL
     time = run.time_ps / PS
     return Timeline(
         program=trace.program,
@@ -190,6 +194,7 @@ def timeline_of(
         uncertainty=uncertainty(trace, machine, program, elapsed),
         assumed=assumed(trace, machine, program, elapsed),
         energy_parts=parts(program, machine, costs, trace.kernels["launches"], time),
+        kernels=heaviest(trace, program["kernel"][mine], elapsed[mine]),
         entries=None if run.records is None else entries_of(program, run.records, trace),
         memory=memory,
     )

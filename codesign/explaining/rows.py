@@ -7,6 +7,8 @@ from codesign.rows import Rows
 from codesign.units import percent, show
 
 NAMES = {"queue": "device, link or host", "kind": "kind of operation", "family": "family", "phase": "phase", "stage": "stage"}
+UNNAMED = "none"
+"""Kernels of no phase or stage are no group that anybody could make faster."""
 
 
 def explanation_tables(found: dict[str, Any]) -> list[Rows]:
@@ -21,6 +23,7 @@ def explanation_tables(found: dict[str, Any]) -> list[Rows]:
     path = [
         Rows(f"Critical path by {NAMES[by]}", (NAMES[by], "% of the time"), [(name, percent(share)) for name, share in group.items()])
         for by, group in found["path"].items()
+        if len(group) > 1
     ]
     return [Rows(title, ("", ""), about), *path, _gains(found), _parameters(found), *_sizes(found)]
 
@@ -29,6 +32,7 @@ def _gains(found: dict[str, Any]) -> Rows:
     rows = [
         (f"{gain['by']} {gain['name']}", percent(gain["share_of_path"]), show(gain["time_s"], "s"), percent(gain["gain"]))
         for gain in found["gains"]
+        if gain["name"] != UNNAMED
     ]
     return Rows("What to make twice as fast (replayed)", ("kernels", "% of the path", "time then", "gain, %"), rows)
 
@@ -38,16 +42,15 @@ def _parameters(found: dict[str, Any]) -> Rows:
         (
             p["name"],
             show(p["value"], p["unit"]),
-            f"{p['elasticity'] or 0.0:+.3f}{' (tie)' if p['tie'] else ''}",
+            f"{p['elasticity'] or 0.0:+.3f}{' tie' if p['tie'] else ''}",
             f"{show(p['holds_low'], p['unit'])} to {show(p['holds_high'], p['unit'])}",
-            show(p["doubled"], p["unit"]),
             show(p["doubled_s"], "s"),
             percent(None if p["doubled_s"] is None else 1 - p["doubled_s"] / found["time_s"]),
         )
         for p in found["parameters"]
     ]
-    columns = ("parameter", "value", "elasticity", "same path critical within", "twice as good", "time then", "gain, %")
-    return Rows("The machine's numbers: relative change of the time over relative change of the number", columns, rows)
+    columns = ("parameter", "value", "elasticity", "same path within", "time at twice", "gain, %")
+    return Rows("The machine's numbers: elasticity -0.9 says that 1 % more saves 0.9 % of the time", columns, rows)
 
 
 def _sizes(found: dict[str, Any]) -> list[Rows]:
