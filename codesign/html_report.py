@@ -10,19 +10,23 @@ from codesign.html_parts import figure_html, table_html
 from traces.errors import CodesignError
 
 CSS = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #222; background: #fff; }
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --muted: #555; --strong: #888; --line: #ccc; --faint: #e4e4e4; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e2e2e2; --paper: #1b1b1b; --muted: #a3a3a3; --strong: #777; --line: #4a4a4a; --faint: #303236; }
+  figure img { background: #fff; border-radius: 4px; filter: invert(0.895) hue-rotate(180deg); }
+}
+body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: var(--ink); background: var(--paper); }
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.7rem; margin-bottom: 0.2rem; }
-h2 { font-size: 1.3rem; margin-top: 2.4rem; border-bottom: 1px solid #ccc; padding-bottom: 0.2rem; }
+h2 { font-size: 1.3rem; margin-top: 2.4rem; border-bottom: 1px solid var(--line); padding-bottom: 0.2rem; }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 0.3rem; } p { max-width: 48rem; margin: 0.4rem 0; }
 table { border-collapse: collapse; margin: 0.8rem 0; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: #555; padding-bottom: 0.3rem; }
-th { text-align: left; border-bottom: 1.5px solid #888; padding: 0.2rem 0.9rem 0.2rem 0; vertical-align: bottom; }
-td { border-bottom: 1px solid #e4e4e4; padding: 0.2rem 0.9rem 0.2rem 0; vertical-align: top; }
+caption { text-align: left; color: var(--muted); padding-bottom: 0.3rem; }
+th { text-align: left; border-bottom: 1.5px solid var(--strong); padding: 0.2rem 0.9rem 0.2rem 0; vertical-align: bottom; }
+td { border-bottom: 1px solid var(--faint); padding: 0.2rem 0.9rem 0.2rem 0; vertical-align: top; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 figure { margin: 1rem 0; } figure img { width: 100%; max-width: 54rem; height: auto; }
-figcaption, .meta { color: #555; font-size: 0.85rem; }
+figcaption, .meta { color: var(--muted); font-size: 0.85rem; }
 .tables { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
 details { margin: 0.8rem 0; } summary { cursor: pointer; } .scroll { overflow-x: auto; }
 @media print { details[open] summary { display: none; } figure { break-inside: avoid; } }

@@ -8,8 +8,10 @@ pytest.importorskip("folx", reason="needs the extra nnvmc")
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton
 
 from traces.capture import pallas
+from traces.capture.compile import mosaic_hint
 from traces.workloads.numerics import numerics
 
 
@@ -55,6 +57,20 @@ def test_an_operation_without_a_rule_makes_the_work_unknown():
 
     (work,) = kernels(lambda a: pl.pallas_call(sorting, out_shape=jax.ShapeDtypeStruct(a.shape, a.dtype))(a), (8,))
     assert np.isnan(work.vector)
+
+
+def test_a_kernel_for_hopper_is_refused_for_an_older_gpu_with_the_back_end_that_works():
+    def lowered(params):
+        call = pl.pallas_call(
+            lambda a, out: out.__setitem__(..., a[...]), out_shape=jax.ShapeDtypeStruct((128,), "float32"), compiler_params=params
+        )
+        return jax.jit(call).trace(jax.ShapeDtypeStruct((128,), "float32")).lower(lowering_platforms=("cuda",)).as_text()
+
+    with pytest.warns(DeprecationWarning, match="Mosaic"):
+        for_hopper = lowered(None)
+    assert "pallas.triton.CompilerParams()" in mosaic_hint(for_hopper, (8, 0))
+    assert not mosaic_hint(for_hopper, (9, 0))
+    assert not mosaic_hint(lowered(triton.CompilerParams()), (8, 0))
 
 
 def test_the_fused_attention_of_a_capture_does_two_products_a_walker_and_head():

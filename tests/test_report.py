@@ -1,5 +1,6 @@
 """Is the report page whole, self-contained, and does it say what it should?"""
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 import codesign as cd
 from codesign.html_parts import LARGE_BYTES, figure_html, table_html
+from codesign.html_report import CSS
 from traces.recordings import load_recorded
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -66,6 +68,25 @@ def test_every_figure_has_words_that_stand_for_it(page: Page) -> None:
     assert len(words) == 6
     assert all(words)
     assert any("hypothetical" in str(text) for text in words)
+
+
+def test_text_can_be_read_on_light_and_on_dark_screens() -> None:
+    """Contrasts of WCAG 2.2: 7 for text, 4.5 for what stands beside it."""
+    themes = re.findall(r":root {([^}]*)}", CSS)
+    assert len(themes) == 2
+    assert "prefers-color-scheme: dark" in CSS
+    for theme in themes:
+        colours = {name: luminance(value) for name, value in re.findall(r"--(\w+): (#\w+)", theme)}
+        for name, least in (("ink", 7.0), ("muted", 4.5)):
+            dark, light = sorted((colours[name], colours["paper"]))
+            assert (light + 0.05) / (dark + 0.05) > least
+
+
+def luminance(colour: str) -> float:
+    from matplotlib.colors import to_rgb
+
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def test_what_users_write_is_escaped(page: Page) -> None:

@@ -74,12 +74,28 @@ def compile_program(program: ExportedProgram, target: CompileTarget, precision: 
         function, shapes = callable_of(exported, program.kept)
         donated = tuple(i for i, n in enumerate(program.kept) if n in program.donated)
         jitted = jax.jit(function, in_shardings=sharding, out_shardings=sharding, donate_argnums=donated, keep_unused=True)
+        lowered = jitted.trace(*shapes).lower(lowering_platforms=("cuda",))
         try:
-            lowered = jitted.trace(*shapes).lower(lowering_platforms=("cuda",))
             lowered.compile(compiler_options={**OPTIONS, "xla_dump_to": folder, "xla_dump_hlo_as_text": True})
         except jax.errors.JaxRuntimeError as error:
-            raise CaptureError(f"XLA must be able to compile the program for {target.description}, but says: {error}") from error
+            said = f"XLA must be able to compile the program for {target.description}, but says: {error}"
+            raise CaptureError(said + mosaic_hint(lowered.as_text(), target.compute_capability)) from error
         return read_dump(Path(folder))
+
+
+MOSAIC_CAPABILITY = (9, 0)
+"""Hopper: what Pallas' Mosaic back end writes for it (wgmma, TMA) no earlier GPU has."""
+
+
+def mosaic_hint(program: str, capability: tuple[int, int]) -> str:
+    """Return what to do where Pallas' default back end wrote kernels that the target cannot run, else nothing."""
+    if "mosaic_gpu" not in program or capability >= MOSAIC_CAPABILITY:
+        return ""
+    major, minor = capability
+    return (
+        f" (it has kernels of Pallas' back end Mosaic, which need compute capability 9.0, and this GPU has {major}.{minor}: "
+        "give pl.pallas_call compiler_params=jax.experimental.pallas.triton.CompilerParams(), which takes Triton instead, from 8.0 on)"
+    )
 
 
 def _replicated(target: CompileTarget) -> Any:
