@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from traces.capture.aten.arguments import Moved, to_meta
+from traces.capture.aten.autocast import autocasting
 from traces.capture.aten.likegpu import Choice, LikeCuda
 from traces.capture.target import CompileTarget
 from traces.errors import CaptureError
@@ -77,7 +78,7 @@ def _traced(flat: Callable[..., list[Tensor]], moved: Moved) -> GraphModule:
     from torch._inductor.decomposition import select_decomp_table
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    with LikeCuda({}):
+    with LikeCuda({}), autocasting():
         traced: GraphModule = make_fx(torch.func.functionalize(flat), decomposition_table=select_decomp_table())(
             *(t for _, t in moved.named)
         )

@@ -30,7 +30,7 @@ def kernel_of(call: Call, setting: Setting, warned: set[str]) -> Kernel | None:
     if not call.written or call.changes_view or operators.operator(call.name).kind == "free":
         return None
     rule = _registered.get(str(call.func._schema.name)) or _RULES.get(call.name)
-    if rule is None and call.name.startswith(("_foreach_", "_fused_adam")):
+    if rule is None and call.name.startswith(("_foreach_", "_fused_adam", "_amp_foreach_")):
         rule = _multi_tensor
     made = rule(call, setting) if rule else _tabled(call, setting, warned)
     return replace(made, dtype=made.dtype or main_dtype(made.touches))

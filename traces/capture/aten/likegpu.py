@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from traces.capture.aten.autocast import Weights, autocasting, cast, lower_type
 from traces.capture.aten.fused import rms_norm
 from traces.errors import CaptureError
 
@@ -47,8 +48,9 @@ class LikeCuda(TorchFunctionMode):
 class Choice:
     """What CUDA runs for functions of ``torch.nn.functional`` that the dispatcher takes apart on other devices."""
 
-    def __init__(self, capability: tuple[int, int]) -> None:
+    def __init__(self, capability: tuple[int, int], weights: Weights | None = None) -> None:
         self.capability = capability
+        self.weights = weights or Weights()
         self.functions = {F.scaled_dot_product_attention: self.attention, F.rms_norm: self.rms_norm, F.dropout: self.dropout}
 
     def attention(
@@ -63,6 +65,8 @@ class Choice:
         enable_gqa: bool = False,
     ) -> Tensor:
         """Flash where its constraints hold, else the memory-efficient kernel, else the unfused form: the order of sdp_utils.cpp."""
+        if (lower := lower_type()) is not None:
+            query, key, value, attn_mask = cast((query, key, value, attn_mask), lower, self.weights)
         if query.device.type != "cpu" and query.dim() == 4:
             if attn_mask is None and self._flash(query, key, value) and not (is_causal and query.shape[2] != key.shape[2]):
                 flash = torch.ops.aten._scaled_dot_product_flash_attention
@@ -79,6 +83,8 @@ class Choice:
 
     def rms_norm(self, input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
         """One kernel (see fused.py)."""
+        if lower_type() is not None:
+            input, weight = cast((input, weight), torch.float32, self.weights)
         if input.device.type == "meta":
             return rms_norm(input, normalized_shape, weight, eps)
         return _RMS_NORM(input, normalized_shape, weight, eps)
@@ -130,8 +136,8 @@ def like_cuda(capability: tuple[int, int]) -> Iterator[None]:
     from torch.optim import optimizer
     from torch.utils import _foreach_utils
 
-    chosen = Choice(capability).functions
     with ExitStack() as stack:
+        chosen = Choice(capability, stack.enter_context(autocasting())).functions
         for kind in ("foreach", "fused"):
             name = f"_get_{kind}_kernels_supported_devices"
             supported = [*getattr(_foreach_utils, name)(), "meta"]
