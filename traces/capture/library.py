@@ -132,30 +132,44 @@ def _convolution(instruction: Instruction) -> Call:
     return Call("convolution", Flops(matrix=2.0 * shapes[2].size * each))
 
 
-def _triangular_solve(instruction: Instruction) -> Call:
-    a, b = instruction.operand(0).shape, instruction.operand(1).shape
-    n, batch = a.dims[-1], prod(a.dims[:-2])
-    rhs = b.size // max(1, n * batch)
+def _matrices(shape: Shape) -> tuple[int, int, int]:
+    """Return batch, rows and columns."""
+    return prod(shape.dims[:-2]), shape.dims[-2], shape.dims[-1]
+
+
+def triangular_solve(batch: int, n: int, rhs: int) -> Call:
+    """Return what a solve with ``batch`` triangles of order n does, each with ``rhs`` right-hand sides."""
     flops = Flops(matrix=float(batch) * n * n * rhs)
     return Call("triangular_solve", flops, 3 if batch > 1 else 1, batch, n, rhs, shares={0: (n + 1) / (2 * n)} if n else {})
 
 
-def _getrf(instruction: Instruction) -> Call:
-    a = instruction.operand(0).shape
-    m, n, batch = a.dims[-2], a.dims[-1], prod(a.dims[:-2])
+def _triangular_solve(instruction: Instruction) -> Call:
+    batch, _, n = _matrices(instruction.operand(0).shape)
+    return triangular_solve(batch, n, instruction.operand(1).shape.size // max(1, n * batch))
+
+
+def getrf(batch: int, m: int, n: int) -> Call:
+    """Return what an LU factorisation of ``batch`` matrices of m rows and n columns does."""
     panels = -(-min(m, n) // PANEL)
     is_batched = batch > 1 and m == n and n // batch <= 128
     batched = 2 if panels <= 1 else 1 + 3 * panels
     launches = batched if is_batched else max(1, 3 * panels * batch)
     small, large = min(m, n), max(m, n)
-    flops = batch * (large * small**2 - small**3 / 3.0)
-    return Call("getrf", Flops(matrix=flops), launches, batch, m, n)
+    return Call("getrf", Flops(matrix=batch * (large * small**2 - small**3 / 3.0)), launches, batch, m, n)
+
+
+def _getrf(instruction: Instruction) -> Call:
+    return getrf(*_matrices(instruction.operand(0).shape))
+
+
+def potrf(batch: int, n: int) -> Call:
+    """Return what a Cholesky factorisation of ``batch`` matrices of order n does."""
+    return Call("potrf", Flops(matrix=batch * n**3 / 3.0), 2 if batch > 1 else 1, batch, n, n, shares={0: (n + 1) / (2 * n)})
 
 
 def _potrf(instruction: Instruction) -> Call:
-    a = instruction.operand(0).shape
-    n, batch = a.dims[-1], prod(a.dims[:-2])
-    return Call("potrf", Flops(matrix=batch * n**3 / 3.0), 2 if batch > 1 else 1, batch, n, n, shares={0: (n + 1) / (2 * n)})
+    batch, _, n = _matrices(instruction.operand(0).shape)
+    return potrf(batch, n)
 
 
 def _lu_block(instruction: Instruction) -> Call:
@@ -172,17 +186,23 @@ def _triangular_inverse(instruction: Instruction) -> Call:
     return Call("triangular_inverse", Flops(matrix=batch * n**3 / 3), 1, batch, n, n)
 
 
-def _geqrf(instruction: Instruction) -> Call:
-    a = instruction.operand(0).shape
-    m, n, batch = a.dims[-2], a.dims[-1], prod(a.dims[:-2])
+def geqrf(batch: int, m: int, n: int) -> Call:
+    """Return what a QR factorisation of ``batch`` matrices of m rows and n columns does."""
     small, large = min(m, n), max(m, n)
     return Call("geqrf", Flops(matrix=batch * (2.0 * large * small**2 - 2.0 / 3.0 * small**3)), 1, batch, m, n)
 
 
-def _orgqr(instruction: Instruction) -> Call:
-    a = instruction.operand(0).shape
-    m, n, batch = a.dims[-2], a.dims[-1], prod(a.dims[:-2])
+def _geqrf(instruction: Instruction) -> Call:
+    return geqrf(*_matrices(instruction.operand(0).shape))
+
+
+def orgqr(batch: int, m: int, n: int) -> Call:
+    """Return what forming the orthogonal factor of ``batch`` QR factorisations does."""
     return Call("orgqr", Flops(matrix=batch * 4.0 / 3.0 * min(m, n) ** 3), 1, batch, m, n)
+
+
+def _orgqr(instruction: Instruction) -> Call:
+    return orgqr(*_matrices(instruction.operand(0).shape))
 
 
 def _pivots(instruction: Instruction) -> Call:

@@ -62,10 +62,10 @@ class _Mover(TorchFunctionMode):
 
     def moved(self, tensor: Tensor) -> Tensor:
         """Return the tensor's counterpart; its gradient goes with it."""
-        if tensor.layout is not torch.strided:
-            raise CaptureError(
-                f"tensors must be strided to be captured, but one of shape {tuple(tensor.shape)} has the layout {tensor.layout}"
-            )
+        if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
+            kind = "is nested" if tensor.is_nested else "is quantized" if tensor.is_quantized else f"has the layout {tensor.layout}"
+            shape = "" if tensor.is_nested else f" of shape {tuple(tensor.shape)}"
+            raise CaptureError(f"tensors must be strided to be captured, but one{shape} {kind}: use dense ones")
         with torch.no_grad():
             storage = tensor.untyped_storage()
             base = self._bases.setdefault(storage._cdata, (storage, torch.empty(storage.nbytes(), dtype=torch.uint8, device="meta")))[1]

@@ -31,6 +31,8 @@ PRECISIONS = {None: "highest", "highest": "highest", "high": "default", "medium"
 
 _NO_CUDA = ("not compiled with CUDA", "dummy base class", "Found no NVIDIA driver", "No CUDA GPUs")
 """How PyTorch says that there is no CUDA, in builds without it and on machines without a GPU."""
+_NO_EAGER = ("HigherOrderOperator", "on meta device")
+"""How it says that an operator takes functions (cond, while_loop), or is there when compiled only (flex_attention)."""
 
 
 def capture(
@@ -86,7 +88,12 @@ def _record(
     try:
         with like_cuda(target.compute_capability), with_state(recorder), recorder:
             result = moved.function(*moved.args, **moved.kwargs)
-    except (AssertionError, RuntimeError) as error:
+    except (AssertionError, RuntimeError, ValueError) as error:
+        if any(sign in str(error) for sign in _NO_EAGER):
+            raise CaptureError(
+                f"the program must be of operators that eager mode runs without data, but PyTorch says: {str(error).partition('Hint')[0]} "
+                "Use torch.where, a Python loop, or scaled_dot_product_attention with a mask instead"
+            ) from error
         if not any(sign in str(error) for sign in _NO_CUDA):
             raise
         raise CaptureError(

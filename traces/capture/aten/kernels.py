@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from traces.capture.aten import collectives, launch, operators, products, routines, sdpa
+from traces.capture.aten import collectives, launch, operators, products, routines, sdpa, solvers
 from traces.capture.aten.call import Call, Touch, fastest_axis, main_dtype, read, storage_key, touched_bytes, write
 from traces.capture.aten.kernel import NO_SIZE, UNKNOWN, Kernel, Rule, Setting
 from traces.capture.work import Flops
 
-_RULES: dict[str, Rule] = {**products.RULES, **routines.RULES, **sdpa.RULES, **collectives.RULES}
+_RULES: dict[str, Rule] = {**products.RULES, **routines.RULES, **sdpa.RULES, **collectives.RULES, **solvers.RULES}
 _registered: dict[str, Rule] = {}
 _DENSE = ("linalg_", "_linalg_", "cholesky", "geqrf", "ormqr", "lu_", "ldl_", "triangular_solve")
 """Beginnings of the names of factorisations and solves: library calls of many dependent steps."""
@@ -30,7 +30,7 @@ def kernel_of(call: Call, setting: Setting, warned: set[str]) -> Kernel | None:
     if not call.written or call.changes_view or operators.operator(call.name).kind == "free":
         return None
     rule = _registered.get(str(call.func._schema.name)) or _RULES.get(call.name)
-    if rule is None and call.name.startswith(("_foreach_", "_fused_adam", "_amp_foreach_")):
+    if rule is None and call.name.startswith(("_foreach_", "_fused_adam", "_fused_adagrad", "_fused_sgd", "_amp_foreach_")):
         rule = _multi_tensor
     made = rule(call, setting) if rule else _tabled(call, setting, warned)
     return replace(made, dtype=made.dtype or main_dtype(made.touches))
@@ -140,6 +140,8 @@ def _indexed(call: Call, known: operators.Operator) -> Kernel:
     unique = min(given, touched_bytes(target))
     stride = "contiguous" if _whole_rows(target, values) else "gather"
     touches = [read(t) for t in call.reads if not call.fresh or storage_key(t) != storage_key(target)]
+    if call.argument("accumulate", False) and "add" not in known.opcodes:
+        known = replace(known, opcodes=(*known.opcodes, "add"))
     if "add" in known.opcodes:
         touches.append(Touch(target, False, unique, given, stride))
     touches.append(

@@ -145,6 +145,9 @@ def like_cuda(capability: tuple[int, int]) -> Iterator[None]:
                 stack.enter_context(patch.object(module, name, lambda supported=supported: supported))
         for function, choice in chosen.items():  # functions of torch.nn call each other below the mode
             stack.enter_context(patch.object(F, function.__name__, choice))
+        # below inference mode nothing takes composite operators apart; it launches what runs without gradients
+        stack.enter_context(patch.object(torch._C, "_InferenceMode", lambda mode: torch.set_grad_enabled(not mode)))
+        stack.enter_context(patch.object(torch.distributions.Distribution, "_validate_args", False))  # checks that read values
         stack.enter_context(patch.object(torch.cuda, "synchronize", lambda device=None: None))  # launches nothing
         stack.enter_context(LikeCuda(chosen))
         yield

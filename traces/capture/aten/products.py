@@ -40,6 +40,30 @@ def _product(call: Call, setting: Setting) -> Kernel:
     return _library(call, "gemm", touches, flops, (batch, m, n, k), setting, opcodes=opcodes)
 
 
+def _low_precision(call: Call, setting: Setting) -> Kernel:
+    """Products of 8-bit and 4-bit numbers (`_int_mm`, `_scaled_mm`, ...); a scale is one operation an element, a bias too."""
+    left, result = call.reads[0], call.written[0]
+    m, n, k = left.numel() // int(left.shape[-1]), int(result.shape[-1]), int(left.shape[-1])
+    touches = [*(read(t) for t in call.reads), *(write(t) for t in call.written)]
+    flops = Flops(
+        2.0 * m * n * k, float(result.numel() * (len(call.reads) > 2) + result.numel() * (call.argument("bias", None) is not None))
+    )
+    return _library(call, "gemm", touches, flops, (1, m, n, k), setting, dtype=dtype_name(left.dtype))
+
+
+def _grouped(call: Call, setting: Setting) -> Kernel:
+    """`_grouped_mm`: rows, or columns, of one operand are split among groups, by offsets that only the run knows: all together here."""
+    left, right, result = call.reads[0], call.reads[1], call.written[0]
+    ends = call.argument("offs", None)
+    groups = int(ends.numel()) if ends is not None else int(left.shape[0])
+    rows, n, k = result.numel() // int(result.shape[-1]), int(result.shape[-1]), int(left.shape[-1])
+    if left.dim() == right.dim() == 2:  # the summed dimension is split
+        k = k // groups
+    touches = [*(read(t) for t in call.reads), *(write(t) for t in call.written)]
+    m = rows // groups
+    return _library(call, "gemm", touches, Flops(2.0 * rows * n * k), (groups, m, n, k), setting, dtype=dtype_name(left.dtype))
+
+
 def _convolution(call: Call, setting: Setting) -> Kernel:
     """Convolutions as the product that they are (implicit GEMM): m outputs, n channels, k weights of one output."""
     data, weight, groups = call.reads[0], call.reads[1], int(call.args[8])
@@ -70,7 +94,11 @@ def _counted(call: Call) -> float:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "addmm_", "baddbmm_", "addmv_"), _product),
+    **dict.fromkeys(
+        ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "addmm_", "baddbmm_", "addmv_", "vdot", "_addmm_activation"), _product
+    ),
+    **dict.fromkeys(("_int_mm", "_scaled_mm", "_weight_int8pack_mm", "_weight_int4pack_mm"), _low_precision),
+    **dict.fromkeys(("_grouped_mm", "_scaled_grouped_mm"), _grouped),
     "convolution": _convolution,
     "convolution_backward": _convolution_backward,
 }

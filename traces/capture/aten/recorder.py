@@ -17,6 +17,7 @@ from traces.capture.aten.kernel import Kernel, Setting
 from traces.capture.aten.kernels import kernel_of
 from traces.capture.aten.operators import operator
 from traces.capture.aten.products import RULES as PRODUCTS
+from traces.capture.aten.solvers import PARTS
 from traces.capture.schedule import Region
 from traces.errors import CaptureError
 
@@ -87,6 +88,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name.startswith("profiler::"):
             self._scope(name, args)
             return func(*args, **kwargs)
+        parts = PARTS.get(func)
+        if parts is not None:
+            with self:
+                return parts(*args, **kwargs)
         out = self._run(func, args, kwargs)
         self._record(func, args, kwargs, out)
         return out
@@ -110,6 +115,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 ) from error
             if "device" in str(error) and "meta" in str(error) and _on_host(args, kwargs):
                 raise CaptureError(self._foreign(func)) from error
+            if "meta" in str(error):
+                raise CaptureError(f"the operator {func} cannot be captured{self._where()}: {_VALUES} ({_first_line(error)})") from error
             raise
 
     def _foreign(self, func: Any) -> str:
@@ -119,6 +126,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
 
     def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        if any(t.layout is not torch.strided for t in torch.utils._pytree.tree_leaves((args, kwargs, out)) if isinstance(t, Tensor)):
+            raise CaptureError(f"tensors must be strided to be captured, but those of {func} are sparse{self._where()}: use dense ones")
         call = read_call(func, args, kwargs, out)
         for tensor in call.fresh:
             self.memory(tensor, "temporary")

@@ -76,7 +76,38 @@ def _fourier(call: Call, setting: Setting) -> Kernel:
     return Kernel(call.full_name, "other", touches, work, launch_kind="library", library="fft", opcodes="fft:1")
 
 
+def _running(call: Call, setting: Setting) -> Kernel:
+    """A running sum, product, maximum, ...: one operation an element that is not the first of its row."""
+    data = call.reads[0]
+    row = int(data.shape[int(call.argument("dim", 0))]) if data.dim() else 1
+    elements = float(data.numel() - data.numel() // max(row, 1))
+    opcode = {"cumsum": "add", "cumprod": "multiply", "cummax": "maximum", "cummin": "minimum"}.get(call.name.rstrip("_"), "add")
+    work = Flops(vector=2 * elements, transcendental=elements) if "exp" in call.name else Flops(vector=elements)
+    return Kernel(call.full_name, "reduce", [read(data), *(write(t) for t in call.written)], work, opcodes=f"{opcode}:1")
+
+
+def _search(call: Call, setting: Setting) -> Kernel:
+    """A binary search of each value in a sorted row."""
+    row, values = call.argument("boundaries", None), call.reads[0]
+    if row is None:
+        row, values = call.reads[0], call.reads[-1]
+    steps = float(values.numel() * int(row.shape[-1]).bit_length())
+    touches = [*(read(t) for t in call.reads), *(write(t) for t in call.written)]
+    return Kernel(call.full_name, "gather_scatter", touches, Flops(vector=steps), opcodes="compare:1")
+
+
+def _distances(call: Call, setting: Setting) -> Kernel:
+    """Of each pair of rows the differences, squared and summed (other norms: powers)."""
+    result, width = call.written[0], int(call.reads[0].shape[-1])
+    work = Flops(vector=3.0 * result.numel() * width, transcendental=float(result.numel()))
+    touches = [*(read(t) for t in call.reads), write(result)]
+    return Kernel(call.full_name, "reduce", touches, work, opcodes="add:1,multiply:1,sqrt:1,subtract:1")
+
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "_logcumsumexp", "_cummax_helper"), _running),
+    **dict.fromkeys(("searchsorted", "bucketize"), _search),
+    "_cdist_forward": _distances,
     **dict.fromkeys(("nll_loss_forward", "nll_loss2d_forward"), _nll_loss),
     **dict.fromkeys(
         (

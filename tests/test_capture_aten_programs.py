@@ -1,0 +1,171 @@
+"""Are programs of kinds that users have captured with the work that they do by hand, or refused by name?"""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra torch")
+
+from torch import nn
+from torch.nn import functional as F
+
+from tests.targets import A5000
+from traces.capture.aten import capture_torch
+from traces.errors import CaptureError
+
+
+def captured(function, *args):
+    return capture_torch(function, args, target=A5000)
+
+
+def of_family(trace, family):
+    """Rows of a family: name, launches, matrix FLOP (to a millionth), (batch, m, n)."""
+    k = trace.kernels
+    rows = np.flatnonzero(k["family"] == family)
+    sizes = [tuple(int(k[c][i]) for c in ("batch", "m", "n")) for i in rows]
+    return [(k["name"][i], int(k["launches"][i]), round(float(k["flops_matrix"][i]), 6), s) for i, s in zip(rows, sizes, strict=True)]
+
+
+def test_inference_mode_launches_what_it_launches_without_gradients():
+    layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True, dropout=0.1)
+    x = torch.empty(2, 16, 64)
+
+    def inferring(layer, x):
+        with torch.inference_mode():
+            return layer(x)
+
+    def without(layer, x):
+        with torch.no_grad():
+            return layer(x)
+
+    columns = ("name", "family", "flops_matrix", "flops_vector", "bytes_unique")
+    one, other = captured(inferring, layer, x).kernels, captured(without, layer, x).kernels
+    assert [one[c].tolist() for c in columns] == [other[c].tolist() for c in columns]
+
+
+def test_a_determinant_is_an_lu_factorisation_and_a_product_of_its_diagonal():
+    trace = captured(torch.linalg.slogdet, torch.empty(16, 24, 24))
+    assert of_family(trace, "lu") == [("aten::linalg_lu_factor_ex", 2, 16 * 2 * 24**3 / 3, (16, 24, 24))]
+    rest = trace.kernels["bytes_unique"][1:]
+    assert len(rest) == 12  # six for the sign of the permutation, six for the diagonal (LinearAlgebra.cpp)
+    assert (rest <= 16 * 24 * 8 + 24 * 4 + 16 * 8).all()
+
+
+def test_a_solve_is_a_factorisation_and_two_triangles():
+    trace = captured(torch.linalg.solve, torch.empty(32, 32), torch.empty(32, 4))
+    triangle = ("aten::linalg_solve_triangular", 1, 32 * 32 * 4, (1, 32, 4))
+    assert of_family(trace, "lu") == [("aten::linalg_lu_factor_ex", 3, round(2 / 3 * 32**3, 6), (1, 32, 32))]
+    assert of_family(trace, "triangular_solve") == [triangle, triangle]
+    read = trace.accesses["bytes_unique"][(trace.accesses["kernel"] == 2) & (trace.accesses["mode"] == "read")]
+    assert sorted(read.tolist()) == [32 * 4 * 4, 4 * 32 * 33 / 2]  # of the factor a triangle
+
+
+def test_the_gradient_of_a_determinant_solves():
+    def gradient(x):
+        torch.linalg.slogdet(x)[1].sum().backward()
+        return x.grad
+
+    families = captured(gradient, torch.empty(4, 16, 16, requires_grad=True)).kernels["family"].tolist()
+    assert families.count("lu") == 1
+    assert families.count("triangular_solve") == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "flops"),
+    [
+        (torch.linalg.cholesky, 8 * 16**3 / 3),
+        (torch.linalg.qr, 8 * (2 * 16**3 - 2 / 3 * 16**3 + 4 / 3 * 16**3)),
+        (torch.linalg.inv, 8 * (2 / 3 * 16**3 + 2 * 16**3)),
+        (torch.linalg.det, 8 * 2 / 3 * 16**3),
+        (lambda x: torch.cholesky_solve(x, x), 8 * 2 * 16**3),
+    ],
+)
+def test_dense_linear_algebra_has_lapacks_work(function, flops):
+    assert np.sum(captured(function, torch.empty(8, 16, 16)).kernels["flops_matrix"]) == pytest.approx(flops, rel=1e-12)
+
+
+def scaled(x, w):
+    one = torch.ones((), device=x.device)
+    return torch._scaled_mm(x, w.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("function", "dtype", "name", "vector"),
+    [(lambda x, w: torch._int_mm(x, w.t()), torch.int8, "s8", 0), (scaled, torch.float8_e4m3fn, "f8e4m3fn", 32 * 48)],
+)
+def test_products_of_8_bits_are_products(function, dtype, name, vector):
+    trace = captured(function, torch.empty(32, 64, dtype=dtype), torch.empty(48, 64, dtype=dtype))
+    kernels, row = trace.kernels, len(trace.kernels) - 1
+    assert (kernels["family"][row], kernels["dtype"][row]) == ("gemm", name)
+    assert [int(kernels[c][row]) for c in "mnk"] == [32, 48, 64]
+    assert (kernels["flops_matrix"][row], kernels["flops_vector"][row]) == (2 * 32 * 48 * 64, vector)
+
+
+def test_experts_of_unknown_sizes_are_one_grouped_product():
+    x, w, ends = torch.empty(128, 64, dtype=torch.bfloat16), torch.empty(4, 64, 32, dtype=torch.bfloat16), torch.zeros(4, dtype=torch.int32)
+    kernels = captured(lambda x, w, ends: torch._grouped_mm(x, w, offs=ends), x, w, ends).kernels
+    assert kernels["flops_matrix"].tolist() == [2 * 128 * 64 * 32]
+    assert [int(kernels[c][0]) for c in ("batch", "m", "n", "k")] == [4, 32, 32, 64]
+
+
+@pytest.mark.parametrize(
+    ("function", "vector"),
+    [
+        (lambda x: x.cumsum(1), 100 * 999),
+        (lambda x: x.cumsum(0), 99 * 1000),
+        (lambda x: torch.searchsorted(x[0], x), 100_000 * 10),
+        (lambda x: torch.cdist(x[:10], x[:20]), 3 * 10 * 20 * 1000),
+        (lambda x: x.index_put((torch.zeros(10, dtype=torch.int64, device=x.device),), x[:10], accumulate=True), 10 * 1000),
+        (F.hardswish, 4 * 100_000),
+        (lambda x: F.smooth_l1_loss(x, x), 7 * 99_999),
+    ],
+)
+def test_work_by_hand(function, vector):
+    assert np.sum(captured(function, torch.empty(100, 1000)).kernels["flops_vector"]) == vector
+
+
+def test_a_distributions_checks_of_values_are_left_out():
+    def draw(logits):
+        drawn = torch.distributions.Categorical(logits=logits)
+        return drawn.log_prob(drawn.sample())
+
+    assert "aten::multinomial" in captured(draw, torch.empty(8, 100)).kernels["name"]
+
+
+def flexible(x):
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return flex_attention(x, x, x)
+
+
+def sparse_gradient(x):
+    F.embedding(torch.zeros(3, dtype=torch.int64, device=x.device), x, sparse=True).sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,)), "HigherOrderOperator cond"),
+        (flexible, "FlexAttention"),
+        (sparse_gradient, "sparse"),
+        (lambda x: nn.utils.rnn.pack_padded_sequence(x[..., None], x[0].long()), "_pack_padded_sequence"),
+        (lambda x: x.to_sparse(), "_to_sparse"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_has_no_kernels_of_known_sizes_is_refused_by_name(function, message):
+    with pytest.raises(CaptureError, match=message):
+        captured(function, torch.empty(4, 4, 8, 16, requires_grad=True) if function is flexible else torch.empty(8, 16, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "is nested"),
+        (lambda: torch.quantize_per_tensor(torch.zeros(4), 0.1, 0, torch.qint8), "is quantized"),
+        (lambda: torch.eye(4).to_sparse(), "layout torch.sparse_coo"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tensors_without_strides_are_refused(tensor, message):
+    with pytest.raises(CaptureError, match=message):
+        captured(lambda x: x * 2, tensor())

@@ -1,0 +1,134 @@
+"""Dense linear algebra: factorisations and triangular solves as library calls with their sizes, and what PyTorch makes of them.
+
+Determinants, inverses and solves are taken apart as ATen/native/LinearAlgebra.cpp and BatchLinearAlgebra.cpp do on CUDA; launches and
+work of the parts are those of XLA's calls (traces/capture/library.py). Eigenvalues and singular values have no rule.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from traces.capture import library
+from traces.capture.aten.call import Call, Touch, read, write
+from traces.capture.aten.kernel import Kernel, Rule, Setting
+
+aten = torch.ops.aten
+
+
+def _batch(matrix: Tensor) -> tuple[int, int, int]:
+    return prod(matrix.shape[:-2]), int(matrix.shape[-2]), int(matrix.shape[-1])
+
+
+def _kernel(call: Call, known: library.Call, family: str) -> Kernel:
+    """A library call; of a triangle it reads the elements that are there."""
+    touches = [_part(tensor, known.shares.get(place, 1.0)) for place, tensor in enumerate(call.reads)]
+    return Kernel(
+        call.full_name,
+        family,
+        [*touches, *(write(t) for t in call.written)],
+        known.flops,
+        launch_kind="library",
+        library=known.routine,
+        launches=known.launches,
+        sizes=(known.batch, known.m, known.n, known.k),
+    )
+
+
+def _part(tensor: Tensor, share: float) -> Touch:
+    whole = read(tensor)
+    return Touch(tensor, False, whole.unique * share, whole.requested * share, whole.stride)
+
+
+def _factorise(call: Call, setting: Setting) -> Kernel:
+    return _kernel(call, library.getrf(*_batch(call.reads[0])), "lu")
+
+
+def _triangle(call: Call, setting: Setting) -> Kernel:
+    """`linalg_solve_triangular`: A X = B, or X A = B where ``left`` is false."""
+    triangle, given = call.reads[:2]
+    batch, n, _ = _batch(triangle)
+    return _kernel(call, library.triangular_solve(batch, n, given.numel() // max(1, batch * n)), "triangular_solve")
+
+
+def _cholesky(call: Call, setting: Setting) -> Kernel:
+    batch, n, _ = _batch(call.reads[0])
+    return _kernel(call, library.potrf(batch, n), "other")
+
+
+def _qr(call: Call, setting: Setting) -> Kernel:
+    """Householder's reflections, and the orthogonal factor of them unless ``mode`` is 'r'."""
+    sizes = _batch(call.reads[0])
+    known, formed = library.geqrf(*sizes), library.orgqr(*sizes)
+    made = _kernel(call, known, "other")
+    if call.argument("mode", "reduced") == "r":
+        return made
+    return replace(made, flops=known.flops + formed.flops, launches=known.launches + formed.launches)
+
+
+RULES: dict[str, Rule] = {
+    "linalg_lu_factor_ex": _factorise,
+    "linalg_solve_triangular": _triangle,
+    "linalg_cholesky_ex": _cholesky,
+    "linalg_qr": _qr,
+}
+
+
+def _sign_of_permutation(pivots: Tensor) -> Tensor:
+    exchanged = torch.arange(1, pivots.shape[-1] + 1, dtype=pivots.dtype, device=pivots.device) != pivots
+    return exchanged.sum(-1).fmod_(2).mul_(-2).add_(1)
+
+
+def _det(A: Tensor) -> tuple[Tensor, ...]:
+    factors, pivots, _ = aten.linalg_lu_factor_ex(A)
+    return _sign_of_permutation(pivots) * factors.diagonal(0, -2, -1).prod(-1), factors, pivots
+
+
+def _slogdet(A: Tensor) -> tuple[Tensor, ...]:
+    factors, pivots, _ = aten.linalg_lu_factor_ex(A)
+    diagonal = factors.diagonal(0, -2, -1)
+    sign = diagonal.sgn().prod(-1) * _sign_of_permutation(pivots)
+    return sign, diagonal.abs().log_().sum(-1), factors, pivots
+
+
+def _lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
+    """Solve with both triangles. Pivoting exchanges rows of the right-hand side, a copy of it."""
+    given = B.clone()
+    for upper in (adjoint, not adjoint):
+        given = aten.linalg_solve_triangular(LU, given, upper=upper, left=left, unitriangular=not upper)
+    return given
+
+
+def _solve(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> tuple[Tensor, ...]:
+    factors, pivots, info = aten.linalg_lu_factor_ex(A)
+    vector = B.dim() == 1 or (A.dim() - 1 == B.dim() and B.shape == A.shape[:-1])
+    result = _lu_solve(factors, pivots, B.unsqueeze(-1) if vector else B, left=left)
+    return result.squeeze(-1) if vector else result, factors, pivots, info
+
+
+def _inverse(A: Tensor, *, check_errors: bool = False) -> tuple[Tensor, ...]:
+    identity = torch.zeros_like(A)
+    identity.diagonal(0, -2, -1).fill_(1)
+    result, _, _, info = _solve(A, identity)
+    return result, info
+
+
+def _cholesky_solve(self: Tensor, A: Tensor, upper: bool = False) -> Tensor:
+    given = self.clone()
+    for transposed in (upper, not upper):
+        given = aten.linalg_solve_triangular(A.mT if transposed else A, given, upper=upper != transposed)
+    return given
+
+
+PARTS: dict[Any, Callable[..., Any]] = {
+    aten._linalg_det.default: _det,
+    aten._linalg_slogdet.default: _slogdet,
+    aten._linalg_solve_ex.default: _solve,
+    aten.linalg_inv_ex.default: _inverse,
+    aten.linalg_lu_solve.default: _lu_solve,
+    aten.cholesky_solve.default: _cholesky_solve,
+}
+"""Calls that are several: what each does instead, by calls that are recorded one by one."""
