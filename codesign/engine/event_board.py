@@ -4,20 +4,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codesign.engine.list_schedule import NEVER
+from codesign.engine.launch_places import RING_FIELDS
+from codesign.engine.list_schedule import BOUND_AT, NEVER
 from codesign.engine.program import Hardware, Ints, Operations, Rows
 from traces.compiled import inlined
 
-NOW, TIME, BUSY, ENDED, AT, INSIDE, CHANGED, FULL = 16, 17, 18, 19, 20, 21, 22, 100
+NOW, TIME, BUSY, ENDED, AT, INSIDE, CHANGED, IDLE, FULL = 16, 17, 18, 19, 20, 21, 22, 23, 100
 """More places in the clock: the present time; the latest end (true); the latest end of the first ENDED instances, all of which
-have ended; where the host is: place on the tape, and operation within a stretch; whether shares have to be computed anew."""
+have ended; where the host is: place on the tape, and operation within a stretch; whether shares have to be computed anew; how many of
+the program's own queues neither run nor have anything to run."""
 
 QUEUE = np.dtype(
     [
         ("head", "i8"),  # ring of waiting instances: where the first stands, how many there are
         ("waiting", "i8"),
-        ("depth", "i8"),
         ("held", "i8"),  # launches that have a place
+        *RING_FIELDS,
         ("ready", "i8"),  # 1 + when the first waiting instance was seen to have all inputs, 0: it has not
         ("running", "i8"),  # operation, -1: none
         ("number", "i8"),  # of the running instance, in launch order
@@ -46,6 +48,7 @@ class Board(NamedTuple):
     tally: Rows  # [N] of TALLY
     end: Ints  # [a power of two] end of instance i at `place_of` i; -1: it has not ended
     wire: Ints  # [W, 2] the queue that runs on each wire (-1: none), the queue that ran last
+    ring: Ints  # [Q, depth] when the last launches of each queue started
 
 
 def new_board(ops: Operations, hardware: Hardware, room: int) -> Board:
@@ -54,14 +57,14 @@ def new_board(ops: Operations, hardware: Hardware, room: int) -> Board:
     queue["depth"], queue["running"], queue["finish"] = hardware.depth, -1, NEVER
     tally = np.zeros(len(ops.op), TALLY)
     tally["ended_at"] = -1
-    clock = np.zeros(23, np.int64)
-    clock[INSIDE] = -1
+    clock = np.zeros(24, np.int64)
+    clock[INSIDE], clock[BOUND_AT] = -1, -1
     width = int((ops.op["dep_end"] - ops.op["dep_start"]).max(initial=1))
     need = np.empty((len(queue), room, width), np.int64)
     wire = np.full((int(hardware.wire.max(initial=-1)) + 1, 2), -1, np.int64)
-    return Board(
-        clock, queue, np.empty((len(queue), room), WAITING), need, tally, np.full(1 << (2 * room - 1).bit_length(), -1, np.int64), wire
-    )
+    waiting, end = np.empty((len(queue), room), WAITING), np.full(1 << (2 * room - 1).bit_length(), -1, np.int64)
+    ring = np.empty((len(queue), int(hardware.depth.max(initial=1))), np.int64)
+    return Board(clock, queue, waiting, need, tally, end, wire, ring)
 
 
 @inlined

@@ -2,6 +2,10 @@
 
 From then on every event repeats. What is pending belongs to the iterations after those stepped over, so a stretch of records that
 repeats is one that was issued since, and has ended.
+
+As in `stepping` there are two ways to repeat. *In step*: the host's clock and the places that came free since its last issue are, seen from
+now, what they were. *Ahead*: nothing has waited for its launch for p iterations and nothing will; then the host's clock follows from its
+own pace.
 """
 
 from typing import NamedTuple
@@ -9,7 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign.engine.event_board import BUSY, CHANGED, ENDED, NOW, Board, place_of
+from codesign.engine.launch_places import come_free, start_of, take_out
 from codesign.engine.list_schedule import (
+    BOUND_AT,
     BOUND_PS,
     HOST,
     ISSUE,
@@ -30,6 +36,9 @@ from traces.compiled import in_place, inlined, inner
 
 LONGEST_STATE = 50_000
 """A state of more numbers than this is not looked at: the loop is run."""
+IN_STEP, AHEAD = 1, 2
+FEW = 16
+"""More starts than these are kept at a head only if all else is familiar there."""
 
 
 class Track(NamedTuple):
@@ -40,9 +49,12 @@ class Track(NamedTuple):
     level: Ints  # [L]
     heads: Ints  # [levels]
     mark: Ints  # [levels, 8, 5] true time, host-bound time, launches, instances, and what can be told of the state at a glance
+    started: Ints  # [levels, 8, Q] launches
     elapsed: Ints  # [levels, 8, N]
-    steady: Ints  # [levels, 6] period (0: not known), what each of the first marks grows by, instances when it began
+    steady: Ints  # [levels, 7] period (0: not known), what each of the first marks grows by, instances when it began, the way it repeats
+    launches: Ints  # [levels, Q] how many start in a period
     grows: Ints  # [levels, N] how much each operation's time grows by
+    recent: Ints  # [depth] room for the starts of the launches that a queue holds
 
 
 class Search(NamedTuple):
@@ -53,24 +65,24 @@ class Search(NamedTuple):
     hardware: Hardware
     board: Board
     track: Track
-    states: list[Floats]  # at the last heads, by level and slot
+    states: list[Floats]  # of the devices at the last heads, by level and slot
+    hosts: list[Floats]  # of the host
     stretches: list[tuple[int, int]]  # of records that repeat
     log: Log
 
 
 def new_track(program: Program, step_over: bool) -> Track:
     """Return the loops before any is entered."""
-    loops, n = program.loops, len(program)
+    loops, n, queues = program.loops, len(program), len(program.queues)
     first, end = loops["first"], loops["end"]
     around = (first[:, None] <= first) & (end <= end[:, None]) & (np.arange(len(loops))[:, None] < np.arange(len(loops)))
     level = around.sum(axis=0).astype(np.int64)
     watched = step_over & (program.hardware.spread == 0.0) & (loops["count"] > 2) & ((end - first) * loops["count"] >= WORTH_WATCHING)
     levels = int(level.max()) + 1 if watched.any() else 0
-    mark, elapsed = np.zeros((levels, LONGEST_PERIOD, 5), np.int64), np.zeros((levels, LONGEST_PERIOD, n), np.int64)
-    return Track(
-        np.zeros(len(loops), np.int64), watched.astype(np.int64), level, np.zeros(levels, np.int64), mark, elapsed,
-        np.zeros((levels, 6), np.int64), np.zeros((levels, n), np.int64),
-    )  # fmt: skip
+    mark, started, elapsed = (np.zeros((levels, LONGEST_PERIOD, wide), np.int64) for wide in (5, queues, n))
+    steady, launches, grows = (np.zeros((levels, wide), np.int64) for wide in (7, queues, n))
+    left, heads, recent = (np.zeros(wide, np.int64) for wide in (len(loops), levels, int(program.hardware.depth.max(initial=1))))
+    return Track(left, watched.astype(np.int64), level, heads, mark, started, elapsed, steady, launches, grows, recent)
 
 
 @inner
@@ -79,13 +91,14 @@ def look(loop: int, search: Search) -> None:
     track = search.track
     level = track.level[loop]
     period = track.steady[level, 0]
-    if period == 0:
-        compare(loop, search)
-    elif track.left[loop] >= 2 * period and has_settled(level, search):
-        times = track.left[loop] // period - 1
-        step(loop, times, search)
-        track.left[loop] -= times * period
+    if period > 0 and track.left[loop] >= 2 * period and has_settled(level, search):
         track.heads[level] = track.steady[level, 0] = 0
+        if track.steady[level, 6] == IN_STEP or stays_ahead(level, search):
+            times = track.left[loop] // period - 1
+            step(loop, times, search)
+            track.left[loop] -= times * period
+    elif period == 0:
+        compare(loop, search)
 
 
 @inner
@@ -94,33 +107,70 @@ def compare(loop: int, search: Search) -> None:
     board, track = search.board, search.track
     level, clock = track.level[loop], board.clock
     heads, base = track.heads[level], level * LONGEST_PERIOD
-    pace = (clock[RUN] - clock[ENDED]) * 1_000_003 + clock[HOST] - clock[NOW]
-    now = np.array([clock[NOW] + clock[OFFSET], clock[BOUND_PS], clock[LAUNCHES] + clock[STEPPED], clock[RUN], pace])
-    state = np.zeros(0)
+    glance = (clock[RUN] - clock[ENDED]) * 1_000_003 + clock[BUSY] - clock[NOW]
+    now = np.array([clock[NOW] + clock[OFFSET], clock[BOUND_PS], clock[LAUNCHES] + clock[STEPPED], clock[RUN], glance])
+    state, familiar = np.zeros(0), False
     for period in range(1, min(heads, LONGEST_PERIOD) + 1):
         then = (heads - period) % LONGEST_PERIOD
-        if track.mark[level, then, 4] != pace:
+        if track.mark[level, then, 4] != glance:
             continue
         if len(state) == 0:
             state = describe(search.ops, search.hardware, board)
         if len(state) > 0 and same(state, search.states[base + then]):
             keep_growth(loop, period, now, search)
-            return
-    search.states[base + heads % LONGEST_PERIOD] = state
+            if track.steady[level, 6]:
+                return
+            familiar = True
+    slot = heads % LONGEST_PERIOD
+    search.states[base + slot] = state
+    search.hosts[base + slot] = describe_host(board, len(track.recent) if familiar else FEW)
     keep_mark(loop, now, search)
 
 
 @inner
 def keep_growth(loop: int, period: int, now: Ints, search: Search) -> None:
-    """The state is that of ``period`` iterations ago: keep what everything has grown by since."""
-    track = search.track
+    """The devices' state is that of ``period`` iterations ago. If the host repeats too, keep the way, and what everything has grown by."""
+    track, board = search.track, search.board
     level = track.level[loop]
     then = (track.heads[level] - period) % LONGEST_PERIOD
-    track.steady[level, 0] = period
+    for q in range(len(board.queue)):
+        track.launches[level, q] = board.queue[q].total - track.started[level, then, q]
     track.steady[level, 1:5] = (now - track.mark[level, then])[:4]
-    track.steady[level, 5] = track.mark[level, then, 3]
-    for i in range(search.loops[loop].first, search.loops[loop].end):
-        track.grows[level, i] = search.board.tally[i].elapsed - track.elapsed[level, then, i]
+    track.steady[level, 6] = way_of_host(level, then, search)
+    if track.steady[level, 6]:
+        track.steady[level, 0], track.steady[level, 5] = period, track.mark[level, then, 3]
+        for i in range(search.loops[loop].first, search.loops[loop].end):
+            track.grows[level, i] = board.tally[i].elapsed - track.elapsed[level, then, i]
+
+
+@inner
+def way_of_host(level: int, then: int, search: Search) -> int:
+    """In which way does the host repeat since head ``then`` (0: it does not)?"""
+    if search.board.clock[BOUND_AT] < search.track.mark[level, then, 3] and stays_ahead(level, search):
+        return AHEAD
+    before = search.hosts[level * LONGEST_PERIOD + then]
+    if len(before) > 0 and same(describe_host(search.board, len(before)), before):
+        return IN_STEP
+    return 0
+
+
+@in_place
+def stays_ahead(level: int, search: Search) -> bool:
+    """Will nothing ever wait for its launch in this loop, if periods repeat, and is the host's time then known?
+
+    Nothing starts before now. The host must be a whole period's issues before that, must not be slower than the devices, and no place in
+    a queue may come free too late (see `launch_places.come_free`).
+    """
+    board, clock, launches = search.board, search.board.clock, search.track.launches[level]
+    issues, takes = launches.sum() * search.hardware.interval, search.track.steady[level, 1]
+    needed = clock[NOW] - issues - search.hardware.latency
+    if issues > takes or clock[HOST] > needed:
+        return False
+    for q in range(len(board.queue)):
+        held, issue = board.queue[q].held, clock[ISSUE]
+        if launches[q] > 0 and not come_free(q, launches[q], held, needed, takes, issue, issues, board.queue, board.ring):
+            return False
+    return True
 
 
 @inner
@@ -130,6 +180,8 @@ def keep_mark(loop: int, now: Ints, search: Search) -> None:
     level = track.level[loop]
     slot = track.heads[level] % LONGEST_PERIOD
     track.mark[level, slot] = now
+    for q in range(len(search.board.queue)):
+        track.started[level, slot, q] = search.board.queue[q].total
     for i in range(search.loops[loop].first, search.loops[loop].end):
         track.elapsed[level, slot, i] = search.board.tally[i].elapsed
     track.heads[level] += 1
@@ -173,12 +225,26 @@ def step(loop: int, times: int, search: Search) -> None:
     clock[STEPPED] += times * grows[3]
     for i in range(search.loops[loop].first, search.loops[loop].end):
         board.tally[i].elapsed += times * track.grows[level, i]
+    move_host(level, times, search)
     search.stretches.append((clock[ENDED] - grows[4], clock[ENDED]))
     if clock[RECORDING]:
         row = log.steps[clock[STEPS]]
         row[0], row[1], row[2], row[3] = clock[ENDED] - grows[4], clock[ENDED], times, takes
     clock[STEPS] += 1
     postpone(times * takes, board, log)
+
+
+@in_place
+def move_host(level: int, times: int, search: Search) -> None:
+    """``times`` periods have been taken out: the host issued them at its own pace if it is ahead, and places came free in them."""
+    board, track = search.board, search.track
+    launches, takes, ahead = track.launches[level], track.steady[level, 1], track.steady[level, 6] == AHEAD
+    for q in range(len(board.queue)):
+        take_out(q, launches[q], times, takes, ahead, track.recent, board.queue, board.ring)
+    if ahead:
+        behind = times * (takes - launches.sum() * search.hardware.interval)
+        board.clock[HOST] -= behind
+        board.clock[ISSUE] -= behind
 
 
 @in_place
@@ -202,10 +268,10 @@ def postpone(by: int, board: Board, log: Log) -> None:
 
 @inner
 def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
-    """Return all that the future depends on, relative to now; empty if that is too much to look at."""
+    """Return all that the future depends on beside the host, relative to now; empty if that is too much to look at."""
     clock, width, gap = board.clock, board.need.shape[2], 0
     pending = clock[RUN] - clock[ENDED]
-    size = 5 + 9 * len(board.queue) + pending + len(ops.op) + len(board.wire)
+    size = 3 + 9 * len(board.queue) + pending + len(ops.op) + len(board.wire)
     for queue in board.queue:
         size += queue.waiting * (3 + width)
     if size > LONGEST_STATE:
@@ -213,9 +279,8 @@ def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
     for op in ops.op:
         gap = max(gap, op.gap)
     state, now = np.zeros(size), clock[NOW]
-    state[0], state[1], state[2], state[3] = clock[HOST] - now, clock[ISSUE] - now, clock[BUSY] - now, clock[CHANGED]
-    state[4] = pending
-    at = 5
+    state[0], state[1], state[2] = clock[BUSY] - now, clock[CHANGED], pending
+    at = 3
     for number in range(clock[ENDED], clock[RUN]):
         end = board.end[place_of(number, board.end)]
         state[at] = -1.0 if end < 0 else now - end
@@ -230,6 +295,30 @@ def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
     for on in ops.dep:
         if board.tally[on].ended_at == now:
             state[size - 1 - on] = 1 + board.tally[on].done - board.tally[on].done_before
+    return state
+
+
+@inner
+def describe_host(board: Board, most: int) -> Floats:
+    """Return all that the next issues depend on, relative to now: the host's clock, and starts after its last issue, which freed places.
+
+    Empty if that are more than ``most`` numbers.
+    """
+    clock, size = board.clock, 2
+    count = np.zeros(len(board.queue), np.int64)
+    for q in range(len(board.queue)):
+        while count[q] < board.queue[q].noted and start_of(q, count[q] + 1, board.queue, board.ring) > clock[ISSUE]:
+            count[q] += 1
+            size += 1
+            if size > most:
+                return np.zeros(0)
+    state, at = np.zeros(size + len(count)), 2
+    state[0], state[1] = clock[HOST] - clock[NOW], clock[ISSUE] - clock[NOW]
+    for q in range(len(count)):
+        state[at] = count[q]
+        for back in range(1, count[q] + 1):
+            state[at + back] = start_of(q, back, board.queue, board.ring) - clock[NOW]
+        at += 1 + count[q]
     return state
 
 

@@ -4,16 +4,22 @@ At each moment, first everything that ends ends, the host issues what it can, an
 nothing more happens; then shares are computed anew. An operation's progress is counted in float64, its end is rounded up
 to a picosecond.
 
+What the host has issued matters only where a queue has nothing else to run. So it is looked at only then (``issue_all``): until then the
+host's clock stands still, and each launch gets the time at which it was issued, which follows from the launch before and the place in
+its queue (``launch_places``).
+
 ``event_board`` has what changes, ``event_sharing`` the shares, ``event_loops`` the iterations that are stepped over.
 """
 
 import numpy as np
 
-from codesign.engine.event_board import AT, BUSY, CHANGED, ENDED, FULL, INSIDE, NOW, TIME, Board, new_board, place_of
+from codesign.engine.event_board import AT, BUSY, CHANGED, ENDED, FULL, IDLE, INSIDE, NOW, TIME, Board, new_board, place_of
 from codesign.engine.event_loops import Search, Track, look, new_track
 from codesign.engine.event_sharing import demands, settle
 from codesign.engine.jitter import varied
+from codesign.engine.launch_places import note_start, start_of
 from codesign.engine.list_schedule import (
+    BOUND_AT,
     BOUND_PS,
     FINE,
     HOST,
@@ -49,8 +55,9 @@ def replay(program: Program, step_over: bool, log: Log, recording: bool, room: i
 def _replay(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, demand: Floats, log: Log) -> None:
     clock = board.clock
     share = np.zeros((2, len(board.queue)))
-    states = [np.zeros(0)] * (LONGEST_PERIOD * len(track.heads) + 1)
-    search = Search(ops, loops, hardware, board, track, states, [(0, 0)], log)
+    count = LONGEST_PERIOD * len(track.heads) + 1
+    states, hosts = [np.zeros(0)] * count, [np.zeros(0)] * count
+    search = Search(ops, loops, hardware, board, track, states, hosts, [(0, 0)], log)
     while advance(tape, ops, loops, hardware, board, track, demand, share, log):
         row = tape[clock[AT]]
         look(row.a, search)
@@ -67,12 +74,8 @@ def advance(
         moved = True
         while moved:
             end_all(ops, hardware, board, log)
-            while clock[AT] < len(tape) and clock[STATUS] == FINE:
-                if clock[INSIDE] < 0:
-                    if cross(tape, loops, clock, track):
-                        return True
-                elif not issue_stretch(tape[clock[AT]].b, ops, hardware, board, log):
-                    break
+            if issue_all(tape, ops, loops, hardware, board, track, log):
+                return True
             moved = start_all(ops, hardware, board, log) or grant_all(ops, hardware, board, log)
         if clock[CHANGED]:
             settle(ops, hardware, demand, share, board)
@@ -111,6 +114,29 @@ def end_all(ops: Operations, hardware: Hardware, board: Board, log: Log) -> None
         clock[ENDED] += 1
     if clock[TIME] > NEVER:
         clock[STATUS] = OVERFLOW
+
+
+@inlined
+def issue_all(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, log: Log) -> bool:
+    """Let the host issue what it can, until every queue has something to run; return True, short of it, at the head of a loop that is
+    watched."""
+    clock = board.clock
+    clock[IDLE] = 0
+    for q in range(len(board.queue)):
+        clock[IDLE] += is_idle(q, hardware, board)
+    while clock[IDLE] > 0 and clock[AT] < len(tape) and clock[STATUS] == FINE:
+        if clock[INSIDE] < 0:
+            if cross(tape, loops, clock, track):
+                return True
+        elif not issue_stretch(tape[clock[AT]].b, ops, hardware, board, log):
+            break
+    return False
+
+
+@inlined
+def is_idle(q: int, hardware: Hardware, board: Board) -> bool:
+    """Is it a queue of the program's own that neither runs nor has anything to run?"""
+    return bool(board.queue[q].running < 0 and board.queue[q].waiting == 0 and not hardware.guest[q])
 
 
 @inlined
@@ -194,6 +220,7 @@ def start(q: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -
         clock[CHANGED] = 1
     if op.flags & LEAVES:
         queue.held -= 1
+        note_start(q, now, board.queue, board.ring)
     if clock[RECORDING]:
         log.record[first.number].start = now + first.offset
 
@@ -224,7 +251,7 @@ def to_next_moment(tape: int, ops: Operations, hardware: Hardware, board: Board)
             busy = busy or own
         elif queue.waiting > 0:
             soon, busy = min(soon, earliest(q, ops, hardware, board)), busy or own
-    if clock[AT] < tape and clock[HOST] > now:
+    if clock[AT] < tape and clock[IDLE] > 0 and clock[HOST] > now:
         soon = min(soon, clock[HOST])
     if soon < NEVER and (busy or clock[AT] < tape or soon + clock[OFFSET] < clock[TIME]):
         clock[NOW] = soon
@@ -236,9 +263,11 @@ def to_next_moment(tape: int, ops: Operations, hardware: Hardware, board: Board)
 
 @inlined
 def issue_stretch(end: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -> bool:
-    """Let the host issue the operations up to ``end`` that it can issue now; return whether that was all."""
+    """Let the host issue the operations up to ``end`` that are needed and that it can issue; return whether that was all."""
     clock = board.clock
     while clock[INSIDE] < end:
+        if clock[IDLE] == 0:
+            return False
         if not issue(clock[INSIDE], ops, hardware, board, log):
             return False
         clock[INSIDE] += 1
@@ -279,12 +308,14 @@ def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -
         clock[STATUS] = FULL
         return False
     if op.flags & ISSUES:
-        slot = board.queue[op.slot]
-        if clock[HOST] > clock[NOW] or slot.held >= slot.depth:
+        at = next_issue(op.slot, board)
+        if at > clock[NOW]:
             return False
-        slot.held += 1
-        clock[ISSUE] = clock[NOW]
-        clock[HOST] = clock[NOW] + hardware.interval
+        board.queue[op.slot].held += 1
+        clock[ISSUE], clock[HOST] = at, at + hardware.interval
+    if clock[ISSUE] + (hardware.latency if op.flags & LAUNCHED else 0) >= clock[NOW]:
+        clock[BOUND_AT] = clock[RUN]
+    clock[IDLE] -= is_idle(op.queue, hardware, board)
     queue = board.queue[op.queue]
     at = queue.head + queue.waiting
     if at >= board.waiting.shape[1]:
@@ -300,6 +331,16 @@ def issue(i: int, ops: Operations, hardware: Hardware, board: Board, log: Log) -
         log.record[clock[RUN]].start = log.record[clock[RUN]].stop = -1
     count(i, 0 if hardware.guest[op.queue] else -1, board, log)
     return True
+
+
+@inlined
+def next_issue(slot: int, board: Board) -> int:
+    """Return when the host issues a launch for queue ``slot``: at its turn, once there is a place; NEVER while there is none."""
+    queue, turn = board.queue[slot], board.clock[HOST]
+    if queue.held >= queue.depth:
+        return NEVER
+    taken_over = queue.depth - queue.held
+    return int(turn if queue.noted < taken_over else max(turn, start_of(slot, taken_over, board.queue, board.ring)))
 
 
 @inlined
@@ -323,7 +364,7 @@ def wait(i: int, duration: int, hardware: Hardware, board: Board, log: Log) -> b
             return False
     begin = clock[BUSY]
     stop = begin + duration
-    clock[HOST] = max(clock[HOST], stop)
+    clock[HOST], clock[BOUND_AT] = max(clock[HOST], stop), clock[RUN]
     clock[TIME] = max(clock[TIME], stop + clock[OFFSET])
     if clock[RECORDING]:
         log.record[clock[RUN]].start, log.record[clock[RUN]].stop = begin + clock[OFFSET], stop + clock[OFFSET]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from codesign.engine.launch_places import RING_FIELDS, note_start
 from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, LIMIT_PS, WAITS, Floats, Hardware, Ints, Operations, Rows
 from traces.compiled import compiled, in_place, inlined
 
@@ -24,11 +25,7 @@ NO_CONTENTION = 1.0 - 1e-9
 LANE = np.dtype(
     [
         ("free", "i8"),  # when its last operation ends
-        ("depth", "i8"),  # how many launches it holds
-        ("place", "i8"),  # of its ring of the starts of the last launches (kept time plus ``shift``): the next one's, the oldest's if full
-        ("held", "i8"),  # how many are in the ring
-        ("total", "i8"),  # launches so far, stepped ones included
-        ("shift", "i8"),
+        *RING_FIELDS,
         ("wire", "i8"),  # -1: none
         ("taken", "i8"),  # from when on others may have its wire: after the start of its last operation, even if that takes no time
         ("guest", "i8"),  # is it a guest's?
@@ -140,16 +137,6 @@ def wire_is_taken(q: int, start: int, lane: Rows) -> bool:
 
 
 @inlined
-def note_start(q: int, start: int, lane: Rows, ring: Ints) -> None:
-    """A launch leaves its place in a queue."""
-    at, depth = lane[q].place, lane[q].depth
-    ring[q, at] = start + lane[q].shift
-    lane[q].place = at + 1 if at + 1 < depth else 0
-    lane[q].held = min(lane[q].held + 1, depth)
-    lane[q].total += 1
-
-
-@inlined
 def has_to_share(i: int, start: int, stop: int, ops: Operations, hardware: Hardware, contention: Contention) -> bool:
     """Could operation ``i``, from ``start`` to ``stop``, have to share with one that was launched before on another queue?"""
     q = ops.op[i].queue
@@ -179,7 +166,7 @@ def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state
         if flags & ISSUES:
             slot = lane[op.slot]
             issue = host
-            if slot.held >= slot.depth:
+            if slot.noted >= slot.depth:
                 issue = max(issue, state.ring[op.slot, slot.place] - slot.shift)
             host = issue + hardware.interval
             issued += 1

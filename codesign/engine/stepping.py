@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from codesign.engine.launch_places import come_free, start_of, take_out
 from codesign.engine.list_schedule import (
     BOUND_AT,
     BOUND_PS,
@@ -261,8 +262,8 @@ def _note(level: int, loop: int, slot: int, low: int, familiar: bool, ops: Opera
         past.total[level, slot, q] = state.lane[q].total
         count = 0
         if watch.queues[loop, q]:
-            while 0 <= count < state.lane[q].held and _start(q, count + 1, state) > clock[ISSUE]:
-                past.starts[level, slot, q, count] = _start(q, count + 1, state) - clock[ISSUE]
+            while 0 <= count < state.lane[q].noted and start_of(q, count + 1, state.lane, state.ring) > clock[ISSUE]:
+                past.starts[level, slot, q, count] = start_of(q, count + 1, state.lane, state.ring) - clock[ISSUE]
                 count = count + 1 if familiar or count < FEW else UNKNOWN
         past.pending[level, slot, q] = count
     past.heads[level] += 1
@@ -276,15 +277,6 @@ def _outside_is_past(loop: int, ops: Operations, watch: Watch, state: State) -> 
         if state.end[on] > state.end[inside] - ops.op[inside].duration:
             return False
     return True
-
-
-@in_place
-def _start(q: int, back: int, state: State) -> int:
-    """Return when the launch started that was ``back`` launches ago on queue ``q`` (1: the last)."""
-    at = state.lane[q].place - back
-    if at < 0:
-        at += max(state.lane[q].held, state.lane[q].place)
-    return int(state.ring[q, at] - state.lane[q].shift)
 
 
 @in_place
@@ -332,10 +324,14 @@ def _same_pending(level: int, loop: int, then: int, watch: Watch, state: State, 
     for q in range(len(state.lane)):
         if watch.queues[loop, q]:
             count = past.pending[level, then, q]
-            if count == UNKNOWN or count > state.lane[q].held or (count < state.lane[q].held and _start(q, count + 1, state) > issue):
+            if (
+                count == UNKNOWN
+                or count > state.lane[q].noted
+                or (count < state.lane[q].noted and start_of(q, count + 1, state.lane, state.ring) > issue)
+            ):
                 return False
             for x in range(count):
-                if _start(q, x + 1, state) - issue != past.starts[level, then, q, x]:
+                if start_of(q, x + 1, state.lane, state.ring) - issue != past.starts[level, then, q, x]:
                     return False
     return True
 
@@ -361,41 +357,8 @@ def _stays_ahead(
         return False
     for q in range(len(state.lane)):
         launches = state.lane[q].total - past.total[level, then, q]
-        if watch.queues[loop, q] and launches > 0 and not _places_come_free(q, launches, soon - lead, takes, issues, state):
-            return False
-    return True
-
-
-@in_place
-def _places_come_free(q: int, launches: int, needed: int, takes: int, issues: int, state: State) -> bool:
-    """Will the queue's places come free by ``needed`` and a period later in each period, and in each by ``issues`` later at least?
-
-    The places of ``launches`` launches each are used again in one period. The newest started last, so that it stands for them.
-    What started by the present issue has freed its place already.
-    """
-    depth, issue = state.lane[q].depth, state.clock[ISSUE]
-    first, periods = 1, 0
-    while first <= state.lane[q].held:
-        start = _start(q, first, state)
-        if start <= issue:
-            return True
-        if start > needed + (depth - first) // launches * takes:
-            return False
-        if periods > 0 and not _grows(q, first, periods, launches, issues, state):
-            return False
-        first += depth % launches if periods == 0 and depth % launches > 0 else launches
-        periods += 1
-    return True
-
-
-@in_place
-def _grows(q: int, first: int, periods: int, launches: int, issues: int, state: State) -> bool:
-    """Did the ``launches`` launches from ``first`` back start ``issues`` a period before those of the last period?"""
-    held = state.lane[q].held
-    if _start(q, first, state) + periods * issues <= _start(q, min(launches, held), state):
-        return True
-    for back in range(first, min(first + launches, held + 1)):
-        if back > launches and _start(q, back, state) + (back - 1) // launches * issues > _start(q, (back - 1) % launches + 1, state):
+        used = watch.queues[loop, q] and launches > 0
+        if used and not come_free(q, launches, 0, soon - lead, takes, clock[ISSUE], issues, state.lane, state.ring):
             return False
     return True
 
@@ -429,11 +392,10 @@ def _step(
         behind = times * (takes - issues * hardware.interval)
         clock[HOST] -= behind
         clock[ISSUE] -= behind
-        _refill(level, loop, then, times, takes, hardware, watch, state, past)
     else:
         clock[BOUND_AT] = clock[RUN]
     for q in range(len(state.lane)):
-        state.lane[q].total += times * (state.lane[q].total - past.total[level, then, q])
+        take_out(q, state.lane[q].total - past.total[level, then, q], times, takes, way == AHEAD, past.recent, state.lane, state.ring)
     clock[OFFSET] += times * takes
     clock[BOUND_PS] += times * (clock[BOUND_PS] - mark[BOUND])
     clock[ISSUED] += times * issues
@@ -456,33 +418,3 @@ def _move_outside(loop: int, first: int, end: int, by: int, watch: Watch, state:
         if not watch.queues[loop, q]:
             state.lane[q].free -= by
             state.lane[q].taken -= by
-            state.lane[q].shift += by
-
-
-@in_place
-def _refill(level: int, loop: int, then: int, times: int, takes: int, hardware: Hardware, watch: Watch, state: State, past: Past) -> None:
-    """Put the starts of the launches stepped over into the rings: the last period's, each period earlier than the next."""
-    for q in range(len(state.lane)):
-        launches = state.lane[q].total - past.total[level, then, q]
-        if watch.queues[loop, q] and launches > 0:
-            _refill_queue(q, launches, times, takes, state.lane[q].depth, past.recent, state)
-
-
-@in_place
-def _refill_queue(q: int, launches: int, times: int, takes: int, depth: int, recent: Ints, state: State) -> None:
-    """Do so for one queue, from the newest launch back; the ring is written from its first place on. ``recent`` is room."""
-    lane, ring, had = state.lane[q], state.ring[q], state.lane[q].held
-    for i in range(had):  # the newest last
-        at = lane.place - had + i
-        recent[i] = ring[at if at >= 0 else at + depth]
-    held = min(depth, had + times * launches)
-    to, periods, earlier = held, 0, 0
-    while to > 0:
-        size = min(launches if periods < times else had, to)
-        for i in range(size):
-            ring[to - size + i] = recent[had - size + i] - earlier
-        to -= size
-        periods += 1
-        earlier += takes
-    lane.held = held
-    lane.place = held if held < depth else 0
