@@ -52,7 +52,8 @@ def table_html(headers: Sequence[str], rows: Iterable[Sequence[object]], caption
     head = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, headers, strict=True))
     body = "".join("<tr>" + "".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kind, row, strict=True)) + "</tr>" for row in cells)
     above = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="scroll"><table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    start = f"<table>{above}<thead><tr>{head}</tr></thead>" if any(headers) else f'<table class="facts">{above}'
+    return f'<div class="scroll">{start}<tbody>{body}</tbody></table></div>'
 
 
 def _text(cell: object) -> str:

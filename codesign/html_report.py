@@ -24,6 +24,7 @@ table { border-collapse: collapse; margin: 0.8rem 0; font-size: 0.9rem; font-var
 caption { text-align: left; color: var(--muted); padding-bottom: 0.3rem; }
 th { text-align: left; border-bottom: 1.5px solid var(--strong); padding: 0.2rem 0.9rem 0.2rem 0; vertical-align: bottom; }
 td { border-bottom: 1px solid var(--faint); padding: 0.2rem 0.9rem 0.2rem 0; vertical-align: top; }
+.facts td:first-child { white-space: nowrap; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 figure { margin: 1rem 0; } figure img { width: 100%; max-width: 54rem; height: auto; }
 figcaption, .meta { color: var(--muted); font-size: 0.85rem; }

@@ -221,7 +221,7 @@ KINDS = {
 
 
 def catalogue_tables(devices: dict[str, dict[str, Any]]) -> list[Rows]:
-    """Return a table for each kind of device: name, what it is, how many numbers are assumptions, and a machine that has it."""
+    """Return a table for each kind of device: name (and a shorter one), what it is, how many numbers are assumptions, where it is."""
     captions = {name: KINDS.get(device["kind"], device["kind"]) for name, device in devices.items()}
     columns = ("name", "", "what it is", "assumptions", "in a machine")
     order = [caption for caption in dict.fromkeys([*KINDS.values(), *captions.values()]) if caption in captions.values()]
@@ -229,8 +229,10 @@ def catalogue_tables(devices: dict[str, dict[str, Any]]) -> list[Rows]:
 
 
 def _device_row(name: str, device: dict[str, Any]) -> tuple[str, ...]:
-    names, mark = ", ".join([name, *device["aliases"]]), "hypothetical" if device["hypothetical"] else ""
-    return names, mark, device["description"], f"{device['assumptions']} of {device['numbers']}", device["example"] or "—"
+    short = [alias for alias in sorted(device["aliases"], key=len)[:1] if len(alias) < len(name)]
+    mark = "hypothetical" if device["hypothetical"] else ""
+    where = "" if device["example"] == name else device["example"] or "—"
+    return ", ".join([name, *short]), mark, device["description"], f"{device['assumptions']} of {device['numbers']}", where
 
 
 def machine_tables(machine: dict[str, Any]) -> list[Rows]:

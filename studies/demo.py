@@ -152,8 +152,9 @@ def found(result: cd.Result) -> tuple[str, ...]:
 
 def how(result: cd.Result) -> str:
     """Return the policy and the parameters of the best design."""
-    design = {**result.best.policy, **result.best.machine}
-    return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in design.items())
+    policy, machine = result.best.policy, result.best.machine
+    name, *parts = {**policy, **machine}.items()
+    return ", ".join([str(name[1]), *(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in parts)])
 
 
 def marked(result: cd.Result) -> str:

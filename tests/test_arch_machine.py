@@ -306,6 +306,15 @@ def test_the_examples_of_the_documentation_run(tmp_path: Path) -> None:
     assert arch.machine(str(tmp_path / "user.toml")).memories[0].bandwidth == 1.536e12
 
 
+@pytest.mark.parametrize("page", ["accelerators", "tiers"])
+def test_the_examples_of_pages_beside_it_stand_alone(page: str) -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / f"{page}.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+
+
 def test_the_documentation_names_every_parameter_and_term() -> None:
     text = (Path(__file__).resolve().parents[1] / "docs" / "machines.md").read_text()
     for name, parameter in arch.machine("a5000+aim@link").parameters.items():

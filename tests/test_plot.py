@@ -237,6 +237,7 @@ def test_the_front_is_a_staircase_and_hypothetical_designs_are_hollow() -> None:
 def test_progress_draws_the_best_so_far() -> None:
     figure = designs.progress(np.array([3.0, np.nan, 1.0, 2.0]), designs.Objective("time", "s"))
     assert figure.axes[0].lines[0].get_ydata().tolist() == [3.0, 3.0, 1.0, 1.0]  # type: ignore[union-attr]
+    assert figure.legends[0].get_title().get_text() == "of 4 designs 1 cannot run or break the budget"
 
 
 def test_figures_leave_matplotlib_as_it_was() -> None:

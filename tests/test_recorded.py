@@ -194,6 +194,8 @@ def test_a_trace_is_loaded_by_file_or_by_recorded_name(tmp_path: Path, monkeypat
         TraceError, match=r"no file ferminet-lih-a500, and no recorded trace of that name; did you mean 'ferminet-lih-a5000'"
     ):
         cd.load("ferminet-lih-a500")
+    with pytest.raises(TraceError, match="codesign workloads NAME"):
+        cd.load("zzz")
 
 
 def test_the_smallest_captured_afresh_is_the_shipped_one(traces: dict[str, Trace]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import codesign as cd
 from studies import beyond_attention as study
 
-PAGE = Path(__file__).parents[1] / "docs" / "machines.md"
+PAGE = Path(__file__).parents[1] / "docs" / "accelerators.md"
 
 
 def documented() -> dict[str, list[float]]:

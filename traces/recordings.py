@@ -37,5 +37,7 @@ def load(path: str | os.PathLike[str]) -> Trace:
         return loading.load(path)
     name = os.fspath(path).removesuffix(SUFFIX)
     if name not in (known := recorded_traces()):
-        raise TraceError(f"there is no file {path}, and no recorded trace of that name; {nearest(Path(name).name, known)}")
+        near = nearest(Path(name).name, known)
+        hint = near if near.endswith("?") else "`codesign workloads NAME` lists those of a workload, such as ferminet-ch4-a5000"
+        raise TraceError(f"there is no file {path}, and no recorded trace of that name; {hint}")
     return load_recorded(name)

@@ -157,5 +157,15 @@ def progress(
     axes.set_xlabel("trial")
     axes.grid(True, axis="y")
     axes.set_title(title or "Search", pad=8)
-    figure.legend(loc="outside lower center", ncols=4, columnspacing=1.4)
+    made = figure.legend(loc="outside lower center", ncols=4, columnspacing=1.4)
+    made.set_title(_not_drawn(values, float(axes.get_ylim()[1])))
+    made.get_title().set(color=style.MUTED, fontsize=8.5)
     return figure
+
+
+def _not_drawn(values: NDArray[np.float64], top: float) -> str:
+    """Say which trials have no point in the figure, and why."""
+    failed, above = int(np.isnan(values).sum()), int((values > top).sum())
+    parts = [(failed, "cannot run or break the budget"), (above, "lie above the axes")]
+    said = ", ".join(f"{count} {why}" for count, why in parts if count)
+    return f"of {len(values)} designs {said}" if said else ""

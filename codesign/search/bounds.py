@@ -55,7 +55,9 @@ def lower_bound(trace: Trace, machine: Machine, space: Space | None = None) -> B
         return Bound(None, f"none: {error}", {})
     parts = _parts(trace, corners, least)
     method = max(parts, key=lambda name: parts[name])
-    where = f"each kernel priced at its cheapest corner of {', '.join(sorted(ranges))}, which prices are monotone in" if ranges else ""
+    where = (
+        f"each kernel priced at the cheapest ends of {', '.join(sorted(ranges))}, in each of which prices are monotone" if ranges else ""
+    )
     return Bound(parts[method], "; ".join(filter(None, [f"{method}: {METHODS[method]}", where])), parts)
 
 
