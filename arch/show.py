@@ -1,5 +1,6 @@
 """A machine as a dictionary and as HTML."""
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from arch.extension import Extension
@@ -41,7 +42,7 @@ def device_dict(device: "Device") -> dict[str, Any]:
 
 def html(machine: "Machine") -> str:
     """Return the machine as HTML: a table each for devices, memories, what joins them, and parameters."""
-    mark = ", hypothetical" if machine.hypothetical else ""
+    mark, numbers = ", hypothetical" if machine.hypothetical else "", sum(len(e.numbers) for e in machine.entries)
     devices = [(d.id, d.kind, d.memory, _or_dash(d.area_mm2), _or_dash(d.static_watts)) for d in machine.devices]
     memories = [(m.id, m.capacity_bytes / 2**30, m.bandwidth / 1e9) for m in machine.memories]
     joins = [(link.id, f"{link.source} to {link.target}", link.bandwidth / 1e9, link.latency_s * 1e6) for link in machine.links]
@@ -50,7 +51,7 @@ def html(machine: "Machine") -> str:
     ]
     parameters = [(name, p.value, p.unit, p.low, p.high, p.doc) for name, p in machine.parameters.items()]
     return (
-        f"<b>{machine.id}</b>: {machine.assumptions} of its {sum(len(e.numbers) for e in machine.entries)} numbers are assumptions{mark}"
+        f"<b>{escape(machine.id)}</b>: {machine.assumptions} of its {numbers} numbers are assumptions{mark}"
         + tables.table(["device", "kind", "memory", "area (mm²)", "static (W)"], devices)
         + tables.table(["memory", "capacity (GiB)", "bandwidth (GB/s)"], memories)
         + (tables.table(["link or hand-over", "between", "GB/s", "latency (µs)"], joins) if joins else "")

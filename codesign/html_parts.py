@@ -2,13 +2,11 @@
 
 import base64
 import io
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
 
-from codesign.units import is_number
-from traces.errors import CodesignError
+from traces import html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,24 +37,4 @@ def _drawn(figure: "Figure", form: str) -> bytes:
 
 def tables_html(parts: "Iterable[Rows]") -> str:
     """Return several tables below each other."""
-    return "".join(table_html(part.columns, part.rows, part.caption) for part in parts)
-
-
-def table_html(headers: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:
-    """Return a table; columns of numbers are aligned to the right, every cell is escaped, a number has four digits at most."""
-    cells = [tuple(map(_text, row)) for row in rows]
-    for row in cells:
-        if len(row) != len(headers):
-            raise CodesignError(f"every row of the table {caption!r} must have {len(headers)} cells, one a column, but got {row}")
-    kind = [' class="number"' if cells and all(is_number(row[i]) for row in cells) else "" for i in range(len(headers))]
-    head = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, headers, strict=True))
-    body = "".join("<tr>" + "".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kind, row, strict=True)) + "</tr>" for row in cells)
-    above = f"<caption>{escape(caption)}</caption>" if caption else ""
-    start = f"<table>{above}<thead><tr>{head}</tr></thead>" if any(headers) else f'<table class="facts">{above}'
-    return f'<div class="scroll">{start}<tbody>{body}</tbody></table></div>'
-
-
-def _text(cell: object) -> str:
-    if isinstance(cell, float):
-        return f"{cell:,.4g}" if math.isfinite(cell) else "—"
-    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
+    return "".join(html.table(part.columns, part.rows, part.caption) for part in parts)

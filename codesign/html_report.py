@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from codesign import files
-from codesign.html_parts import figure_html, table_html
+from codesign.html_parts import figure_html
+from traces import html
 from traces.errors import CodesignError
 
 CSS = """
@@ -68,7 +69,7 @@ def _section(item: Any) -> str:
         return figure_html(item)
     if isinstance(item, tuple) and len(item) == 3:
         caption, columns, rows = item
-        return table_html(columns, rows, caption)
+        return html.table(columns, rows, caption)
     from codesign import html_sections
 
     made: str | None = html_sections.section(item)

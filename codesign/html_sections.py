@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from codesign import rows
 from codesign.figures import default_kind, plot
-from codesign.html_parts import figure_html, table_html, tables_html
+from codesign.html_parts import figure_html, tables_html
 from codesign.units import show
+from traces import html
 
 if TYPE_CHECKING:
     from arch.machine import Machine
@@ -36,9 +37,9 @@ def _trace(trace: "Trace") -> str:
         for by in ("phase", "family")
         for r in trace.summary(by).rows
     ]
-    work = table_html(("by", "name", "kernels", "launches", "work (HLO)", "bytes touched"), groups)
+    work = html.table(("by", "name", "kernels", "launches", "work (HLO)", "bytes touched"), groups)
     figures = figure_html(plot(trace, "roofline")) if trace.target else ""
-    return _heading(f"{trace.program}: the trace") + table_html(("", ""), _facts(trace)) + work + figures
+    return _heading(f"{trace.program}: the trace") + html.table(("", ""), _facts(trace)) + work + figures
 
 
 def _facts(trace: "Trace") -> list[tuple[str, str]]:

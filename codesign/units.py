@@ -38,8 +38,3 @@ def _three(value: float) -> str:
 def percent(fraction: float | None) -> str:
     """Return '12.3' for 0.123: a percentage without its sign; '—' for what is unknown."""
     return "—" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.1f}"
-
-
-def is_number(cell: str) -> bool:
-    """Return whether a table's cell shows a number, with its unit or unknown: such columns are aligned to the right."""
-    return cell[:1] in set("0123456789+-—") or cell == ""

@@ -317,9 +317,10 @@ def test_a_summary_counts_launches_and_bytes_of_all_iterations() -> None:
 def test_a_trace_shows_itself_in_a_notebook() -> None:
     toy = Toy()
     toy.kernel("<b>", [], ["a"], phase="<script>")
-    shown = toy.build()._repr_html_()
+    shown = toy.build(program="<em>")._repr_html_()
     assert "&lt;script&gt;" in shown
     assert "<script>" not in shown
+    assert "<em>" not in shown
 
 
 def test_errors_are_also_the_built_in_kind_that_fits() -> None:

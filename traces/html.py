@@ -1,19 +1,38 @@
-"""The little HTML that results need to show themselves in a notebook."""
+"""Tables as HTML: what results show of themselves in a notebook, and what a report page is made of."""
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from traces.errors import CodesignError
+
+_LEFT, _RIGHT = ' style="text-align:left"', ' class="number" style="text-align:right"'
+"""Notebooks have a style of their own for cells, which only one that stands in the cell overrides."""
+
+
+def is_number(cell: str) -> bool:
+    """Return whether a table's cell shows a number, with its unit or unknown: such columns are aligned to the right."""
+    return cell[:1] in set("0123456789+-—") or cell == ""
+
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:
-    """Return an HTML table; every cell is escaped, numbers are aligned to the right."""
-    head = "".join(f"<th>{escape(h)}</th>" for h in headers)
-    body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    """Return a table; columns of numbers are aligned to the right, every cell is escaped, a number has four digits at most.
+
+    Raises CodesignError if a row has not as many cells as there are columns.
+    """
+    cells = [tuple(map(_text, row)) for row in rows]
+    for row in cells:
+        if len(row) != len(headers):
+            raise CodesignError(f"every row of the table {caption!r} must have {len(headers)} cells, one a column, but got {row}")
+    align = [_RIGHT if cells and all(is_number(row[i]) for row in cells) else _LEFT for i in range(len(headers))]
+    head = "".join(f"<th{a}>{escape(h)}</th>" for a, h in zip(align, headers, strict=True))
+    body = "".join("<tr>" + "".join(f"<td{a}>{escape(c)}</td>" for a, c in zip(align, row, strict=True)) + "</tr>" for row in cells)
+    above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    start = f"<table>{above}<thead><tr>{head}</tr></thead>" if any(headers) else f'<table class="facts">{above}'
+    return f'<div class="scroll">{start}<tbody>{body}</tbody></table></div>'
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, int | float):
-        shown = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
-        return f'<td style="text-align:right">{shown}</td>'
-    return f'<td style="text-align:left">{escape(str(value))}</td>'
+def _text(cell: object) -> str:
+    if isinstance(cell, float):
+        return f"{cell:,.4g}" if math.isfinite(cell) else "—"
+    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -201,7 +202,7 @@ class Trace:
         return f"<Trace {self.program} for {self.target or 'unknown target'}: {len(self.kernels)} kernels, {self.launches:,} launches>"
 
     def _repr_html_(self) -> str:
-        title = f"<b>{self.program}</b> captured for {self.target or 'an unknown target'}: {len(self.kernels):,} kernels, "
+        title = f"<b>{escape(self.program)}</b> captured for {escape(self.target or 'an unknown target')}: {len(self.kernels):,} kernels, "
         title += f"{self.launches:,} launches, {len(self.tensors):,} tensors"
         return title + self.summary("phase")._repr_html_() + self.summary("family")._repr_html_()
 

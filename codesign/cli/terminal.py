@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
-from codesign.units import is_number
+from traces.html import is_number
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
