@@ -8,6 +8,7 @@ import pytest
 
 import codesign as cd
 from arch.gpu import GPU
+from codesign.rows import timeline_tables
 from tests.command_line import document, run
 from tests.kineto_profiles import A100, event
 from tests.toys import Toy
@@ -49,7 +50,7 @@ def test_bound_by_memory_is_the_ratio_of_bandwidths(imported: Trace) -> None:
     assert found.kernel_time_s == pytest.approx(40e-6 * bandwidth("a100") / bandwidth("a5000"), rel=1e-6)
     assert found.assumed == {"memory-bound": {"kernels": 2, "share": pytest.approx(1)}}
     assert cd.Timeline.from_dict(found.to_dict()).assumed == found.assumed
-    assert "assumed memory-bound</td><td>2 kernels, 100.0% of kernel time" in found._repr_html_()
+    assert ("assumed memory-bound", "2 kernels, 100.0% of kernel time") in timeline_tables(found.to_dict())[0].rows
 
 
 def test_more_bandwidth_of_the_machines_own_counts(imported: Trace) -> None:
