@@ -47,10 +47,22 @@ NAMES = {
         void at::native::(anonymous namespace)::conv_depthwise2d_forward_kernel<3, float, int>
         loop_dot_fusion
         gemm_fusion_dot_12
+        _quantized_linear_fp8_kernel
+        _grouped_fp4_w13_kernel
+        bgmv_shrink_kernel
+        _lora_expand_kernel
+        _matmul_ogs_NNT_bf16xbf16xmxfp4_16x256x128x1_swiglu
+        bmm_E4m3_E2m1E2m1_Fp32_t128x8x512u2_s6_et64x8_m128x8x64_cga1x1x1_16dp256b_TN_transOut_schedS_clmp_swiGlu_dynBatch_sm100f
+        __myl_bb1_0_Conv
         cudnn-conv-bias-activation.3
         void cusparse::csrmv_v3_kernel<int, float>
     """,
     "attention": """
+        BatchPrefillWithPagedKVCacheKernel
+        _gqa_sparse_decode_kernel
+        pallas_mha_forward
+        _decode_att_m_fwd_kernel
+        _decode_softmax_reducev_fwd_kernel
         void flash_fwd_kernel<Flash_fwd_kernel_traits<128, 128, 64, 4, false, false, cutlass::bfloat16_t> >
         void pytorch_flash::flash_bwd_dq_dk_dv_loop_seqk_parallel_kernel<Flash_bwd_kernel_traits<64, 128, 128> >
         void flash::flash_fwd_splitkv_combine_kernel<Flash_fwd_kernel_traits<128, 64, 128, 4> >
@@ -83,6 +95,9 @@ NAMES = {
         chunk_fwd_kernel_o
     """,
     "elementwise": """
+        void cvt_fp16_to_fp4<__nv_bfloat16>
+        void transformer_engine::(anonymous namespace)::gated_act_kernel
+        apply_token_bitmask_inplace_kernel
         void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float>, at::detail::Array<char*, 3> >(int)
         void at::native::vectorized_elementwise_kernel<4, at::native::silu_kernel(at::TensorIteratorBase&)::{lambda()#1}>
         void at::native::vectorized_elementwise_kernel<4, at::native::GeluCUDAKernelImpl(at::TensorIteratorBase&)::{lambda()#1}>
@@ -114,6 +129,7 @@ NAMES = {
         void axpy_kernel_val<float, float>
     """,
     "reduce": """
+        _decode_index_score
         void at::native::reduce_kernel<512, 1, at::native::ReduceOp<float, at::native::func_wrapper_t<float, sum_functor> > >
         void (anonymous namespace)::softmax_warp_forward<float, float, float, 8, false, false>(float*, float const*, int, int, int)
         void at::native::(anonymous namespace)::vectorized_layer_norm_kernel<c10::BFloat16, float, false>(int, float)
@@ -140,6 +156,7 @@ NAMES = {
         void tensorrt_llm::kernels::finalizeMoeRoutingKernel<__nv_bfloat16>
     """,
     "sort": """
+        void TopPSamplingFromProbKernel
         void at::native::sbtopk::gatherTopK<float, unsigned int, 2, false>
         void at_cuda_detail::cub::DeviceRadixSortOnesweepKernel<at_cuda_detail::cub::DeviceRadixSortPolicy<float> >
         void thrust::cuda_cub::core::_kernel_agent<thrust::cuda_cub::__merge_sort::MergeAgent<int> >
@@ -150,6 +167,8 @@ NAMES = {
         argsort_f32_i32
     """,
     "gather_scatter": """
+        store_kvcache_kernel
+        fusedMiniMaxM3QNormRopeKVInsert
         void at::native::(anonymous namespace)::indexSelectLargeIndex<c10::Half, long, unsigned int, 2, 2, -2, true>
         void at::native::vectorized_gather_kernel<16, long>(char*, char*, long*, int, long, long, long, long, bool)
         void at::native::index_elementwise_kernel<128, 4, at::native::gpu_index_kernel<at::native::index_kernel_impl> >
@@ -172,6 +191,7 @@ NAMES = {
         void at::native::flip_cuda_kernel<float>
     """,
     "transpose": """
+        void marlin::gptq_marlin_repack_kernel<256, 4>
         void cudnn::ops::nchwToNhwcKernel<__half, __half, float, false, true, (cudnnKernelDataType_t)0>
         void nchwToFoldedNhwcKernel<__half, __half, float, true, (cudnnKernelDataType_t)0>
         batched_transpose_32x32_dword.kd
