@@ -169,3 +169,65 @@ def test_what_has_no_kernels_of_known_sizes_is_refused_by_name(function, message
 def test_tensors_without_strides_are_refused(tensor, message):
     with pytest.raises(CaptureError, match=message):
         captured(lambda x: x * 2, tensor())
+
+
+class Block(nn.Module):
+    """A layer of a Llama: grouped queries, rotations, a gated network; as a user writes it."""
+
+    def __init__(self, width=64, heads=4, groups=2, inner=96):
+        super().__init__()
+        self.heads, self.groups = heads, groups
+        self.norms = nn.ModuleList(nn.RMSNorm(width) for _ in range(2))
+        self.q, self.o = (nn.Linear(width, width, bias=False) for _ in range(2))
+        self.k, self.v = (nn.Linear(width, width * groups // heads, bias=False) for _ in range(2))
+        self.gate, self.up = (nn.Linear(width, inner, bias=False) for _ in range(2))
+        self.down = nn.Linear(inner, width, bias=False)
+
+    def forward(self, x, cos, sin):
+        h = self.norms[0](x)
+        batch, length, width = x.shape
+        q, k, v = (w(h).view(batch, length, -1, width // self.heads).transpose(1, 2) for w in (self.q, self.k, self.v))
+        q, k = (t * cos + torch.cat((-t[..., 8:], t[..., :8]), -1) * sin for t in (q, k))
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        x = x + self.o(attended.transpose(1, 2).reshape(batch, length, width))
+        h = self.norms[1](x)
+        return x + self.down(F.silu(self.gate(h)) * self.up(h))
+
+
+def train(model, optimizer, x, cos, sin):
+    optimizer.zero_grad()
+    loss = model(x, cos, sin).float().square().mean()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+OPTIMISERS = {
+    "adamw": (lambda p: torch.optim.AdamW(p), None),
+    "adamw fused": (lambda p: torch.optim.AdamW(p, fused=True), 7),  # reads p, g, m, v, writes p, m, v
+    "adamw capturable": (lambda p: torch.optim.AdamW(p, capturable=True), None),
+    "sgd fused": (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, fused=True), 5),
+    "sgd": (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), 8),  # g, m twice, m written twice; p read and written, m
+}
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_training_step_of_a_language_model_has_three_times_the_products_of_inference(name):
+    make, touched = OPTIMISERS[name]
+    model = Block().to(torch.bfloat16)
+    rotation = torch.empty(2, 32, 16, dtype=torch.bfloat16)
+    kernels = captured(train, model, make(model.parameters()), torch.empty(8, 32, 64, dtype=torch.bfloat16), *rotation).kernels
+    rows, weights = 8 * 32, 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96
+    pairs = 8 * 4 * 32 * 33 // 2
+    products = kernels["family"] == "gemm"
+    assert np.sum(kernels["flops_matrix"][products]) == 2 * rows * weights * 3
+    assert np.sum(kernels["flops_matrix"][kernels["family"] == "attention"]) == 2 * 16 * pairs * (2 + 5)
+    assert not np.isnan(kernels["flops_vector"]).any()
+    if touched:
+        assert np.sum(kernels["bytes_unique"][kernels["phase"] == "optimizer"]) == pytest.approx(2 * (weights + 128) * touched, rel=1e-3)
+
+
+def test_an_optimiser_that_looks_at_values_is_refused_by_name():
+    model = nn.Linear(8, 8)
+    with pytest.raises(CaptureError, match="Adafactor"):
+        captured(lambda m, o, x: (m(x).sum().backward(), o.step()), model, torch.optim.Adafactor(model.parameters()), torch.empty(4, 8))

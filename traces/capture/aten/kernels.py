@@ -164,6 +164,9 @@ def _multi_tensor(call: Call, setting: Setting) -> Kernel:
     elements = sum(t.numel() for t in (lists[0] if lists else []))
     launches = operators.multi_tensor_launches(len(lists) + bool(call.fresh), [t.numel() for t in (lists[0] if lists else [])])
     touches = _touches(call, spread=False)
+    if call.argument("grad_scale", None) is None:  # fused steps write gradients, by their schema, but only to unscale them
+        grads = {id(t) for t in call.argument("grads", ())}
+        touches = [touch for touch in touches if not (touch.writes and id(touch.tensor) in grads)]
     result = sum(t.numel() for t in call.fresh) if call.fresh else elements
     work = known.flops(result, elements) if known.kind not in ("", "copy") else Flops()
     family = "elementwise" if known.kind == "copy" else known.family

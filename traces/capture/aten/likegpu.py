@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from traces.capture.aten.autocast import Weights, autocasting, cast, lower_type
 from traces.capture.aten.fused import rms_norm
+from traces.capture.aten.optimisers import optimising
 from traces.errors import CaptureError
 
 FLASH_CAPABILITY = (8, 0)
@@ -133,16 +134,9 @@ def _is_cuda(device: Any) -> bool:
 @contextmanager
 def like_cuda(capability: tuple[int, int]) -> Iterator[None]:
     """Run a program on `meta` with the choices that PyTorch makes on a CUDA device."""
-    from torch.optim import optimizer
-    from torch.utils import _foreach_utils
-
     with ExitStack() as stack:
         chosen = Choice(capability, stack.enter_context(autocasting())).functions
-        for kind in ("foreach", "fused"):
-            name = f"_get_{kind}_kernels_supported_devices"
-            supported = [*getattr(_foreach_utils, name)(), "meta"]
-            for module in (_foreach_utils, optimizer):
-                stack.enter_context(patch.object(module, name, lambda supported=supported: supported))
+        stack.enter_context(optimising())
         for function, choice in chosen.items():  # functions of torch.nn call each other below the mode
             stack.enter_context(patch.object(F, function.__name__, choice))
         # below inference mode nothing takes composite operators apart; it launches what runs without gradients
