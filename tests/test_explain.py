@@ -12,6 +12,7 @@ from codesign.engine import fast
 from codesign.engine.critical import Path, critical_path
 from codesign.engine.program import Program, ProgramBuilder
 from codesign.errors import CodesignError
+from codesign.explaining.limits import limits
 from codesign.explaining.sensitivity import sensitivities
 from codesign.explaining.variants import Baseline
 from tests.command_line import refusal, run
@@ -160,6 +161,43 @@ def test_discrete_parameters_are_replayed_at_the_next_sizes() -> None:
     stacks = {size.other for size in found.sizes if size.name == "pim_stacks"}
     value = cd.machine("a5000+aim-fp32").parameters["pim_stacks"].value
     assert stacks == {value - 1, value + 1}
+
+
+def test_what_binds_kernels_is_the_longest_term_of_their_price() -> None:
+    """A copy is bound by DRAM, a square product by the units, a kernel of few bytes by its start: by arithmetic on an A5000."""
+    trace = Toy()
+    sizes = {
+        "m": -1,
+        "n": -1,
+        "k": -1,
+        "batch": -1,
+        "flops_matrix": 0.0,
+        "library": "",
+        "launch_kind": "fusion",
+        "grid_x": 10**5,
+        "precision": "",
+    }
+    for name, size, blocks in (("large", 2**30, 2**19), ("small", 64, 1)):
+        trace.tensor(f"{name} in", size)
+        trace.tensor(f"{name} out", size)
+        trace.kernel(name, [f"{name} in"], [f"{name} out"], family="elementwise", bytes_unique=2.0 * size, grid_x=blocks, **sizes)
+    product = {
+        "m": 4096,
+        "n": 4096,
+        "k": 4096,
+        "batch": 1,
+        "flops_matrix": 2.0 * 4096**3,
+        "library": "gemm",
+        "launch_kind": "library",
+        "grid_x": -1,
+        "precision": "highest",
+    }
+    for name in "abc":
+        trace.tensor(name, 4 * 4096**2)
+    trace.kernel("product", ["a", "b"], ["c"], family="gemm", bytes_unique=3.0 * 4 * 4096**2, **product)
+    machine = cd.machine("a5000")
+    found = limits(trace.build(), machine, on(0, 0, 0))
+    assert found.tolist() == ["DRAM", "start of a kernel", "matrix units or power cap"]
 
 
 def test_the_tables_fit_a_terminal_of_a_hundred_columns_and_leave_out_groups_of_one() -> None:

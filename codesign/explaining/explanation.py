@@ -8,6 +8,7 @@ import numpy as np
 
 from codesign.engine.inputs import check_kinds
 from codesign.engine.program import KERNEL, KINDS, PS
+from codesign.explaining.limits import limits
 from codesign.explaining.sensitivity import Sensitivity, Size, sensitivities, sizes
 from codesign.explaining.variants import Baseline
 from traces.errors import CodesignError
@@ -44,7 +45,8 @@ class Explanation:
     ----------
     path
         The critical path by what lies on it, as fractions of ``time_s``: by 'queue' (devices, links, 'host'), by 'kind', and its kernels
-        by 'family', 'phase', 'stage'. ``path_unknown_s`` is what nothing explains, 0 unless resources were shared.
+        by 'family', 'phase', 'stage' and 'limit' (the longest term of their price).
+        ``path_unknown_s`` is what nothing explains, 0 unless resources were shared.
     ties
         Places on the path where another path was as long.
     gains
@@ -149,6 +151,9 @@ def _path(base: Baseline) -> dict[str, dict[str, float]]:
         names = [label_of(by, name) for name in base.trace.kernels.categories(by)]
         codes = base.trace.kernels.codes(by)[program["kernel"][mine]]
         found[by] = _fractions(names, np.bincount(codes, path.elapsed_ps[mine], minlength=len(names)) / total)
+    bound, code = np.unique(limits(base.trace, base.machine, base.mapping).astype(str), return_inverse=True)
+    seconds = np.bincount(code[program["kernel"][mine]], path.elapsed_ps[mine], minlength=len(bound))
+    found["limit"] = _fractions([str(name) for name in bound], seconds / total)
     return found
 
 

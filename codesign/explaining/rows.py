@@ -6,7 +6,14 @@ from codesign.labels import hypothetical_label
 from codesign.rows import Rows
 from codesign.units import percent, show
 
-NAMES = {"queue": "device, link or host", "kind": "kind of operation", "family": "family", "phase": "phase", "stage": "stage"}
+NAMES = {
+    "queue": "device, link or host",
+    "kind": "kind of operation",
+    "family": "family",
+    "phase": "phase",
+    "stage": "stage",
+    "limit": "what binds a kernel",
+}
 UNNAMED = "none"
 """Kernels of no phase or stage are no group that anybody could make faster."""
 
@@ -23,7 +30,7 @@ def explanation_tables(found: dict[str, Any]) -> list[Rows]:
     path = [
         Rows(f"Critical path by {NAMES[by]}", (NAMES[by], "% of the time"), [(name, percent(share)) for name, share in group.items()])
         for by, group in found["path"].items()
-        if len(group) > 1
+        if len(group) > 1 or by == "limit"
     ]
     return [Rows(title, ("", ""), about), *path, _gains(found), _parameters(found), *_sizes(found)]
 
