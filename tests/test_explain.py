@@ -174,7 +174,6 @@ def test_what_binds_kernels_is_the_longest_term_of_their_price() -> None:
         "flops_matrix": 0.0,
         "library": "",
         "launch_kind": "fusion",
-        "grid_x": 10**5,
         "precision": "",
     }
     for name, size, blocks in (("large", 2**30, 2**19), ("small", 64, 1)):
