@@ -23,6 +23,14 @@ def test_a_pytorch_program_of_ones_own():
     check(timelines, {"forward", "gradient", "optimizer"})
 
 
+def test_the_first_program_of_the_readme(tmp_path, monkeypatch):
+    pytest.importorskip("jax_plugins.xla_cuda12", reason="needs the extra xla-gpu")
+    monkeypatch.chdir(tmp_path)
+    trace = runpy.run_path(str(EXAMPLES / "first.py"))["trace"]
+    assert sum(trace.kernels["flops_matrix"]) == 11 * 2 * 8192 * 4096**2  # four layers forward and twice back, but for the input's gradient
+    assert (tmp_path / "step.trace").exists()
+
+
 def test_a_jax_program_of_ones_own():
     pytest.importorskip("jax_plugins.xla_cuda12", reason="needs the extra xla-gpu")
     timelines = runpy.run_path(str(EXAMPLES / "own_jax.py"))["timelines"]()

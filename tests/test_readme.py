@@ -15,12 +15,26 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    _, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert sum(1 for line in code.splitlines() if line.strip()) <= 10
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     assert "ms of kernels" in capsys.readouterr().out
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_readme_shows_what_its_first_command_prints() -> None:
+    from codesign.cli.app import app
+
+    (command,) = re.findall(r"^codesign (replay .*?) +#", README, re.MULTILINE)
+    (shown,) = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+    printed = CliRunner().invoke(app, command.split()).stdout.partition("Kernel time\n")[0]
+    assert shown.splitlines() == [line.rstrip() for line in printed.splitlines() if line.strip()]
+
+
+def test_the_first_program_of_the_readme_is_the_example_that_is_captured() -> None:
+    own, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert (ROOT / "docs" / "examples" / "first.py").read_text(encoding="utf-8").endswith(f'"""\n\n{own}')
 
 
 def test_the_readme_lists_every_command() -> None:
