@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arch.device import Device
+from arch.facts import once
 from arch.machine import Machine
 from arch.work import Float, Prices, Refusals, Work
 from traces.errors import MachineError
@@ -55,34 +56,39 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
     MachineError
         If the work of a kernel is unknown, or ``device_of_kernel`` has the wrong shape or names no device.
     """
-    _check_target(trace, machine)
-    writer = None if device_of_kernel is None else _writing_device(trace, machine, np.asarray(device_of_kernel))
-    rows, caches, warm = [], _caches(machine), Work.of(trace)
-    one_cache = len(set(caches.tolist())) == 1
-    for number, device in enumerate(machine.devices):
-        cold = None if writer is None or one_cache else (writer >= 0) & (caches[writer] != caches[number])
-        refusals = device.refuse(warm)
-        accepted = refusals.code == 0
-        mine = accepted if device_of_kernel is None else accepted & (np.asarray(device_of_kernel) == number)
-        prices = device.arrange(trace, warm if cold is None else replace(warm, cold=cold), mine)
-        _check_prices(prices, refusals, device, trace)
-        rows.append((prices, refusals))
-    refusal = np.stack([refusals.code for _, refusals in rows])
-    duration = np.stack([prices.duration_s for prices, _ in rows])
+    caches, warm = _caches(machine), Work.of(trace)
+    _check_target(trace, warm, machine)
+    writer = None
+    if device_of_kernel is not None:
+        device_of_kernel = np.asarray(device_of_kernel)
+        _check_devices(trace, machine, device_of_kernel)
+        if (caches != caches[0]).any():
+            writer = _writing_device(trace, device_of_kernel)
+    prices, refusals = [], [device.refuse(warm) for device in machine.devices]
+    for number, (device, refused) in enumerate(zip(machine.devices, refusals, strict=True)):
+        work = warm if writer is None else replace(warm, cold=(writer >= 0) & (caches[writer] != caches[number]))
+        mine = refused.code == 0
+        if device_of_kernel is not None:
+            mine &= device_of_kernel == number
+        prices.append(device.arrange(trace, work, mine))
+        _check_shapes(prices[-1], refused, device, trace)
+    refusal = np.array([refused.code for refused in refusals])
+    duration = np.array([each.duration_s for each in prices], dtype=np.float64)
+    _check_times(duration, refusal, machine, trace)
     duration[refusal != 0] = np.inf
     return CostTable(
         duration_s=duration,
-        dram_bytes=np.stack([prices.dram_bytes for prices, _ in rows]),
-        energy_j=np.stack([prices.energy_j for prices, _ in rows]),
+        dram_bytes=np.array([each.dram_bytes for each in prices]),
+        energy_j=np.array([each.energy_j for each in prices]),
         refusal=refusal,
-        reasons=tuple(refusals.reasons for _, refusals in rows),
-        joined=_joined([prices.joined for prices, _ in rows], len(trace.kernels)),
-        energy_terms=tuple(prices.energy_terms for prices, _ in rows),
+        reasons=tuple(refused.reasons for refused in refusals),
+        joined=_joined([each.joined for each in prices], len(trace.kernels)),
+        energy_terms=tuple(each.energy_terms for each in prices),
     )
 
 
-def _check_prices(prices: Prices, refusals: Refusals, device: Device, trace: "Trace") -> None:
-    """Raise MachineError naming the device, and the kernel, if a device's prices are no times of the trace's kernels."""
+def _check_shapes(prices: Prices, refusals: Refusals, device: Device, trace: "Trace") -> None:
+    """Raise MachineError naming the device if its prices are none of the trace's kernels."""
     count, of = len(trace.kernels), f"the device {device.id!r}"
     if not isinstance(prices, Prices):
         raise MachineError(f"price of {of} must return Prices, but returned {type(prices).__name__}")
@@ -95,13 +101,18 @@ def _check_prices(prices: Prices, refusals: Refusals, device: Device, trace: "Tr
     for name, array in arrays.items():
         if np.shape(array) != (count,):
             raise MachineError(f"{name} of {of} must have one entry a kernel, shape ({count},), but its shape is {np.shape(array)}")
-    with np.errstate(invalid="ignore"):
-        wrong = ~((prices.duration_s >= 0) & (prices.duration_s < np.inf)) & (refusals.code == 0)
+
+
+def _check_times(duration: Float, refusal: NDArray[np.int8], machine: Machine, trace: "Trace") -> None:
+    """Raise MachineError naming the device and the kernel if a price is no time; arrays of shape [devices, kernels]."""
+    right = (duration >= 0) & (duration < np.inf)  # NaN is neither
+    wrong = ~(right | (refusal != 0))
     if wrong.any():
-        kernel = int(np.argmax(wrong))
+        device, kernel = (int(found[0]) for found in np.nonzero(wrong))
         raise MachineError(
-            f"a device must price every kernel that it accepts with a finite time of at least 0 s, but {of} gives kernel {kernel} "
-            f"({trace.kernels['name'][kernel]!r}) {prices.duration_s[kernel]} s; refuse the kernel, or mend price"
+            f"a device must price every kernel that it accepts with a finite time of at least 0 s, but the device "
+            f"{machine.devices[device].id!r} gives kernel {kernel} ({trace.kernels['name'][kernel]!r}) {duration[device, kernel]} s; "
+            "refuse the kernel, or mend price"
         )
 
 
@@ -123,22 +134,26 @@ def least_s(trace: "Trace", machine: Machine) -> Float:
     return np.stack([np.where(device.refuse(work).code == 0, device.least(work), np.inf) for device in machine.devices])
 
 
-def _writing_device(trace: "Trace", machine: Machine, devices: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The device that wrote each operand last, -1 if no kernel did; shape [accesses]."""
+def _check_devices(trace: "Trace", machine: Machine, devices: NDArray[np.int32]) -> None:
+    """Raise MachineError unless each kernel has one of the machine's devices."""
     if devices.shape != (len(trace.kernels),):
         raise MachineError(f"device_of_kernel must have one entry a kernel, {len(trace.kernels)}, but its shape is {devices.shape}")
     if len(devices) and (devices.min() < 0 or devices.max() >= len(machine.devices)):
         raise MachineError(
             f"device_of_kernel must index the {len(machine.devices)} devices of {machine.id!r}, but got {set(devices.tolist())}"
         )
+
+
+def _writing_device(trace: "Trace", devices: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The device that wrote each operand last, -1 if no kernel did; shape [accesses]."""
     writer = trace.last_writer
     return np.where(writer >= 0, devices[writer] if len(devices) else -1, -1)
 
 
-def _check_target(trace: "Trace", machine: Machine) -> None:
+def _check_target(trace: "Trace", work: Work, machine: Machine) -> None:
     """Raise MachineError if the trace was compiled for a TPU and the machine has another device."""
     others = [device.id for device in machine.devices if device.kind != "tpu"]
-    if others and not np.isnan(trace.kernels["compiler_cycles"]).all():
+    if others and once(work, "of a TPU", lambda: not np.isnan(work.kernels["compiler_cycles"]).all()):
         raise MachineError(
             f"a TPU's trace must replay on that TPU only, since its instructions are no kernels of another device, but "
             f"{trace.program!r} is for {trace.target} and {machine.id!r} has {', '.join(others)}: capture the program for that device"

@@ -13,7 +13,7 @@ from arch.work import Bool, Float, Int, Work
 from traces.table import Table
 
 T = TypeVar("T")
-_KEPT = 16
+_KEPT = 24
 _kept: "WeakKeyDictionary[Table, OrderedDict[Any, tuple[Any, Any, Any]]]" = WeakKeyDictionary()
 
 NEED_VECTOR = frozenset({"elementwise", "reduce"})

@@ -55,9 +55,19 @@ _ARRAYS = tuple(each.name for each in fields(Plan) if each.name != "sharpness")
 
 def together(sharpness: float | Float, *seconds: Float) -> Float:
     """Return the time of activities that overlap, between the longest of them (infinite sharpness) and their sum (1)."""
+    if len(seconds) == 2:
+        return _both(sharpness, *seconds)
     longest = np.maximum.reduce(seconds)
     scale = np.where(longest > 0, longest, 1.0)
     total: Float = scale * sum((each / scale) ** sharpness for each in seconds) ** (1 / sharpness)
+    return total
+
+
+def _both(sharpness: float | Float, one: Float, other: Float) -> Float:
+    """The same of two: the longer one's share of itself is 1, to whatever power."""
+    longest, shorter = np.maximum(one, other), np.minimum(one, other)
+    share = shorter / np.where(longest > 0, longest, 1.0)
+    total: Float = longest * (1.0 + share**sharpness) ** (1 / sharpness)
     return total
 
 

@@ -60,6 +60,8 @@ class Prepared:
     """How many times the blocks that are resident at once make the grid."""
     tiled: Bool
     """Library calls of unknown grid and FlashAttention, whose terms overlap as ``arch.gemm`` says."""
+    products: NDArray[np.int64]
+    """Which kernels these are; shape [such kernels]."""
     apart: Float
     """Share of the bytes that move before or behind all else: by kernels around attention's backward pass."""
     l2_bytes: Float
@@ -75,6 +77,8 @@ class Prepared:
     """L2 bytes of each access, shape [accesses]."""
     scale: Float
     """Measured over predicted on the GPU that the kernel was measured on, 1 where there is none such or its work is unknown."""
+    modelled: bool
+    """No kernel was measured anywhere, and nothing is assumed."""
     terms: dict[str, Float]
     unknown: Bool
     assumed: Bool
@@ -185,7 +189,7 @@ class GPU(Device):
     def price(self, work: Work) -> Prices:
         """Return the cost of every kernel. Raises MachineError naming a kernel whose work is unknown."""
         ready = self.ready(work)
-        if np.any(ready.unknown):
+        if ready.unknown.any():
             raise _unknown_work(self, work, ready.unknown)
         if work.cold.any():
             return _combine(self, ready, np.where(work.cold, 1.0, 1.0 - ready.resident))
@@ -217,13 +221,9 @@ class GPU(Device):
 
     def refuse(self, work: Work) -> Refusals:
         """Refuse only kernels of a dtype for which the GPU has no peak."""
-        return once(work, (self.entry, "refuse"), lambda: _refuse(self.entry, work))
-
-
-def _refuse(entry: Entry, work: Work) -> Refusals:
-    peaks, matrix = entry.group("vector_flops"), entry.group("matrix_flops")
-    missing = sorted(d for d in facts(work).dtype.values if pipe_of(d) not in peaks and d not in matrix)
-    return once(work, ("gpu refusals", *missing), lambda: _refusals(facts(work), missing, len(work)))
+        peaks, matrix = self.entry.group("vector_flops"), self.entry.group("matrix_flops")
+        missing = sorted(d for d in facts(work).dtype.values if pipe_of(d) not in peaks and d not in matrix)
+        return once(work, ("gpu refusals", *missing), lambda: _refusals(facts(work), missing, len(work)))
 
 
 def _refusals(known: Facts, missing: list[str], kernels: int) -> Refusals:
@@ -251,12 +251,16 @@ def _combine(gpu: GPU, ready: Prepared, missed: Float) -> Prices:
     """Put the DRAM terms to the rest; ``missed`` is the share of each operand that DRAM serves."""
     entry, kernels = gpu.entry, len(ready.floor)
     from_dram = ready.cold_bytes * missed
-    dram = np.where(ready.assumed, 0.0, total(ready.owner, from_dram, kernels)) + ready.extra_dram
+    dram = total(ready.owner, from_dram, kernels)
+    if not ready.modelled:
+        dram = np.where(ready.assumed, 0.0, dram)
+    dram = dram + ready.extra_dram
     dram_s = dram / streaming.dram_rate(entry, gpu.dram_bandwidth)
     latency_s = ready.rounds * np.where(dram > 0, max(entry["dram_latency"], entry["l2_latency"]), entry["l2_latency"])
     duration = ready.floor + np.maximum(together(entry, ready, dram_s, ready.terms["l2_s"]), latency_s)
-    duration = np.where(np.isnan(ready.measured), duration * ready.scale, ready.measured)
-    duration = np.where(ready.assumed, dram_s, duration)
+    if not ready.modelled:
+        duration = np.where(np.isnan(ready.measured), duration * ready.scale, ready.measured)
+        duration = np.where(ready.assumed, dram_s, duration)
     per_byte = entry.get("dram_energy_per_byte")
     of_dram = dram * (np.nan if per_byte is None else per_byte)
     terms = {**ready.terms, "dram_s": dram_s, "latency_s": latency_s}
@@ -268,9 +272,13 @@ def _combine(gpu: GPU, ready: Prepared, missed: Float) -> Prices:
 
 def together(entry: Entry, ready: Prepared, dram_s: Float, l2_s: Float) -> Float:
     """Return what memory and the SMs take together: of compiled kernels, by turns; of library products, as their model says."""
-    compiled = streaming.overlapped(entry, np.maximum(dram_s, l2_s), ready.on_sm, ready.turns)
-    product = gemm.together(entry["gemm_sharpness"], np.maximum(ready.on_sm, l2_s), dram_s * (1.0 - ready.apart)) + dram_s * ready.apart
-    return np.where(ready.tiled, product, compiled)
+    seconds = streaming.overlapped(entry, np.maximum(dram_s, l2_s), ready.on_sm, ready.turns)
+    rows = ready.products
+    if len(rows):
+        apart, from_dram = ready.apart[rows], dram_s[rows]
+        on_chip = np.maximum(ready.on_sm[rows], l2_s[rows])
+        seconds[rows] = gemm.together(entry["gemm_sharpness"], on_chip, from_dram * (1.0 - apart)) + from_dram * apart
+    return seconds
 
 
 def _prepare(gpu: GPU, work: Work) -> Prepared:
@@ -280,21 +288,19 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
     matrix, l2_bytes, extra, again = _products(entry, work, units, geometry, kinds)
     tiled, apart = _attention(entry, kinds, matrix, extra)
     terms = {"compute_matrix_s": matrix} | _vector_terms(entry, known, geometry, kinds.wide)
-    terms["solver_s"] = _solvers(entry, kinds)
+    terms["solver_s"] = _solvers(entry, work, kinds)
     terms["l1_s"] = np.where(tiled, 0.0, moved.l1_bytes * geometry.share / _l1_rate(entry))
     on_sm = reduce(np.maximum, terms.values())
     terms["l2_s"] = l2_bytes / (entry["l2_bandwidth"] * entry["l2_efficiency"])
     terms["floor_s"] = known.launches * entry["kernel_floor"] + extra
-    measured = gpu._measured(work)
-    unknown = known.unknown & np.isnan(measured)
-    assumed_bytes = _assumed_bytes(gpu, work, known.measured)
-    assumed = unknown & ~np.isnan(assumed_bytes)
+    given = _given(gpu, work, known)
     energy = _energy(entry, known, units, kinds.product, l2_bytes)
     return Prepared(
         floor=terms["floor_s"],
         on_sm=on_sm,
         turns=geometry.turns,
         tiled=tiled,
+        products=np.flatnonzero(tiled),
         apart=apart,
         l2_bytes=l2_bytes,
         reads=kinds.reads,
@@ -302,16 +308,45 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
         rounds=np.where(tiled, known.launches * entry["gemm_stages"], geometry.rounds),
         energy=energy,
         joules=reduce(np.add, energy.values()),
-        measured=measured,
+        measured=given.seconds,
         scale=_scale(gpu, work, known.measured),
+        modelled=given.modelled,
         terms=terms,
-        unknown=unknown & ~assumed,
-        assumed=assumed,
-        extra_dram=np.where(assumed, assumed_bytes, moved.extra_dram + again),
+        unknown=given.unknown,
+        assumed=given.assumed,
+        extra_dram=np.where(given.assumed, given.bytes, moved.extra_dram + again),
         cold_bytes=moved.cold_bytes,
         resident=moved.resident,
         owner=known.owner,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What takes the place of the model; shapes [kernels]."""
+
+    seconds: Float
+    """Measured on this very GPU, else NaN."""
+    unknown: Bool
+    """Nothing was measured and the work is not known."""
+    assumed: Bool
+    """So it was, but the user says what to assume: that they move ``bytes``."""
+    bytes: Float
+    modelled: bool
+    """No kernel was measured anywhere, and nothing is assumed."""
+
+
+def _given(gpu: GPU, work: Work, known: Facts) -> _Given:
+    """Return what was measured or is assumed: the same for all GPUs of an id."""
+    return once(work, ("gpu given", gpu.id, gpu.use_measured, gpu.assume), lambda: _make_given(gpu, work, known))
+
+
+def _make_given(gpu: GPU, work: Work, known: Facts) -> _Given:
+    measured = gpu._measured(work)
+    unknown = known.unknown & np.isnan(measured)
+    assumed_bytes = _assumed_bytes(gpu, work, known.measured)
+    assumed = unknown & ~np.isnan(assumed_bytes)
+    return _Given(measured, unknown & ~assumed, assumed, assumed_bytes, bool(np.isnan(known.measured).all() and not assumed.any()))
 
 
 def _kinds(work: Work) -> _Kinds:
@@ -506,12 +541,16 @@ def _attention(entry: Entry, kinds: _Kinds, matrix: Float, extra: Float) -> tupl
     return tiled, apart
 
 
-def _solvers(entry: Entry, kinds: _Kinds) -> Float:
-    numbers, seconds = solvers.Numbers.of(entry), np.zeros(len(kinds.product))
-    if len(kinds.lu.rows):
-        seconds[kinds.lu.rows] = solvers.lu_s(numbers, kinds.lu.batch, kinds.lu.m)
-    if len(kinds.solve.rows):
-        seconds[kinds.solve.rows] = solvers.triangular_s(numbers, kinds.solve.batch, kinds.solve.m, kinds.solve.columns)
+def _solvers(entry: Entry, work: Work, kinds: _Kinds) -> Float:
+    seconds, lu, solve = np.zeros(len(kinds.product)), kinds.lu, kinds.solve
+    if len(lu.rows) or len(solve.rows):
+        numbers = solvers.Numbers.of(entry)
+        factorised, solved = once(
+            work,
+            ("gpu solvers", *numbers.cycles),
+            lambda: (solvers.Factorisations.of(numbers, lu.batch, lu.m), solvers.Solves.of(numbers, solve.batch, solve.m, solve.columns)),
+        )
+        seconds[lu.rows], seconds[solve.rows] = factorised.seconds(numbers), solved.seconds(numbers)
     return seconds
 
 

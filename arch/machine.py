@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from arch import show, units
@@ -173,7 +173,7 @@ class Machine:
         found = [getattr(memory, of) for memory in self.memories]
         return [value for value in found if value is not None]
 
-    @property
+    @cached_property
     def static_watts(self) -> float | None:
         """Power that does not depend on what runs; None if any of it is unknown. Memories without a number add none."""
         return _sum([*(device.static_watts for device in self.devices), *self._own_memories("static_watts")])

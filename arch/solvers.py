@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arch.entry import Entry
-from arch.work import Float
+from arch.work import Bool, Float
 
 _KERNELS_A_COLUMN = 4
 _BATCHED_ROWS = 128
@@ -73,6 +73,12 @@ class Numbers:
     product_flops: float
     """FLOP/s of products."""
 
+    @property
+    def cycles(self) -> tuple[object, ...]:
+        """All on which work depends that is counted in cycles: GPUs of other clocks have the same."""
+        operations = self.arithmetic, self.shared, self.shuffle, self.divide
+        return self.lu, self.triangular, self.tile_columns, self.warp_threads, self.slots, *operations
+
     @classmethod
     def of(cls, entry: Entry) -> "Numbers":
         """Return the numbers of a GPU of the catalogue."""
@@ -94,30 +100,86 @@ class Numbers:
         )
 
 
-def lu_s(numbers: Numbers, batch: Float, n: Float) -> Float:
-    """Return seconds for ``batch`` factorisations of n by n matrices; shape [calls]."""
-    rows = np.ceil(n / numbers.warp_threads)
-    pivot = np.log2(numbers.warp_threads) * (numbers.shuffle + 2 * numbers.arithmetic) + rows * numbers.arithmetic
-    column = pivot + numbers.shared + numbers.divide
-    chain = (n * column + rows * n * (n - 1) / 2) / numbers.clock_hz + 2 * numbers.memory_s
-    busy = numbers.lu.at(n) / numbers.clock_hz
-    alone = np.where(n > numbers.warp_threads, busy / np.maximum((n / _UPDATE_ROWS) ** 2, 1.0), 0.0)
-    batched = np.maximum.reduce([chain, alone, batch * busy / numbers.sms])
-    by_kernels = n * _KERNELS_A_COLUMN * (numbers.launch_s + numbers.memory_s) + 2 / 3 * n**3 / numbers.product_flops
-    together = (batch > 1) & (n <= _BATCHED_ROWS * batch)
-    seconds: Float = np.where(together, batched, batch * np.minimum(chain, by_kernels))
-    return seconds
+@dataclass(frozen=True, eq=False)
+class Factorisations:
+    """LU factorisations, without clocks; arrays of shape [calls]. GPUs that differ in clocks alone share them."""
+
+    batch: Float
+    chain_cycles: Float
+    """Of the dependent steps of one matrix."""
+    busy_cycles: Float
+    """That one more matrix of a large batch keeps an SM busy."""
+    sms: Float
+    """That share a matrix which keeps them busy alone; inf where it does not."""
+    kernels: Float
+    """Of a matrix that is factorised alone, by column."""
+    flops: Float
+    batched: Bool
+
+    @classmethod
+    def of(cls, numbers: Numbers, batch: Float, n: Float) -> "Factorisations":
+        """Return ``batch`` factorisations of n by n matrices in each call."""
+        rows = np.ceil(n / numbers.warp_threads)
+        pivot = np.log2(numbers.warp_threads) * (numbers.shuffle + 2 * numbers.arithmetic) + rows * numbers.arithmetic
+        column = pivot + numbers.shared + numbers.divide
+        return cls(
+            batch=batch,
+            chain_cycles=n * column + rows * n * (n - 1) / 2,
+            busy_cycles=numbers.lu.at(n),
+            sms=np.where(n > numbers.warp_threads, np.maximum((n / _UPDATE_ROWS) ** 2, 1.0), np.inf),
+            kernels=n * _KERNELS_A_COLUMN,
+            flops=2 / 3 * n**3,
+            batched=(batch > 1) & (n <= _BATCHED_ROWS * batch),
+        )
+
+    def seconds(self, numbers: Numbers) -> Float:
+        """Return what each call takes, s."""
+        chain = self.chain_cycles / numbers.clock_hz + 2 * numbers.memory_s
+        busy = self.busy_cycles / numbers.clock_hz
+        batched = np.maximum(np.maximum(chain, busy / self.sms), self.batch * busy / numbers.sms)
+        by_kernels = self.kernels * (numbers.launch_s + numbers.memory_s) + self.flops / numbers.product_flops
+        return np.where(self.batched, batched, self.batch * np.minimum(chain, by_kernels))
 
 
-def triangular_s(numbers: Numbers, batch: Float, m: Float, columns: Float) -> Float:
-    """Return seconds for ``batch`` solves with m by m matrices and ``columns`` right-hand sides; shape [calls].
+@dataclass(frozen=True, eq=False)
+class Solves:
+    """Triangular solves, without clocks; arrays of shape [calls].
 
     A solve that is not batched uses a kernel of its own, of which no time was measured: warps that take 32 right-hand sides each.
     """
-    right = np.maximum(columns, 1)
-    chain = (m * (numbers.shared + numbers.divide + numbers.arithmetic) + m * (m - 1) / 2) / numbers.clock_hz + 2 * numbers.memory_s
-    turns = np.ceil(batch * np.ceil(right / numbers.warp_threads) / numbers.slots)
-    solved = np.where(m > _SMALLEST_KERNEL, np.ceil(right / numbers.tile_columns) * numbers.tile_columns, right)
-    busy = batch * solved * numbers.triangular.at(m) / (numbers.sms * numbers.clock_hz)
-    seconds: Float = np.where(batch > 1, np.maximum(chain, busy), turns * chain)
-    return seconds
+
+    chain_cycles: Float
+    """Of the dependent steps of one matrix."""
+    busy_cycles: Float
+    """Of all matrices and right-hand sides, if one SM solved them."""
+    turns: Float
+    """That the warps of a solve which is not batched take."""
+    batched: Bool
+
+    @classmethod
+    def of(cls, numbers: Numbers, batch: Float, m: Float, columns: Float) -> "Solves":
+        """Return ``batch`` solves with m by m matrices and ``columns`` right-hand sides in each call."""
+        right = np.maximum(columns, 1)
+        solved = np.where(m > _SMALLEST_KERNEL, np.ceil(right / numbers.tile_columns) * numbers.tile_columns, right)
+        return cls(
+            chain_cycles=m * (numbers.shared + numbers.divide + numbers.arithmetic) + m * (m - 1) / 2,
+            busy_cycles=batch * solved * numbers.triangular.at(m),
+            turns=np.ceil(batch * np.ceil(right / numbers.warp_threads) / numbers.slots),
+            batched=batch > 1,
+        )
+
+    def seconds(self, numbers: Numbers) -> Float:
+        """Return what each call takes, s."""
+        chain = self.chain_cycles / numbers.clock_hz + 2 * numbers.memory_s
+        busy = self.busy_cycles / (numbers.sms * numbers.clock_hz)
+        return np.where(self.batched, np.maximum(chain, busy), self.turns * chain)
+
+
+def lu_s(numbers: Numbers, batch: Float, n: Float) -> Float:
+    """Return seconds for ``batch`` factorisations of n by n matrices; shape [calls]."""
+    return Factorisations.of(numbers, batch, n).seconds(numbers)
+
+
+def triangular_s(numbers: Numbers, batch: Float, m: Float, columns: Float) -> Float:
+    """Return seconds for ``batch`` solves with m by m matrices and ``columns`` right-hand sides; shape [calls]."""
+    return Solves.of(numbers, batch, m, columns).seconds(numbers)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from codesign.engine.launch_places import RING_FIELDS
-from codesign.engine.list_schedule import BOUND_AT, NEVER
+from codesign.engine.list_schedule import BOUND_AT, NEVER, RECORDING
 from codesign.engine.program import Hardware, Ints, Operations, Rows
-from traces.compiled import inlined
+from traces.compiled import inlined, inner
 
 NOW, TIME, BUSY, ENDED, AT, INSIDE, CHANGED, IDLE, FULL = 16, 17, 18, 19, 20, 21, 22, 23, 100
 """More places in the clock: the present time; the latest end (true); the latest end of the first ENDED instances, all of which
@@ -51,19 +51,26 @@ class Board(NamedTuple):
     ring: Ints  # [Q, depth] when the last launches of each queue started
 
 
-def new_board(ops: Operations, hardware: Hardware, room: int) -> Board:
+@inner
+def new_board(ops: Operations, hardware: Hardware, room: int, recording: bool) -> Board:
     """Return the board before the first launch."""
-    queue = np.zeros(len(hardware.depth), QUEUE)
-    queue["depth"], queue["running"], queue["finish"] = hardware.depth, -1, NEVER
-    tally = np.zeros(len(ops.op), TALLY)
-    tally["ended_at"] = -1
+    queues, deepest, width, ends = len(hardware.depth), 1, 1, 1
+    queue, tally = np.zeros(queues, QUEUE), np.zeros(len(ops.op), TALLY)
+    for q in range(queues):
+        queue[q].depth, queue[q].running, queue[q].finish = hardware.depth[q], -1, NEVER
+        deepest = max(deepest, hardware.depth[q])
+    for i in range(len(ops.op)):
+        tally[i].ended_at = -1
+        width = max(width, ops.op[i].dep_end - ops.op[i].dep_start)
+    while ends < 2 * room:
+        ends *= 2
     clock = np.zeros(24, np.int64)
-    clock[INSIDE], clock[BOUND_AT] = -1, -1
-    width = int((ops.op["dep_end"] - ops.op["dep_start"]).max(initial=1))
-    need = np.empty((len(queue), room, width), np.int64)
-    wire = np.full((int(hardware.wire.max(initial=-1)) + 1, 2), -1, np.int64)
-    waiting, end = np.empty((len(queue), room), WAITING), np.full(1 << (2 * room - 1).bit_length(), -1, np.int64)
-    ring = np.empty((len(queue), int(hardware.depth.max(initial=1))), np.int64)
+    clock[INSIDE], clock[BOUND_AT], clock[RECORDING] = -1, -1, recording
+    wires = 0
+    for q in range(queues):
+        wires = max(wires, hardware.wire[q] + 1)
+    waiting, need = np.empty((queues, room), WAITING), np.empty((queues, room, width), np.int64)
+    end, wire, ring = np.full(ends, -1, np.int64), np.full((wires, 2), -1, np.int64), np.empty((queues, deepest), np.int64)
     return Board(clock, queue, waiting, need, tally, end, wire, ring)
 
 

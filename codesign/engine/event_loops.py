@@ -30,7 +30,7 @@ from codesign.engine.list_schedule import (
     STEPS,
     Log,
 )  # fmt: skip
-from codesign.engine.program import LAUNCHED, Floats, Hardware, Ints, Operations, Program, Rows
+from codesign.engine.program import LAUNCHED, Floats, Hardware, Ints, Operations, Rows
 from codesign.engine.stepping import LONGEST_PERIOD, WORTH_WATCHING
 from traces.compiled import in_place, inlined, inner
 
@@ -71,18 +71,34 @@ class Search(NamedTuple):
     log: Log
 
 
-def new_track(program: Program, step_over: bool) -> Track:
+@inner
+def new_track(ops: Operations, loops: Rows, hardware: Hardware, step_over: bool) -> Track:
     """Return the loops before any is entered."""
-    loops, n, queues = program.loops, len(program), len(program.queues)
-    first, end = loops["first"], loops["end"]
-    around = (first[:, None] <= first) & (end <= end[:, None]) & (np.arange(len(loops))[:, None] < np.arange(len(loops)))
-    level = around.sum(axis=0).astype(np.int64)
-    watched = step_over & (program.hardware.spread == 0.0) & (loops["count"] > 2) & ((end - first) * loops["count"] >= WORTH_WATCHING)
-    levels = int(level.max()) + 1 if watched.any() else 0
-    mark, started, elapsed = (np.zeros((levels, LONGEST_PERIOD, wide), np.int64) for wide in (5, queues, n))
-    steady, launches, grows = (np.zeros((levels, wide), np.int64) for wide in (7, queues, n))
-    left, heads, recent = (np.zeros(wide, np.int64) for wide in (len(loops), levels, int(program.hardware.depth.max(initial=1))))
-    return Track(left, watched.astype(np.int64), level, heads, mark, started, elapsed, steady, launches, grows, recent)
+    n, queues, level, watched = len(ops.op), len(hardware.depth), _levels(loops), np.zeros(len(loops), np.int64)
+    levels, deepest = 0, 1
+    for loop in range(len(loops)):
+        row = loops[loop]
+        if step_over and hardware.spread == 0.0 and row.count > 2 and (row.end - row.first) * float(row.count) >= WORTH_WATCHING:
+            watched[loop], levels = 1, max(levels, level[loop] + 1)
+    for depth in hardware.depth:
+        deepest = max(deepest, depth)
+    left, heads, recent = np.empty(len(loops), np.int64), np.empty(levels, np.int64), np.empty(deepest, np.int64)
+    mark, started = np.empty((levels, LONGEST_PERIOD, 5), np.int64), np.empty((levels, LONGEST_PERIOD, queues), np.int64)
+    elapsed, steady = np.empty((levels, LONGEST_PERIOD, n), np.int64), np.empty((levels, 7), np.int64)
+    launches, grows = np.empty((levels, queues), np.int64), np.empty((levels, n), np.int64)
+    return Track(left, watched, level, heads, mark, started, elapsed, steady, launches, grows, recent)
+
+
+@inner
+def _levels(loops: Rows) -> Ints:
+    """Return in how many others each loop lies."""
+    level = np.zeros(len(loops), np.int64)
+    for outer in range(len(loops)):
+        inside = outer + 1
+        while inside < len(loops) and loops[inside].first < loops[outer].end:
+            level[inside] += 1
+            inside += 1
+    return level
 
 
 @inner

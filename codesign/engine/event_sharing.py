@@ -5,10 +5,10 @@ import numpy as np
 from codesign.engine.event_board import CHANGED, NOW, Board
 from codesign.engine.list_schedule import NEVER
 from codesign.engine.program import Floats, Hardware, Operations, Rows
-from traces.compiled import compiled, inlined
+from traces.compiled import inlined, inner
 
 
-@compiled
+@inner
 def demands(ops: Operations, hardware: Hardware) -> Floats:
     """Return what each use asks of its resource, bytes a ps: never more than there is."""
     demand = np.zeros(len(ops.use))

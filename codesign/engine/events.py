@@ -41,20 +41,17 @@ from codesign.engine.stepping import LONGEST_PERIOD
 from traces.compiled import compiled, in_place, inlined
 
 
-def replay(program: Program, step_over: bool, log: Log, recording: bool, room: int) -> Board:
-    """Replay event by event; the result's clock has the status (FULL: more room is needed)."""
-    ops, hardware = program.ops, program.hardware
-    board = new_board(ops, hardware, room)
-    board.clock[RECORDING] = recording
-    track = new_track(program, step_over)
-    _replay(tape_of(len(program), program.loops), ops, program.loops, hardware, board, track, demands(ops, hardware), log)
-    return board
+def replay(program: Program, step_over: bool, log: Log, recording: bool, room: int) -> tuple[Ints, Ints]:
+    """Replay event by event; return the clock, which has the status (FULL: more room is needed), and the time of each operation."""
+    return _replay(tape_of(len(program), program.loops), program.ops, program.loops, program.hardware, log, step_over, recording, room)
 
 
 @compiled
-def _replay(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board: Board, track: Track, demand: Floats, log: Log) -> None:
-    clock = board.clock
-    share = np.zeros((2, len(board.queue)))
+def _replay(
+    tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, log: Log, step_over: bool, recording: bool, room: int
+) -> tuple[Ints, Ints]:
+    board, track = new_board(ops, hardware, room, recording), new_track(ops, loops, hardware, step_over)
+    clock, demand, share = board.clock, demands(ops, hardware), np.zeros((2, len(board.queue)))
     count = LONGEST_PERIOD * len(track.heads) + 1
     states, hosts = [np.zeros(0)] * count, [np.zeros(0)] * count
     search = Search(ops, loops, hardware, board, track, states, hosts, [(0, 0)], log)
@@ -62,6 +59,7 @@ def _replay(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, board:
         row = tape[clock[AT]]
         look(row.a, search)
         clock[AT] = row.b + 1 if row.code == 2 else clock[AT] + 1
+    return clock, board.tally["elapsed"].copy()
 
 
 @in_place

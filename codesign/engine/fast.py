@@ -13,28 +13,23 @@ from codesign.engine.list_schedule import (
     OFFSET,
     OVERFLOW,
     RECORD,
-    RECORDING,
     RUN,
     STATUS,
     STEPPED,
     STEPS,
     STUCK,
     WAITED,
-    Contention,
     Log,
-    State,
     new_contention,
     new_state,
-    note_demands,
     run_stretch,
     tape_of,
 )  # fmt: skip
 from codesign.engine.program import LIMIT_PS, PS, Hardware, Ints, Operations, Program, Records, Rows, Run, finished
-from codesign.engine.stepping import Past, Watch
 from traces.compiled import compiled
 from traces.errors import TraceError
 
-FIRST_ROOM = 8192
+FIRST_ROOM = 2048
 """Instances that may wait in a queue at first; more room is made when needed."""
 
 
@@ -70,18 +65,16 @@ def _by_events(program: Program, step_over: bool, record: bool) -> Run:
     known = record and not step_over  # how many instances are run
     log = _room(int(program.executions.sum()) if known else 0, 0)
     while True:
-        board = events.replay(program, step_over, log, known, room)
-        if board.clock[STATUS] != FULL:
+        clock, elapsed = events.replay(program, step_over, log, known, room)
+        if clock[STATUS] != FULL:
             break
         room *= 4
-    clock = board.clock
     _check(clock)
     if record and not known:
         log = _room(int(clock[RUN]), int(clock[STEPS]))
         events.replay(program, step_over, log, True, room)
     records = _records(log) if record else None
-    elapsed = board.tally["elapsed"].astype(np.float64)
-    return Run(int(clock[TIME]), int(clock[BOUND_PS]), elapsed, int(clock[LAUNCHES]), int(clock[STEPPED]), records)
+    return Run(int(clock[TIME]), int(clock[BOUND_PS]), elapsed.astype(np.float64), int(clock[LAUNCHES]), int(clock[STEPPED]), records)
 
 
 def _check(clock: Ints) -> None:
@@ -103,23 +96,15 @@ def _records(log: Log) -> Records:
 def _in_order(program: Program, step_over: bool, log: Log | None) -> Ints:
     """Replay in launch order; return the clock (see `list_schedule`)."""
     ops, loops, hardware = program.ops, program.loops, program.hardware
-    state, contention = new_state(len(program), hardware), new_contention(hardware)
-    state.clock[RECORDING] = log is not None
-    tape, left = tape_of(len(program), loops), np.zeros(len(loops), np.int64)
-    if step_over and len(loops):
-        watch, past = stepping.prepare(tape, ops, loops, state)
-        _stepping(tape, ops, loops, hardware, state, contention, log or _room(0, 0), left, watch, past)
-    else:
-        _plain(tape, ops, loops, hardware, state, contention, log or _room(0, 0), left)
-    return state.clock
+    run = _stepping if step_over and len(loops) else _plain
+    return run(tape_of(len(program), loops), ops, loops, hardware, log or _room(0, 0), log is not None)
 
 
 @compiled
-def _plain(
-    tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, state: State, contention: Contention, log: Log, left: Ints
-) -> None:
-    """Run every iteration. ``left`` is room: iterations to go of each loop."""
-    note_demands(ops, hardware, contention.demand)
+def _plain(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, log: Log, recording: bool) -> Ints:
+    """Run every iteration."""
+    state, contention = new_state(len(ops.op), hardware, recording), new_contention(ops, hardware)
+    left = np.zeros(len(loops), np.int64)  # iterations to go of each loop
     at = 0
     while at < len(tape) and state.clock[STATUS] == FINE:
         if tape[at].code == 0:
@@ -131,24 +116,15 @@ def _plain(
             if left[tape[at].a] > 0:
                 at = tape[at].b
         at += 1
+    return state.clock
 
 
 @compiled
-def _stepping(
-    tape: Rows,
-    ops: Operations,
-    loops: Rows,
-    hardware: Hardware,
-    state: State,
-    contention: Contention,
-    log: Log,
-    left: Ints,
-    watch: Watch,
-    past: Past,
-) -> None:
+def _stepping(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, log: Log, recording: bool) -> Ints:
     """Run iterations until they repeat, then step over them."""
-    note_demands(ops, hardware, contention.demand)
-    stepping.note_inputs(ops, loops, watch)
+    state, contention = new_state(len(ops.op), hardware, recording), new_contention(ops, hardware)
+    watch, past = stepping.prepare(tape, ops, loops, state)
+    left = np.zeros(len(loops), np.int64)
     at = level = 0
     while at < len(tape) and state.clock[STATUS] == FINE:
         loop = tape[at].a
@@ -170,3 +146,4 @@ def _stepping(
                 level -= 1
                 stepping.leave(level, state, past)
         at += 1
+    return state.clock

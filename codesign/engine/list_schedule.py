@@ -10,7 +10,7 @@ import numpy as np
 
 from codesign.engine.launch_places import RING_FIELDS, note_start
 from codesign.engine.program import ISSUES, LAUNCHED, LEAVES, LIMIT_PS, WAITS, Floats, Hardware, Ints, Operations, Rows
-from traces.compiled import compiled, in_place, inlined
+from traces.compiled import compiled, in_place, inlined, inner
 
 HOST, ISSUE, BUSY, OFFSET, BOUND_PS, BOUND_AT, RUN, LAUNCHES, STEPPED, ISSUED, LOW, WAITED, STATUS, RECORDED, STEPS, RECORDING = range(16)
 """Places in ``State.clock``: the host's next free moment, the present issue, the latest end so far, true minus kept time,
@@ -94,23 +94,29 @@ def tape_of(n: int, loops: Rows) -> Rows:
     return tape[: make_tape(n, loops, tape, np.empty(len(loops), np.int64), np.empty(len(loops), np.int64))]
 
 
-def new_state(n: int, hardware: Hardware) -> State:
+@inner
+def new_state(n: int, hardware: Hardware, recording: bool) -> State:
     """Return the state before the first launch."""
-    lane = np.zeros(len(hardware.depth), LANE)
-    lane["depth"], lane["wire"], lane["guest"] = hardware.depth, hardware.wire, hardware.guest
+    lane, deepest = np.zeros(len(hardware.depth), LANE), 1
+    for q in range(len(lane)):
+        lane[q].depth, lane[q].wire, lane[q].guest = hardware.depth[q], hardware.wire[q], hardware.guest[q]
+        deepest = max(deepest, hardware.depth[q])
     clock = np.zeros(16, np.int64)
-    clock[LOW], clock[BOUND_AT] = NEVER, -1
-    return State(clock, lane, np.empty((len(lane), int(hardware.depth.max(initial=1))), np.int64), np.zeros(n, np.int64))
+    clock[LOW], clock[BOUND_AT], clock[RECORDING] = NEVER, -1, recording
+    return State(clock, lane, np.empty((len(lane), deepest), np.int64), np.zeros(n, np.int64))
 
 
-def new_contention(hardware: Hardware) -> Contention:
-    """Return room for demands, before any operation has run."""
+@inner
+def new_contention(ops: Operations, hardware: Hardware) -> Contention:
+    """Return what each queue asks of each resource at most, before any operation has run."""
     shape = len(hardware.capacity), len(hardware.depth)
-    return Contention(np.zeros(shape), np.zeros(shape, np.int64))
+    contention = Contention(np.zeros(shape), np.zeros(shape, np.int64))
+    _note_demands(ops, hardware, contention.demand)
+    return contention
 
 
 @in_place
-def note_demands(ops: Operations, hardware: Hardware, demand: Floats) -> None:
+def _note_demands(ops: Operations, hardware: Hardware, demand: Floats) -> None:
     """Note what each queue asks of each resource at most; resources that can serve all at once are set to zero."""
     for op in ops.op:
         if op.duration > 0:

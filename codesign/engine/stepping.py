@@ -35,7 +35,7 @@ from codesign.engine.list_schedule import (
     State,
 )  # fmt: skip
 from codesign.engine.program import WAITS, Codes, Hardware, Indices, Ints, Operations, Rows
-from traces.compiled import compiled, in_place
+from traces.compiled import in_place, inner
 
 LONGEST_PERIOD = 8
 WORTH_WATCHING = 16
@@ -44,7 +44,6 @@ WORTH_WATCHING = 16
 NOW, ANCHOR, BOUND, NUMBER, LAUNCHED_BY, ISSUED_BY, RECORD, LOWEST, PAST = range(9)
 IN_STEP, AHEAD = 1, 2
 FEW, UNKNOWN = 16, -1
-_NONE: Indices = np.empty(0, np.int32)
 
 
 class Watch(NamedTuple):
@@ -76,20 +75,23 @@ class Past(NamedTuple):
     recent: Ints  # [depth] room for the starts of the launches that a queue holds
 
 
+@inner
 def prepare(tape: Rows, ops: Operations, loops: Rows, state: State) -> tuple[Watch, Past]:
     """Return what to watch, and room for the heads of loops that are watched."""
-    m, queues = len(loops), len(state.lane)
-    starts = np.zeros(m + 1, np.int32), np.zeros(m + 1, np.int32)
-    watch = Watch(
-        np.zeros(m, np.int8), np.zeros(m, np.int8), np.zeros((m, queues), np.int8), starts[0], _NONE, starts[1], _NONE,
-        np.full(len(ops.op), -1, np.int32), int(ops.op["gap"].max(initial=0)),
-    )  # fmt: skip
-    levels, longest = _survey(tape, ops, loops, watch)
-    watch = watch._replace(carried=np.empty(starts[0][-1], np.int32), outer=np.empty(starts[1][-1], np.int32))
+    m, queues, gap = len(loops), len(state.lane), 0
+    for op in ops.op:
+        gap = max(gap, op.gap)
+    watched, waits, used = np.zeros(m, np.int8), np.zeros(m, np.int8), np.zeros((m, queues), np.int8)
+    carried_start, outer_start, seen = np.zeros(m + 1, np.int32), np.zeros(m + 1, np.int32), np.full(len(ops.op), -1, np.int32)
+    none = np.empty(0, np.int32)
+    levels, longest = _survey(tape, ops, loops, Watch(watched, waits, used, carried_start, none, outer_start, none, seen, gap))
+    carried, outer = np.empty(carried_start[m], np.int32), np.empty(outer_start[m], np.int32)
+    watch = Watch(watched, waits, used, carried_start, carried, outer_start, outer, seen, gap)
+    _note_all_inputs(ops, loops, watch)
     return watch, _new_past(levels, queues, state.ring.shape[1], longest + queues + 3)
 
 
-@compiled
+@in_place
 def _survey(tape: Rows, ops: Operations, loops: Rows, watch: Watch) -> tuple[int, int]:
     """Find out what is watched and how much of it there is; return how deep loops nest, and the most that one loop carries."""
     levels = longest = 0
@@ -117,7 +119,7 @@ def _survey(tape: Rows, ops: Operations, loops: Rows, watch: Watch) -> tuple[int
 
 
 @in_place
-def note_inputs(ops: Operations, loops: Rows, watch: Watch) -> None:
+def _note_all_inputs(ops: Operations, loops: Rows, watch: Watch) -> None:
     """Note which ends each loop that is watched needs of the iteration before, and of operations outside."""
     watch.seen[:] = -1
     for loop in range(len(loops)):
@@ -165,6 +167,7 @@ def _executed(loop: int, loops: Rows) -> float:
     return float(executed * loops[loop].count)
 
 
+@inner
 def _new_past(levels: int, queues: int, deepest: int, size: int) -> Past:
     """Return room for the heads of ``levels`` nested loops, whose states are of so many times."""
     p = LONGEST_PERIOD
