@@ -1,6 +1,6 @@
 """The cost table: every kernel priced on every device of a machine."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,15 +58,15 @@ def cost_table(trace: "Trace", machine: Machine, device_of_kernel: NDArray[np.in
     """
     caches, warm = _caches(machine), Work.of(trace)
     _check_target(trace, warm, machine)
-    writer = None
+    source = None
     if device_of_kernel is not None:
         device_of_kernel = np.asarray(device_of_kernel)
         _check_devices(trace, machine, device_of_kernel)
         if (caches != caches[0]).any():
-            writer = _writing_device(trace, device_of_kernel)
+            source = _writing_cache(trace, caches[device_of_kernel])
     prices, refusals = [], [device.refuse(warm) for device in machine.devices]
     for number, (device, refused) in enumerate(zip(machine.devices, refusals, strict=True)):
-        work = warm if writer is None else replace(warm, cold=(writer >= 0) & (caches[writer] != caches[number]))
+        work = warm if source is None else Work.of(trace, (source >= 0) & (source != caches[number]))
         mine = refused.code == 0
         if device_of_kernel is not None:
             mine &= device_of_kernel == number
@@ -144,16 +144,17 @@ def _check_devices(trace: "Trace", machine: Machine, devices: NDArray[np.int32])
         )
 
 
-def _writing_device(trace: "Trace", devices: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The device that wrote each operand last, -1 if no kernel did; shape [accesses]."""
+def _writing_cache(trace: "Trace", caches: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The cache in which each operand was written last, -1 if no kernel wrote it; shape [accesses]. ``caches``: that of each kernel."""
     writer = trace.last_writer
-    return np.where(writer >= 0, devices[writer] if len(devices) else -1, -1)
+    return np.where(writer >= 0, caches[writer] if len(caches) else -1, -1)
 
 
 def _check_target(trace: "Trace", work: Work, machine: Machine) -> None:
     """Raise MachineError if the trace was compiled for a TPU and the machine has another device."""
     others = [device.id for device in machine.devices if device.kind != "tpu"]
-    if others and once(work, "of a TPU", lambda: not np.isnan(work.kernels["compiler_cycles"]).all()):
+    has_cycles: bool = once(work, "compiler cycles", lambda: not np.isnan(work.kernels["compiler_cycles"]).all())
+    if others and has_cycles:
         raise MachineError(
             f"a TPU's trace must replay on that TPU only, since its instructions are no kernels of another device, but "
             f"{trace.program!r} is for {trace.target} and {machine.id!r} has {', '.join(others)}: capture the program for that device"

@@ -39,18 +39,20 @@ class Plan:
     """What DRAM serves more than once."""
     executed_flops: Float
     """Multiply-adds with the tiles' padding, counted twice."""
-    sharpness: float
+    total_s: Float
+    """Pipes and L2 work at once; DRAM overlaps them, but where both take equally long the sum of powers is longer than each."""
+
+    @classmethod
+    def of(cls, sharpness: float, *, compute_s: Float, l2_s: Float, dram_s: Float, extra_s: Float, **others: Float) -> "Plan":
+        """Return the plan whose activities overlap with this sharpness."""
+        total = together(sharpness, np.maximum(compute_s, l2_s), dram_s) + extra_s
+        return cls(compute_s=compute_s, l2_s=l2_s, dram_s=dram_s, extra_s=extra_s, total_s=total, **others)
 
     def __getitem__(self, rows: Int) -> "Plan":
-        return Plan(**{name: getattr(self, name)[rows] for name in _ARRAYS}, sharpness=self.sharpness)
-
-    @property
-    def total_s(self) -> Float:
-        """Pipes and L2 work at once; DRAM overlaps them, but where both take equally long the sum of powers is longer than each."""
-        return together(self.sharpness, np.maximum(self.compute_s, self.l2_s), self.dram_s) + self.extra_s
+        return Plan(**{name: getattr(self, name)[rows] for name in _ARRAYS})
 
 
-_ARRAYS = tuple(each.name for each in fields(Plan) if each.name != "sharpness")
+_ARRAYS = tuple(each.name for each in fields(Plan))
 
 
 def together(sharpness: float | Float, *seconds: Float) -> Float:
@@ -130,29 +132,27 @@ def fastest(unit: Library, parts: Iterable[Choices]) -> Plan:
 def _joined(plans: list[Plan]) -> Plan:
     if len(plans) == 1:
         return plans[0]
-    return Plan(**{name: np.concatenate([getattr(each, name) for each in plans]) for name in _ARRAYS}, sharpness=plans[0].sharpness)
+    return Plan(**{name: np.concatenate([getattr(each, name) for each in plans]) for name in _ARRAYS})
 
 
 def _fastest(unit: Library, part: Choices) -> Plan:
     """Price all choices at once, and of each product keep the first that is fastest."""
     tried = timed(unit, part.ways)
     seconds = np.full(part.way.size, np.inf)
-    total = tried.total_s
-    seconds[part.spot] = np.where(np.isfinite(total), total, _WORST)
+    seconds[part.spot] = np.where(np.isfinite(tried.total_s), tried.total_s, _WORST)
     best = seconds.reshape(part.way.shape).argmin(axis=0)
-    way = part.way[best, np.arange(len(best))]
-    return _rows_of_one(unit, part.vectors, tried[way], total[way]) if len(part.vectors.rows) else tried[way]
+    chosen = tried[part.way[best, np.arange(len(best))]]
+    return _rows_of_one(unit, part.vectors, chosen) if len(part.vectors.rows) else chosen
 
 
-def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan, tiled_s: Float) -> Plan:
+def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan) -> Plan:
     """Return the plans of products of tiles, but where a vector meets a matrix that of the library's kernel for it, if faster.
-
-    ``tiled_s`` is what the tiles take.
 
     It streams the matrix once through all SMs: no tile is padded, and a block has next to nothing to keep and to store.
     """
     none = np.zeros_like(vectors.flops)
-    streamed = Plan(
+    streamed = Plan.of(
+        unit.sharpness,
         compute_s=vectors.flops / unit.vector_flops_per_s + unit.tiling.turn_cycles / unit.clock_hz,
         l2_s=vectors.bytes / unit.l2_bytes_per_s,
         dram_s=vectors.cold_bytes / unit.dram_bytes_per_s,
@@ -160,20 +160,20 @@ def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan, tiled_s: Float) -
         l2_bytes=vectors.bytes,
         again_bytes=none,
         executed_flops=vectors.flops,
-        sharpness=unit.sharpness,
     )
-    better = streamed.total_s < tiled_s[vectors.rows]
+    better = streamed.total_s < tiled.total_s[vectors.rows]
     arrays = {name: getattr(tiled, name).copy() for name in _ARRAYS}
     for name, values in arrays.items():
         values[vectors.rows[better]] = getattr(streamed, name)[better]
-    return Plan(**arrays, sharpness=unit.sharpness)
+    return Plan(**arrays)
 
 
 def timed(unit: Library, ways: Ways) -> Plan:
     """Return what ways to compute products take: the SM's pipes, or its waits for L2 if they are longer, and starts and stores."""
     pipes = ways.busiest_flops / (unit.flops_per_sm * ways.share)
     busy = np.maximum(pipes, ways.waits * unit.l2_latency_s) + ways.fixed_cycles / unit.clock_hz
-    return Plan(
+    return Plan.of(
+        unit.sharpness,
         compute_s=busy * ways.stretch,
         l2_s=ways.l2_bytes / unit.l2_bytes_per_s,
         dram_s=ways.dram_bytes / unit.dram_bytes_per_s,
@@ -181,5 +181,4 @@ def timed(unit: Library, ways: Ways) -> Plan:
         l2_bytes=ways.l2_bytes + ways.parts_bytes,
         again_bytes=ways.again_bytes,
         executed_flops=ways.executed_flops,
-        sharpness=unit.sharpness,
     )

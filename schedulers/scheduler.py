@@ -78,6 +78,8 @@ class Mapping:
             )
 
     def _check_refusals(self, trace: Trace, machine: Machine, costs: CostTable) -> None:
+        if not costs.refusal.any():
+            return
         codes = costs.refusal[self.device, np.arange(len(self))]
         refused = np.flatnonzero(codes)
         if refused.size:

@@ -158,7 +158,8 @@ def test_dram_time_counts_towards_the_time_that_the_cap_asks_for(dram_s: float, 
     """Of a product of 4 s on the pipes and ``dram_s``, together the root of their squares; the cap asks for ``energy`` seconds."""
     entry, one = find("a5000").refitted({"board_power": 1.0}), np.ones(1)
     unit = replace(library(entry, "f32"), sharpness=2.0, energy_per_flop=1.0)
-    chosen = gemm.Plan(4 * one, 0 * one, dram_s * one, 0 * one, 0 * one, 0 * one, energy * one, 2.0)
+    none, bytes_and_flops = 0 * one, {"l2_bytes": 0 * one, "again_bytes": 0 * one, "executed_flops": energy * one}
+    chosen = gemm.Plan.of(2.0, compute_s=4 * one, l2_s=none, dram_s=dram_s * one, extra_s=none, **bytes_and_flops)
     assert gemm.sustained_s(entry, unit, chosen, 0.0)[0] == pytest.approx(seconds)
     assert gemm.together(2.0, gemm.on_sm_s(entry, unit, chosen), chosen.dram_s)[0] == pytest.approx(seconds)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from codesign.engine.drafting import AWAITS, GOES_ON, READS, WRITES
 from codesign.engine.program import Indices, Ints, Rows
-from traces.compiled import compiled, inlined, inner
+from traces.compiled import compiled, in_place, inlined, inner
 
 
 class Web(NamedTuple):
@@ -25,25 +25,16 @@ class Web(NamedTuple):
     waited: Ints  # [Q, Q] step of the latest operation of the second queue that the first has waited for
 
 
+@compiled
 def find(ops: Rows, touches: Rows, tape: Rows, loops: Rows, queues: int, copies: int) -> Indices:
     """Let every operation (rows of OPERATION) wait for what it must, and return what they wait for.
 
     ``touches`` are rows of `drafting.TOUCH`. Every loop is walked twice: the second time shows what one iteration needs of the
     one before.
     """
-    n = len(ops)
     if _one_queue(ops):
         return np.empty(0, np.int32)
-    web = Web(
-        np.full(n, -1, np.int32), np.empty((4 * n + 16, 2), np.int32), np.zeros(2, np.int64), np.full(copies, -1, np.int32),
-        np.full((copies, queues), -1, np.int32), np.zeros(n, np.int64), np.zeros((queues, queues), np.int64),
-    )  # fmt: skip
-    return _walk(ops, touches, tape, loops, web)
-
-
-@compiled
-def _walk(ops: Rows, touches: Rows, tape: Rows, loops: Rows, web: Web) -> Indices:
-    left = np.zeros(len(loops), np.int64)
+    web, left = _new_web(len(ops), queues, copies), np.zeros(len(loops), np.int64)
     at = 0
     while at < len(tape):
         if tape[at].code == 0:
@@ -63,7 +54,15 @@ def _walk(ops: Rows, touches: Rows, tape: Rows, loops: Rows, web: Web) -> Indice
     return _listed(ops, web)
 
 
-@compiled
+@inner
+def _new_web(n: int, queues: int, copies: int) -> Web:
+    """Return the web of ``n`` operations before the walk."""
+    head, entry, size = np.full(n, -1, np.int32), np.empty((4 * n + 16, 2), np.int32), np.zeros(2, np.int64)
+    writer, readers = np.full(copies, -1, np.int32), np.full((copies, queues), -1, np.int32)
+    return Web(head, entry, size, writer, readers, np.zeros(n, np.int64), np.zeros((queues, queues), np.int64))
+
+
+@in_place
 def _one_queue(ops: Rows) -> bool:
     queue = -1
     for op in ops:

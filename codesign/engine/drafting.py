@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from codesign.engine.layout import Layout
 from codesign.engine.places import Places
 from codesign.engine.program import (
     CHANGE,
@@ -21,7 +20,7 @@ from codesign.engine.program import (
     Ints,
     Rows,
 )  # fmt: skip
-from traces.compiled import in_place, inlined
+from traces.compiled import compiled, in_place, inlined
 
 OPS, USES, TOUCHES, CHANGES, LOOPS, HEADS, STATUS, WHERE, ISSUING, ON, EVICTED, LANE = range(12)
 """Places in ``Draft.size``: how many of each are written; the error and the kernel it is about; whether the launch being
@@ -80,7 +79,7 @@ class World(NamedTuple):
     state: Ints  # [A + M + 2] places in which each allocation is valid (bits), then the mode of each memory (0 or 1 + hand-over);
     # evictions so far, modulo; launches to come for which slices are on the way
     toucher: Indices  # [A + K + B + 1] the operation written last that touches it
-    memory: Ints  # [2, M] bytes taken in launch order, and the most so far
+    memory: Ints  # [3, M] bytes taken in launch order, the most so far, and those before the first launch
 
 
 def new_draft(ops: int, heads: int, state: int) -> Draft:
@@ -92,25 +91,19 @@ def new_draft(ops: int, heads: int, state: int) -> Draft:
     )  # fmt: skip
 
 
-def new_world(layout: Layout, places: Places, memories: int, home: Indices, extra: int) -> World:
+@compiled
+def new_world(allocation: Rows, devices: Rows, memories: int, home: Indices, extra: int) -> World:
     """Return the world before the first launch: what exists then is at home, or (home -1) in the first device's place.
 
     ``extra``: how many things beside allocations are touched.
     """
-    state = np.zeros(len(layout.allocation) + memories + 2, np.int64)
-    initial = layout.allocation["initial"] != 0
-    where = np.where(home >= 0, home, places.device[0]["place"])[initial]
-    state[: len(initial)][initial] = np.int64(1) << where.astype(np.int64)
-    memory = np.zeros((2, memories), np.int64)
-    memory[:] = at_first(layout, places, memories, home)
-    return World(state, np.full(len(initial) + extra, -1, np.int32), memory)
-
-
-def at_first(layout: Layout, places: Places, memories: int, home: Indices) -> Ints:
-    """Return the bytes of each memory that are taken before the first launch (int64[M])."""
-    initial = layout.allocation["initial"] != 0
-    where = np.where(home >= 0, home, places.device[0]["memory"])[initial]
-    return np.bincount(where, layout.allocation["bytes"][initial], minlength=memories).astype(np.int64)
+    first = devices[0]
+    state, memory = np.zeros(len(allocation) + memories + 2, np.int64), np.zeros((3, memories), np.int64)
+    for a in range(len(allocation)):
+        if allocation[a].initial:
+            state[a] = 1 << (home[a] if home[a] >= 0 else first.place)
+            memory[:, home[a] if home[a] >= 0 else first.memory] += allocation[a].bytes
+    return World(state, np.full(len(allocation) + extra, -1, np.int32), memory)
 
 
 @in_place

@@ -63,7 +63,7 @@ def homes(trace: "Trace", machine: "Machine", mapping: "Mapping", home: Indices)
 
 
 def price(trace: "Trace", machine: "Machine", places: Places, cost: Rows) -> None:
-    """Fill in how each collective is done; its kernel takes what its links add, and moves no bytes of its own.
+    """Fill in how each collective is done, where nothing is yet; its kernel takes what its links add, and moves no bytes of its own.
 
     Raises
     ------
@@ -72,7 +72,6 @@ def price(trace: "Trace", machine: "Machine", places: Places, cost: Rows) -> Non
     MappingError
         If the ranks of a collective are not on different devices.
     """
-    cost["how"], cost["ranks"], cost["rank"], cost["steps"], cost["message"] = NONE, 0, 0, 0, 0.0
     which = collective_of(trace)
     rows = np.flatnonzero(which >= 0)
     if not len(rows):

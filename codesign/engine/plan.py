@@ -64,9 +64,9 @@ def make_plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "Co
     if costs is None:
         from arch.cost import cost_table
 
-        costs = cost_table(trace, machine, mapping.device.astype(np.int32))
+        costs = cost_table(trace, machine, mapping.device.astype(np.int32, copy=False))
     mapping.check(trace, machine, costs)
-    device, offload = mapping.device.astype(np.int32), mapping.offload
+    device, offload = mapping.device.astype(np.int32, copy=False), mapping.offload
     lanes = streams_of(trace)
     site = _site(machine, 1 if offload is None or offload.synchronous else 2, offload is None or offload.pinned, lanes)
     layout = layout_of(trace)
@@ -75,12 +75,13 @@ def make_plan(trace: "Trace", machine: "Machine", mapping: "Mapping", costs: "Co
         off = offloading.offloading_of(offload, trace, layout, site.places, device, machine)
         layout, home = offloading.without_slices(layout, off), off.home
     cost = _costs(layout, costs, device)
-    cost["lane"] = trace.kernels["stream"] if lanes > 1 else 0
+    if lanes > 1:
+        cost["lane"] = trace.kernels["stream"]
     home = exchange.homes(trace, machine, mapping, home)
     exchange.price(trace, machine, site.places, cost)
     draft, world = _write(layout, site.places, cost, off, home, len(machine.memories))
     _check(draft, trace, machine)
-    return Plan(_program(draft, world, layout, site, home, machine), world.memory[1], int(draft.size[EVICTED]))
+    return Plan(_program(draft, world, site, machine), world.memory[1], int(draft.size[EVICTED]))
 
 
 def _site(machine: "Machine", *how: Any) -> Site:
@@ -96,14 +97,16 @@ def _site(machine: "Machine", *how: Any) -> Site:
 
 def _costs(layout: Layout, costs: "CostTable", device: Indices) -> Rows:
     """Return what one launch of each kernel costs where it is."""
-    rows, launches = np.arange(len(layout.kernel)), layout.kernel["launches"]
-    cost = np.empty(len(rows), COST)
+    kernels, launches = len(layout.kernel), layout.kernel["launches"]
+    at = device * kernels + np.arange(kernels)  # in a table of [devices, kernels], flattened
+    cost = np.zeros(kernels, COST)
     cost["device"] = device
-    cost["seconds"] = costs.duration_s[device, rows] / launches
-    moved = costs.dram_bytes[device, rows]
+    cost["seconds"] = costs.duration_s.ravel()[at] / launches
+    moved = costs.dram_bytes.ravel()[at]
     cost["bytes"] = np.where(np.isnan(moved), 0.0, moved) / launches
-    cost["joules"] = costs.energy_j[device, rows] / launches
-    cost["joins"] = 0 if costs.joined is None else costs.joined[device, rows]
+    cost["joules"] = costs.energy_j.ravel()[at] / launches
+    if costs.joined is not None:
+        cost["joins"] = costs.joined.ravel()[at]
     return cost
 
 
@@ -114,7 +117,7 @@ def _write(layout: Layout, places: Places, cost: Rows, off: Offloading | None, h
     extra = exchange.things(cost) if off is None and places.lanes == 1 else len(layout.kernel) + 2 + write_backs
     while True:
         draft = drafting.new_draft(ops, heads, len(layout.allocation) + memories + 2)
-        world = drafting.new_world(layout, places, memories, home, extra)
+        world = drafting.new_world(layout.allocation, places.device, memories, home, extra)
         room = np.zeros((2, len(layout.loop)), np.int64)
         residency.write_program(layout, places, cost, off, draft, world, room[0], room[1])
         if draft.size[STATUS] != drafting.FULL:
@@ -142,7 +145,7 @@ def _sorted_loops(loops: Rows) -> Rows:
     return backwards[np.lexsort((-backwards["end"], backwards["first"]))]
 
 
-def _program(draft: Draft, world: World, layout: Layout, site: Site, home: Indices, machine: "Machine") -> Program:
+def _program(draft: Draft, world: World, site: Site, machine: "Machine") -> Program:
     n = int(draft.size[OPS])
     ops, loops = draft.op[:n], _sorted_loops(draft.loop[: draft.size[LOOPS]])
     copies = len(world.toucher) * len(machine.memories)
@@ -156,6 +159,6 @@ def _program(draft: Draft, world: World, layout: Layout, site: Site, home: Indic
         tuple(memory.id for memory in machine.memories),
         draft.change[: draft.size[CHANGES]],
         np.array([memory.capacity_bytes for memory in machine.memories], np.int64),
-        drafting.at_first(layout, site.places, len(machine.memories), home),
+        world.memory[2],
         site.owner,
     )

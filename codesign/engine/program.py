@@ -127,10 +127,11 @@ class Program:
     @cached_property
     def executions(self) -> Ints:
         """How often each operation runs (int64[N])."""
-        times = np.ones(len(self), np.int64)
+        times, bits = np.ones(len(self), np.int64), 0
         for first, end, count in self.loops.tolist():
             times[first:end] *= count
-        if len(self.loops) and np.log2(self.loops["count"].astype(np.float64)).sum() >= LIMIT_BITS:
+            bits += count.bit_length()
+        if bits >= LIMIT_BITS:
             self._check_size()
         return times
 
@@ -184,12 +185,12 @@ class Run:
 
 def finished(run: Run, program: Program) -> Run:
     """Return the run without what guests did after its end: that is cut off there, and counts nothing."""
-    guests = program.hardware.guest.any() and (program["queue"] >= 0) & (program.hardware.guest[program["queue"]] != 0)
-    if not np.any(guests):
+    if not program.hardware.guest.any():
         return run
+    guests = (program["queue"] >= 0) & (program.hardware.guest[program["queue"]] != 0)
     records = run.records
     if records is not None:
-        mine, time = np.asarray(guests)[records.op], run.time_ps
+        mine, time = guests[records.op], run.time_ps
         start = np.where(mine & ((records.start_ps < 0) | (records.start_ps > time)), time, records.start_ps)
         end = np.where(mine & ((records.end_ps < 0) | (records.end_ps > time)), time, records.end_ps)
         records = replace(records, start_ps=start, end_ps=end)
