@@ -38,3 +38,8 @@ def _drawn(figure: "Figure", form: str) -> bytes:
 def tables_html(parts: "Iterable[Rows]") -> str:
     """Return several tables below each other."""
     return "".join(html.table(part.columns, part.rows, part.caption) for part in parts)
+
+
+def beside_html(parts: "Iterable[Rows]") -> str:
+    """Return several tables beside each other as far as the page is wide; it says so itself, for notebooks have no style of ours."""
+    return f'<div style="display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start">{tables_html(parts)}</div>'

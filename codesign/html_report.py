@@ -29,7 +29,6 @@ td { border-bottom: 1px solid var(--faint); padding: 0.2rem 0.9rem 0.2rem 0; ver
 th.number, td.number { text-align: right; white-space: nowrap; }
 figure { margin: 1rem 0; } figure img { width: 100%; max-width: 54rem; height: auto; }
 figcaption, .meta { color: var(--muted); font-size: 0.85rem; }
-.tables { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
 details { margin: 0.8rem 0; } summary { cursor: pointer; } .scroll { overflow-x: auto; }
 @media print { details[open] summary { display: none; } figure { break-inside: avoid; } }
 """

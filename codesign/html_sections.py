@@ -1,12 +1,12 @@
 """What a report page says about a trace, a timeline, a result and a machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from codesign import rows
 from codesign.figures import default_kind, plot
-from codesign.html_parts import figure_html, tables_html
+from codesign.html_parts import beside_html, figure_html, tables_html
 from codesign.units import show
 from traces import html
 
@@ -60,7 +60,7 @@ def _timeline(timeline: "Timeline") -> str:
     totals, *others = rows.timeline_tables(data)
     kinds = [] if timeline.entries is None else ["timeline", "breakdown", *(["memory"] if timeline.memory else [])]
     figures = "".join(figure_html(plot(timeline, kind)) for kind in kinds)
-    return _heading(totals.caption) + _beside([totals._replace(caption="Totals"), *others]) + figures
+    return _heading(totals.caption) + beside_html([totals._replace(caption="Totals"), *others]) + figures
 
 
 def _result(result: "Result") -> str:
@@ -74,10 +74,6 @@ def _machine(machine: "Machine") -> str:
     folded = f"<details><summary>{len(numbers.rows)} numbers with their sources</summary>{tables_html([numbers, sources])}</details>"
     shown = tables_html([devices._replace(caption=""), *others])
     return _heading(devices.caption) + figure_html(plot(machine)) + shown + folded
-
-
-def _beside(parts: "Sequence[rows.Rows]") -> str:
-    return f'<div class="tables">{tables_html(parts)}</div>'
 
 
 def _heading(text: str) -> str:

@@ -67,10 +67,13 @@ def _energy(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
     """Where the joules go, the largest part first; parts that are zero are left out."""
     parts, whole = timeline.get("energy_parts", {}), timeline["energy_j"]
     known = sorted((item for item in parts.items() if item[1]), key=lambda item: -abs(item[1]))
-    rows: list[tuple[str, ...]] = [
-        (name.replace("_", " "), show(joules, "J"), percent(joules / whole) if whole else "—") for name, joules in known
-    ]
-    return rows + [(name.replace("_", " "), "unknown", "—") for name, joules in parts.items() if joules is None]
+    rows: list[tuple[str, ...]] = [(_part(name), show(joules, "J"), percent(joules / whole) if whole else "—") for name, joules in known]
+    return rows + [(_part(name), "unknown", "—") for name, joules in parts.items() if joules is None]
+
+
+def _part(name: str) -> str:
+    """What is saved by the lower clock of a board at its cap is negative: the other parts are those at the full clock."""
+    return "saved by the lower clock of a capped board" if name == "power_cap" else name.replace("_", " ")
 
 
 def timeline_title(timeline: dict[str, Any]) -> str:

@@ -24,7 +24,9 @@ def capture(
     molecule: Annotated[str | None, typer.Option("--molecule", metavar="NAME", help="The molecule: LiH, CH4, C2H6, C4H4.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Walkers, or sequences.")] = None,
     settings: WorkloadSettings = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="The trace to write (any name).")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The trace to write; by default named after program and target.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Capture a workload as a trace of GPU kernels, compiled for a GPU that need not be there."""

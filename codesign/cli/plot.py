@@ -30,7 +30,7 @@ def plot(
         tuple[float, float] | None, typer.Option("--window", metavar="FROM TO", help="For a timeline: the part to zoom into, in seconds.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The picture: .png, .svg or .pdf; PNG under any other name.")
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The picture: .png, .svg or .pdf; by default FILE-KIND.png here.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -145,10 +145,10 @@ class Timeline:
 
     def _repr_html_(self) -> str:
         """Return the tables that ``codesign replay`` prints."""
-        from codesign.html_parts import tables_html
+        from codesign.html_parts import beside_html
         from codesign.rows import timeline_tables
 
-        return tables_html(timeline_tables(self.to_dict()))
+        return beside_html(timeline_tables(self.to_dict()))
 
 
 def timeline_of(

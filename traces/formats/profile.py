@@ -107,7 +107,7 @@ def select(profile: Profile, *, copies: bool, device: int | None) -> tuple[Profi
     if not (here & is_kernel).any():
         raise TraceError(
             f"{profile.path} must hold GPU kernels, but this {profile.format} file has none{_instead(profile)}: was the GPU's "
-            "activity recorded (ProfilerActivity.CUDA, nsys --trace=cuda)?"
+            "activity recorded (ProfilerActivity.CUDA, nsys --trace=cuda)? Where there is no GPU, capture the program itself (cd.capture)"
         )
     order = np.flatnonzero(keep)
     order = order[np.lexsort((order, launches.start_ns[order]))]
