@@ -103,8 +103,15 @@ def kernel_s(entry: Entry, kernel: Kernel, dtype: str, shape: Shape) -> Float:
     """Return the seconds of fused attention, slowed where the tensor cores alone would exceed the power cap. Shape [calls]."""
     needed = ceilings(entry, kernel, dtype, shape)
     dense = entry["matrix_flops." + dtype]
-    least = power.capped_s(entry, power.energy_per_flop(entry, dtype, tensor=True), dense, shape.flops)
+    least = shape.flops * computed(kernel, shape) / power.sustained_flops_per_s(entry, dtype, dense, tensor=True)
     return entry["kernel_floor"] + np.maximum(needed.total_s, least)
+
+
+def computed(kernel: Kernel, shape: Shape) -> Float:
+    """Return the scores computed over those that count, shape [calls]: of causal attention the tiles on the diagonal in full."""
+    if not shape.causal:
+        return np.ones_like(shape.dim)
+    return 2 * _tiles(kernel, shape) / _tiles(kernel, shape, longest=True)
 
 
 def tflops(entry: Entry, kernel: Kernel, dtype: str, shape: Shape, both: bool = False) -> Float:

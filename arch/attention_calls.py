@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arch import attention, gemm, power
+from arch import attention, gemm, measuring, power
 from arch.attention_kernels import BACKWARD_PRODUCTS, FORWARD_PRODUCTS, HEAD_DIMS, KERNELS, Kernel, Shape
 from arch.entry import Entry
 from arch.facts import Facts
@@ -72,8 +72,10 @@ def needed(entry: Entry, found: list[Group]) -> Iterator[Needed]:
         if dense is not None:
             units = attention.ceilings(entry, group.kernel, group.dtype, group.shape)
             on_sm = gemm.together(units.sharpness, units.busy_s, units.shared_s, units.l2_s)
-            energy = power.energy_per_flop(entry, group.dtype, tensor=True)
-            slowed = np.maximum(power.capped_s(entry, energy, dense, group.flops) / (on_sm + units.start_s), 1.0)
+            drawn = measuring.drawn_by_programs(entry, group.dtype)
+            computed = group.flops * attention.computed(group.kernel, group.shape)
+            least = computed / power.sustained_flops_per_s(entry, group.dtype, dense, tensor=True, drawn=drawn)
+            slowed = np.maximum(least / (on_sm + units.start_s), 1.0)
             yield Needed(group.rows, on_sm * slowed, units.start_s * slowed, group.apart)
 
 

@@ -9,13 +9,13 @@ read their rows and columns through L2, and from DRAM what L2 does not hold. doc
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from itertools import count
 
 import numpy as np
 
-from arch import power
 from arch.entry import Entry
 from arch.facts import itemsize
-from arch.gemm_choices import Choices, Hot, Products, Vectors, Ways, choices
+from arch.gemm_choices import CHUNK, Choices, Hot, Products, Vectors, Ways, choices
 from arch.gemm_library import Library, library
 from arch.streaming import kept_share
 from arch.work import Float, Int
@@ -74,19 +74,27 @@ def _both(sharpness: float | Float, one: Float, other: Float) -> Float:
 
 
 def kernel_s(
-    entry: Entry, dtype: str, batch: Float, m: Float, n: Float, k: Float, hot: Hot | None = None, idle_s: Float | float = 0.0
+    entry: Entry,
+    dtype: str,
+    batch: Float,
+    m: Float,
+    n: Float,
+    k: Float,
+    hot: Hot | None = None,
+    idle_s: Float | float = 0.0,
+    drawn: float = 1.0,
 ) -> Float:
     """Return the seconds of products of XLA dtype ``dtype``; 'f32' is full FP32 on the vector pipes, 'tf32' the tensor cores.
 
     ``hot`` says what L2 holds before (None: what fits), ``idle_s`` how long the GPU rests between kernels: its power is capped
-    on average. Arrays of shape [products].
+    on average. ``drawn`` is their power over that of the products whose energy is known. Arrays of shape [products].
     """
     work = Products(batch, m, n, k, np.full(len(m), float(itemsize(dtype))))
-    unit = library(entry, dtype)
+    unit = library(entry, dtype, drawn=drawn)
     warm = resident(entry, work) if hot is None else hot
     rest = np.broadcast_to(np.asarray(idle_s, dtype=np.float64), m.shape)
-    chosen = plan(unit, work, warm)
-    return entry["kernel_floor"] + start_s(unit, warm.b) + sustained_s(entry, unit, chosen, rest)
+    chosen = plan(unit, work, warm, rest)
+    return entry["kernel_floor"] + start_s(unit, warm.b) + sustained_s(unit, chosen, rest)
 
 
 def start_s(unit: Library, hot: Float | float) -> Float | float:
@@ -94,16 +102,15 @@ def start_s(unit: Library, hot: Float | float) -> Float | float:
     return unit.stages * unit.dram_latency_s * (1 - hot)
 
 
-def sustained_s(entry: Entry, unit: Library, chosen: Plan, idle_s: Float | float) -> Float:
-    """Return the seconds of each product at the clock that the power cap leaves it."""
-    least = power.capped_s(entry, unit.energy_per_flop, unit.dense_flops_per_s, chosen.executed_flops, idle_s)
-    seconds: Float = np.maximum(chosen.total_s, least)
+def sustained_s(unit: Library, chosen: Plan, idle_s: Float | float) -> Float:
+    """Return the seconds of each product at the clock that the power cap leaves it; the GPU rests ``idle_s`` before each."""
+    seconds: Float = np.maximum(chosen.total_s, chosen.executed_flops / unit.capped_flops_per_s - idle_s)
     return seconds
 
 
-def on_sm_s(entry: Entry, unit: Library, chosen: Plan) -> Float:
+def on_sm_s(unit: Library, chosen: Plan) -> Float:
     """Return the seconds of pipes and L2 at that clock: what together with the plan's DRAM takes as long as the product does."""
-    overlapped = sustained_s(entry, unit, chosen, 0.0) - chosen.extra_s
+    overlapped = sustained_s(unit, chosen, 0.0) - chosen.extra_s
     left = np.maximum(1 - (chosen.dram_s / overlapped) ** unit.sharpness, 0.0)
     seconds: Float = np.maximum(overlapped * left ** (1 / unit.sharpness), np.maximum(chosen.compute_s, chosen.l2_s))
     return seconds
@@ -119,14 +126,14 @@ def resident(entry: Entry | Mapping[str, float], work: Products) -> Hot:
     return Hot(share, share, share)
 
 
-def plan(unit: Library, work: Products, hot: Hot) -> Plan:
-    """Return the fastest plan of each product."""
-    return fastest(unit, choices(unit.tiling, work, hot))
+def plan(unit: Library, work: Products, hot: Hot, idle_s: Float | None = None) -> Plan:
+    """Return the fastest plan of each product; the GPU rests ``idle_s`` before each, shape [products]."""
+    return fastest(unit, choices(unit.tiling, work, hot), np.zeros(len(work.m)) if idle_s is None else idle_s)
 
 
-def fastest(unit: Library, parts: Iterable[Choices]) -> Plan:
+def fastest(unit: Library, parts: Iterable[Choices], idle_s: Float) -> Plan:
     """Return the fastest plan of each product of which ``parts`` are the choices."""
-    return _joined([_fastest(unit, part) for part in parts])
+    return _joined([_fastest(unit, part, idle_s[start : start + CHUNK]) for start, part in zip(count(0, CHUNK), parts, strict=False)])
 
 
 def _joined(plans: list[Plan]) -> Plan:
@@ -135,17 +142,18 @@ def _joined(plans: list[Plan]) -> Plan:
     return Plan(**{name: np.concatenate([getattr(each, name) for each in plans]) for name in _ARRAYS})
 
 
-def _fastest(unit: Library, part: Choices) -> Plan:
-    """Price all choices at once, and of each product keep the first that is fastest."""
+def _fastest(unit: Library, part: Choices, idle_s: Float) -> Plan:
+    """Price all choices at once, and of each product keep the first that is fastest, under the power cap: padding draws power too."""
     tried = timed(unit, part.ways)
     seconds = np.full(part.way.size, np.inf)
-    seconds[part.spot] = np.where(np.isfinite(tried.total_s), tried.total_s, _WORST)
+    total = sustained_s(unit, tried, idle_s[part.spot % len(idle_s)])
+    seconds[part.spot] = np.where(np.isfinite(total), total, _WORST)
     best = seconds.reshape(part.way.shape).argmin(axis=0)
     chosen = tried[part.way[best, np.arange(len(best))]]
-    return _rows_of_one(unit, part.vectors, chosen) if len(part.vectors.rows) else chosen
+    return _rows_of_one(unit, part.vectors, chosen, idle_s) if len(part.vectors.rows) else chosen
 
 
-def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan) -> Plan:
+def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan, idle_s: Float) -> Plan:
     """Return the plans of products of tiles, but where a vector meets a matrix that of the library's kernel for it, if faster.
 
     It streams the matrix once through all SMs: no tile is padded, and a block has next to nothing to keep and to store.
@@ -161,7 +169,8 @@ def _rows_of_one(unit: Library, vectors: Vectors, tiled: Plan) -> Plan:
         again_bytes=none,
         executed_flops=vectors.flops,
     )
-    better = streamed.total_s < tiled.total_s[vectors.rows]
+    rest = idle_s[vectors.rows]
+    better = sustained_s(unit, streamed, rest) < sustained_s(unit, tiled[vectors.rows], rest)
     arrays = {name: getattr(tiled, name).copy() for name in _ARRAYS}
     for name, values in arrays.items():
         values[vectors.rows[better]] = getattr(streamed, name)[better]

@@ -4,7 +4,7 @@ The mean of the absolute logarithm of predicted over measured is made small, eve
 fixed sample, by a simplex search from fixed starts: the same table gives the same constants.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,8 @@ STARTS: Mapping[str, float] = {
     "capped_energy_12nm": 20e-12,
     "capped_energy_7nm": 15e-12,
     "capped_energy_tensor": 1.6e-12,
-    "f16_energy_ratio": 1.2,
+    "profiled_energy_ratio": 1.1,
+    "eager_rest": 100e-6,
 }
 """The constants and where the search starts, in SI units."""
 
@@ -84,15 +85,16 @@ class _Group:
     def error(self, values: Mapping[str, float]) -> float:
         """Return the mean absolute logarithm of predicted over measured; a row counts at most 1."""
         own = self.entry.recalibrated(values)
-        host = self._host_s(own)
+        host, idle = self._by_name(measuring.host_s, own), self._by_name(measuring.idle_s, own)
         warm, work = measuring.hot(own, self.source, self.dtype, self.work), self.work
-        kernel = kernel_s(own, self.dtype, work.batch, work.m, work.n, work.k, warm, host)
+        drawn = measuring.drawn(own, self.source)
+        kernel = kernel_s(own, self.dtype, work.batch, work.m, work.n, work.k, warm, idle, drawn)
         seen = measuring.measured_s(own, self.source, host, kernel)
         return float(np.mean(np.minimum(np.abs(np.log(seen / self.measured_s)), 1.0)))
 
-    def _host_s(self, entry: Entry) -> Float:
-        hosts = {name: measuring.idle_s(entry, self.source, name) for name in np.unique(self.names)}
-        return np.array([hosts[name] for name in self.names])
+    def _by_name(self, of: Callable[[Entry, str, str], float], entry: Entry) -> Float:
+        known = {name: of(entry, self.source, name) for name in np.unique(self.names)}
+        return np.array([known[name] for name in self.names])
 
 
 def _groups(table: "pd.DataFrame", entries: Mapping[str, Entry]) -> list[_Group]:

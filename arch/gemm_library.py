@@ -80,28 +80,25 @@ class Library:
     vector_flops_per_s: float
     """Of the vector pipes in FP32, with which a vector and a matrix are multiplied."""
     sharpness: float
-    energy_per_flop: float
+    capped_flops_per_s: float
+    """What the power cap leaves a steady stream of products; infinite without a cap."""
     l2_bytes_per_s: float
     l2_latency_s: float
     dram_bytes_per_s: float
     dram_latency_s: float
     launch_s: float
 
-    @property
-    def dense_flops_per_s(self) -> float:
-        """What the fastest tile reaches on all SMs while all of its product is computed, at the boost clock."""
-        return self.flops_per_sm * self.tiling.sms * _dense_share(self.tiling)
-
 
 @lru_cache(maxsize=64)
 def _dense_share(tiling: Tiling) -> float:
+    """Return the share of the peak that the fastest tile reaches while all of its product is computed."""
     tile_m, tile_n = np.asarray(tiling.tile_m), np.asarray(tiling.tile_n)
     threads = tiling.resident(tile_m * tile_n) * tile_m * tile_n / tiling.outputs_per_thread
     return float(tiling.loop_share(tile_m, tile_n, threads).max())
 
 
-def library(entry: Entry, dtype: str, tuned: bool = False) -> Library:
-    """Return the unit that serves products of an XLA dtype on a GPU.
+def library(entry: Entry, dtype: str, tuned: bool = False, drawn: float = 1.0) -> Library:
+    """Return the unit that serves products of an XLA dtype on a GPU; ``drawn`` as ``power.sustained_flops_per_s`` has it.
 
     ``tuned``: the caller tries the library's kernels and keeps the fastest, as XLA does (gemm_algorithm_picker); else the library
     chooses, and on GPUs since the A100 it takes one tile for all batched products in full FP32.
@@ -109,15 +106,16 @@ def library(entry: Entry, dtype: str, tuned: bool = False) -> Library:
     matrix = entry.group("matrix_flops")
     tensor = dtype in matrix and dtype != "f32"
     peak = matrix[dtype] if tensor else entry.group("vector_flops").get(dtype, np.inf)
+    tiling = _tiling(entry, dtype, tensor, tuned)
     return Library(
-        tiling=_tiling(entry, dtype, tensor, tuned),
+        tiling=tiling,
         tensor=tensor,
         stages=entry["gemm_stages"],
         clock_hz=entry["clock"],
         flops_per_sm=peak / entry["sm_count"],
         vector_flops_per_s=entry["vector_flops.f32"],
         sharpness=entry["gemm_sharpness"],
-        energy_per_flop=power.energy_per_flop(entry, dtype, tensor=tensor),
+        capped_flops_per_s=power.sustained_flops_per_s(entry, dtype, peak * _dense_share(tiling), tensor=tensor, drawn=drawn),
         l2_bytes_per_s=entry["l2_bandwidth"] * entry["l2_efficiency"],
         l2_latency_s=entry["l2_latency"] if tensor else entry["shared_latency_cycles"] / entry["clock"],
         dram_bytes_per_s=dram_rate(entry) * entry["gemm_dram_share"],

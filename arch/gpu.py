@@ -32,6 +32,7 @@ from arch.entry import Entry
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.gemm_choices import Products
 from arch.library_calls import Distinct, calls, distinct
+from arch.measuring import drawn_by_programs
 from arch.occupancy import Shape, blocks_per_sm, limits, shape
 from arch.traffic import Caches, Traffic, traffic
 from arch.uncertainty import Trust
@@ -508,7 +509,7 @@ def _units(entry: Entry, work: Work, kinds: _Kinds) -> _Units:
     return _Units(
         np.array([peak for _, peak, _ in units])[kinds.unit],
         np.array([tensor for _, _, tensor in units], dtype=np.bool_)[kinds.unit],
-        np.array([groups[tensor].get(name, np.nan) for name, _, tensor in units])[kinds.unit],
+        np.array([groups[tensor].get(name, np.nan) * drawn_by_programs(entry, name) for name, _, tensor in units])[kinds.unit],
         once(work, ("gpu calls", names), lambda: distinct(np.array(names, dtype=np.str_)[kinds.unit[kinds.rows]], kinds.calls)),
     )
 
@@ -516,7 +517,8 @@ def _units(entry: Entry, work: Work, kinds: _Kinds) -> _Units:
 def _products(entry: Entry, work: Work, units: _Units, geometry: _Geometry, kinds: _Kinds) -> tuple[Float, Float, Float, Float]:
     """Seconds of the matrix term, bytes through L2, seconds that nothing overlaps, and bytes that DRAM serves again.
 
-    Library calls of unknown grid are tiled by ``arch.gemm``; blocks of known grids fall onto SMs in whole turns.
+    Library calls of unknown grid are tiled by ``arch.gemm``, each as often as its FLOP are those of its sizes (both gradients of a
+    convolution are one row); blocks of known grids fall onto SMs in whole turns.
     """
     known = facts(work)
     reached = units.peak * np.where(units.tensor, entry["gemm_efficiency_matrix"], entry["gemm_efficiency_vector"])
@@ -526,9 +528,10 @@ def _products(entry: Entry, work: Work, units: _Units, geometry: _Geometry, kind
     rows = kinds.rows
     if len(rows):
         found = calls(entry, work, units.calls, len(rows))
-        matrix[rows] = np.maximum(found.compute_s, known.flops_matrix[rows] / units.peak[rows])
-        l2_bytes[rows] = np.maximum(l2_bytes[rows], found.l2_bytes)
-        extra[rows], again[rows] = found.extra_s, found.again_bytes
+        times = np.maximum(known.flops_matrix[rows] / kinds.calls.flops, 1.0)
+        matrix[rows] = np.maximum(times * found.compute_s, known.flops_matrix[rows] / units.peak[rows])
+        l2_bytes[rows] = np.maximum(l2_bytes[rows], times * found.l2_bytes)
+        extra[rows], again[rows] = times * found.extra_s, times * found.again_bytes
     return matrix, l2_bytes, extra, again
 
 

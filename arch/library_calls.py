@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arch import gemm
+from arch import gemm, measuring
 from arch.entry import Entry
 from arch.facts import once
 from arch.gemm_choices import CHUNK, Choices, Products, choices
@@ -63,9 +63,9 @@ def calls(entry: Entry, work: Work, parts: list[Distinct], count: int) -> Calls:
 
 
 def _terms(entry: Entry, work: Work, part: Distinct) -> tuple[Float, Float, Float, Float]:
-    unit = library(entry, part.unit, tuned=True)
-    chosen = gemm.fastest(unit, _choices(entry, work, part, unit.tiling))
-    return gemm.on_sm_s(entry, unit, chosen), chosen.l2_bytes, chosen.extra_s, chosen.again_bytes
+    unit = library(entry, part.unit, tuned=True, drawn=measuring.drawn_by_programs(entry, part.unit))
+    chosen = gemm.fastest(unit, _choices(entry, work, part, unit.tiling), np.zeros(len(part.work.m)))
+    return gemm.on_sm_s(unit, chosen), chosen.l2_bytes, chosen.extra_s, chosen.again_bytes
 
 
 def _choices(entry: Entry, work: Work, part: Distinct, tiling: Tiling) -> Iterable[Choices]:

@@ -1,10 +1,11 @@
 """How the sources of measured kernels measured them: what was in L2 before a kernel, and how long the GPU rested between kernels.
 
 - NeuSight times an eager operator again and again with the same operands: L2 holds what of them fits. The host's time between
-  operators lets the GPU rest.
+  operators lets the GPU rest, and so does making the operands of the next shape: power is capped on average over both.
 - AIConfigurator replays a CUDA graph of as many copies of the weights as exceed L2, at most five, with the same activations
   (its collector's loop: one to five copies, as many as L2 over the weights; collect_gemm.py).
 - Vidur profiles the layers of a model one after another: a layer's input was just written, its weights were last read a step ago.
+  It does so for minutes: at the cap a product of the A100 takes 1.1 to 1.2 times what it takes in AIConfigurator's short runs.
 """
 
 import numpy as np
@@ -31,11 +32,28 @@ def hot(entry: Entry, source: str, dtype: str, work: Products) -> Hot:
     return Hot(first, weights, last)
 
 
-def idle_s(entry: Entry, source: str, name: str) -> float:
-    """Return the seconds that the GPU rests between the kernels of a source: an eager operator's host time, else nothing."""
+def host_s(entry: Entry, source: str, name: str) -> float:
+    """Return the seconds that the host takes for a product of a source: an eager operator's, else nothing."""
     if source != "neusight":
         return 0.0
     return entry.list("eager_floors")[4 if name == "linear" else 2]
+
+
+def idle_s(entry: Entry, source: str, name: str) -> float:
+    """Return the seconds that the GPU rests before a product: the host's, and its share of the rest before each shape of a table."""
+    if source != "neusight":
+        return 0.0
+    return host_s(entry, source, name) + entry["eager_rest"]
+
+
+def drawn(entry: Entry, source: str) -> float:
+    """Return the power of a source's products over that of the short runs of one shape whose energy is known, at equal clocks."""
+    return entry["profiled_energy_ratio"] if source == "vidur" else 1.0
+
+
+def drawn_by_programs(entry: Entry, dtype: str) -> float:
+    """Return the same of a trace's products, a program's that runs for minutes: told of tensor cores alone, by a profile of models."""
+    return entry["profiled_energy_ratio"] if dtype != "f32" and dtype in entry.group("matrix_flops") else 1.0
 
 
 def measured_s(entry: Entry, source: str, host_s: Float, kernel_s: Float) -> Float:

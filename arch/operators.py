@@ -24,7 +24,8 @@ _THREADS = 128.0
 _VECTOR = 4.0
 _PERSISTENT_COLUMNS = 1024.0
 _MOST_THREADS = 1024.0
-"""PyTorch's launch rules."""
+_LOAD_BYTES = 16.0
+"""PyTorch's launch rules; softmax loads 16 bytes at a time, the others four elements."""
 
 FAMILIES = {"gemm": "gemm", "elementwise": "elementwise", "softmax": "reduce", "layernorm": "reduce"}
 """The family of a trace to which an op belongs."""
@@ -96,7 +97,7 @@ def _softmax(entry: Entry, work: Operators) -> streaming.Stream:
     """
     rows, cols = work.shape["rows"], work.shape["cols"]
     short = cols <= _PERSISTENT_COLUMNS
-    threads = np.where(short, _THREADS, _block_threads(cols))
+    threads = np.where(short, _THREADS, _block_threads(cols, itemsize(work.dtype)))
     rows_of_block = np.where(short, _THREADS / entry["warp_threads"], 1.0)
     instructions = np.where(short, 0.0, threads / entry["warp_threads"] * entry["block_softmax_instructions"])
     row_bytes = rows_of_block * cols * itemsize(work.dtype)
@@ -145,9 +146,9 @@ def _stream(
     )
 
 
-def _block_threads(cols: Float) -> Float:
-    """Threads of PyTorch's block softmax: the power of two that is at least half of the row's vectors, 32 to 1,024."""
-    vectors = np.minimum(np.floor(cols / _VECTOR), _MOST_THREADS)
+def _block_threads(cols: Float, size: float) -> Float:
+    """Threads of PyTorch's block softmax: the power of two that is at least half of the row's loads, 32 to 512."""
+    vectors = np.minimum(np.floor(cols * size / _LOAD_BYTES), _MOST_THREADS)
     return np.maximum(2.0 ** np.ceil(np.log2(np.maximum(np.floor(vectors / 2), 1.0))), 32.0)
 
 
@@ -155,7 +156,7 @@ def _product_s(entry: Entry, work: Operators) -> Float:
     batch, m, n, k = (work.shape[name] for name in SHAPES["gemm"])
     products = Products(batch, m, n, k, np.full(len(m), itemsize(work.dtype)))
     warm, idle = measuring.hot(entry, work.source, work.dtype, products), measuring.idle_s(entry, work.source, work.name)
-    return gemm.kernel_s(entry, work.dtype, batch, m, n, k, warm, idle)
+    return gemm.kernel_s(entry, work.dtype, batch, m, n, k, warm, idle, measuring.drawn(entry, work.source))
 
 
 def tensor_cores(entry: Entry, work: Operators) -> bool:

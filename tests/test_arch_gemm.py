@@ -14,6 +14,7 @@ from arch.gemm_choices import CHUNK, Hot, Products, ways
 from arch.gemm_library import Library, library
 from arch.registered import find
 from arch.work import Float
+from traces.errors import MachineError
 
 
 def with_tiling(unit: Library, **changed: object) -> Library:
@@ -33,6 +34,13 @@ PLAIN = replace(
 
 def of(batch: float, m: float, n: float, k: float, size: float = 2) -> Products:
     return Products(*(np.array([float(value)]) for value in (batch, m, n, k, size)))
+
+
+def of_seconds(*, compute: float, dram: float, flops: float) -> gemm.Plan:
+    """One product of so many seconds on the pipes and of DRAM, which add as the root of their squares, and so many FLOP."""
+    none, one = np.zeros(1), np.ones(1)
+    counts = {"l2_bytes": none, "again_bytes": none, "executed_flops": flops * one}
+    return gemm.Plan.of(2.0, compute_s=compute * one, l2_s=none, dram_s=dram * one, extra_s=none, **counts)
 
 
 def hot(share: float, rows: int = 1) -> Hot:
@@ -129,18 +137,35 @@ def test_what_fits_into_l2_stays_there() -> None:
     assert shares[2] == 0
 
 
-@pytest.mark.parametrize(("watts", "seconds"), [(99.0, 0.99), (100.0, 1.0), (200.0, 2.0)])
-def test_a_gpu_at_its_cap_takes_as_long_as_its_energy_lasts(watts: float, seconds: float) -> None:
-    entry = find("a5000").refitted({"board_power": 100.0})
-    assert power.capped_s(entry, 1.0, 1e30, np.array([watts]))[0] == pytest.approx(seconds)
-    assert power.capped_s(entry, 1.0, 1e30, np.array([watts]), 0.5)[0] == pytest.approx(seconds - 0.5)
-    assert power.capped_s(entry, 1.0, 1e30, np.array([watts]), 10.0)[0] == 0
+@pytest.mark.parametrize(("joules", "idle", "seconds"), [(99.0, 0.0, 1.0), (150.0, 0.0, 1.5), (150.0, 0.5, 1.0), (150.0, 10.0, 1.0)])
+def test_a_gpu_at_its_cap_takes_as_long_as_its_energy_lasts(joules: float, idle: float, seconds: float) -> None:
+    """A second of work at 1 J a FLOP under a cap of 100 W, after a rest that counts towards the cap."""
+    unit = replace(library(find("a5000"), "f32"), capped_flops_per_s=100.0)
+    assert gemm.sustained_s(unit, of_seconds(compute=1.0, dram=0.0, flops=joules), idle)[0] == seconds
 
 
 @pytest.mark.parametrize(("clock", "share"), [(0.8475e9, 0.5), (1.695e9, 1.0), (3e9, 1.0)])
 def test_a_published_sustained_clock_takes_the_place_of_the_estimate(clock: float, share: float) -> None:
     entry = find("a5000").refitted({"sustained_clock": clock, "board_power": 1.0})
-    assert power.capped_s(entry, 1.0, 7e12, np.full(2, 7e12)) == pytest.approx(1 / share)
+    assert power.sustained_flops_per_s(entry, "f32", 7e12, tensor=False, drawn=2.0) == pytest.approx(7e12 * share)
+
+
+def test_power_is_capped_by_what_is_known_of_a_process_or_refused() -> None:
+    entry = find("a40")
+    assert power.sustained_flops_per_s(entry, "f32", 1e30, tensor=False) == pytest.approx(300 / 12.9e-12)
+    assert power.sustained_flops_per_s(entry, "f32", 1e30, tensor=False, drawn=2.0) == pytest.approx(150 / 12.9e-12)
+    unknown = replace(entry, text={**entry.text, "node": "2 nm"})
+    with pytest.raises(MachineError, match="'a40' has node '2 nm'"):
+        power.sustained_flops_per_s(unknown, "f32", 1e30, tensor=False)
+    assert power.sustained_flops_per_s(unknown.refitted({"sustained_clock": 1.0}), "f32", unknown["clock"], tensor=False) == pytest.approx(
+        1.0
+    )
+
+
+@pytest.mark.parametrize(("name", "dtype", "ratio"), [("a40", "f16", 1.05), ("a40", "s8", 0.5), ("t4", "f16", 1.0), ("t4", "s8", 0.5)])
+def test_energy_on_tensor_cores_is_known_of_bf16_or_where_there_is_none_of_fp16(name: str, dtype: str, ratio: float) -> None:
+    entry = find(name)
+    assert power.energy_per_flop(entry, dtype, tensor=True) == pytest.approx(ratio * entry["capped_energy_tensor"])
 
 
 def test_a_sustained_clock_slows_the_largest_products_alone() -> None:
@@ -148,20 +173,18 @@ def test_a_sustained_clock_slows_the_largest_products_alone() -> None:
     entry = find("a5000").refitted({"sustained_clock": 0.6 * 1.695e9})
     unit = library(entry, "f32")
     full, few = (gemm.plan(unit, of(1, side, side, 16384, 4), hot(1.0)) for side in (16384, 64))
-    assert full.total_s[0] / gemm.sustained_s(entry, unit, full, 0.0)[0] == pytest.approx(0.6, rel=0.05)
-    assert gemm.sustained_s(entry, unit, full, full.total_s)[0] == full.total_s[0]
-    assert gemm.sustained_s(entry, unit, few, 0.0)[0] == few.total_s[0]
+    assert full.total_s[0] / gemm.sustained_s(unit, full, 0.0)[0] == pytest.approx(0.6, rel=0.05)
+    assert gemm.sustained_s(unit, full, full.total_s)[0] == full.total_s[0]
+    assert gemm.sustained_s(unit, few, 0.0)[0] == few.total_s[0]
 
 
 @pytest.mark.parametrize(("dram_s", "energy", "seconds"), [(0.0, 4.0, 4.0), (3.0, 4.0, 5.0), (3.0, 6.0, 6.0), (8.0, 6.0, 80**0.5)])
 def test_dram_time_counts_towards_the_time_that_the_cap_asks_for(dram_s: float, energy: float, seconds: float) -> None:
     """Of a product of 4 s on the pipes and ``dram_s``, together the root of their squares; the cap asks for ``energy`` seconds."""
-    entry, one = find("a5000").refitted({"board_power": 1.0}), np.ones(1)
-    unit = replace(library(entry, "f32"), sharpness=2.0, energy_per_flop=1.0)
-    none, bytes_and_flops = 0 * one, {"l2_bytes": 0 * one, "again_bytes": 0 * one, "executed_flops": energy * one}
-    chosen = gemm.Plan.of(2.0, compute_s=4 * one, l2_s=none, dram_s=dram_s * one, extra_s=none, **bytes_and_flops)
-    assert gemm.sustained_s(entry, unit, chosen, 0.0)[0] == pytest.approx(seconds)
-    assert gemm.together(2.0, gemm.on_sm_s(entry, unit, chosen), chosen.dram_s)[0] == pytest.approx(seconds)
+    unit = replace(library(find("a5000"), "f32"), sharpness=2.0, capped_flops_per_s=1.0)
+    chosen = of_seconds(compute=4.0, dram=dram_s, flops=energy)
+    assert gemm.sustained_s(unit, chosen, 0.0)[0] == pytest.approx(seconds)
+    assert gemm.together(2.0, gemm.on_sm_s(unit, chosen), chosen.dram_s)[0] == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(("lanes", "width", "stretch"), [(64, 128, (1 + 1 / 16) ** 0.5), (128, 128, (1 + 1 / 4) ** 0.5), (128, 64, 2**0.5)])
@@ -327,7 +350,7 @@ def test_products_planned_together_get_what_each_gets_alone() -> None:
 
 @given(SIZES, SIZES, SIZES)
 def test_of_single_products_no_whole_tile_is_faster_than_the_plan(m: int, n: int, k: int) -> None:
-    unit = library(find("a100-sxm-80gb"), "bf16")
+    unit = replace(library(find("a100-sxm-80gb"), "bf16"), capped_flops_per_s=np.inf)
     fastest = planned(unit, 1, m, n, k, share=0.0).total_s[0]
     assert fastest <= min(_fixed(unit, 1, m, n, k, tile, 1.0)[0] for tile in zip(unit.tiling.tile_m, unit.tiling.tile_n, strict=True))
 

@@ -239,6 +239,15 @@ def test_energy_is_flops_and_bytes_times_their_constants() -> None:
     assert prices.energy_j[0] == pytest.approx(flops + moved)
 
 
+def test_both_gradients_of_a_convolution_take_as_long_as_two_products() -> None:
+    """One row has the sizes of one product and the FLOP of both, which no product reaches the peak with."""
+    one, both = (product(12544, 64, 576, precision="default") for _ in range(2))
+    both.kernels[0]["flops_matrix"] *= 2
+    single, double = price(one, "a100"), price(both, "a100")
+    assert double.terms["compute_matrix_s"][0] == pytest.approx(2 * single.terms["compute_matrix_s"][0])
+    assert double.l2_bytes[0] == pytest.approx(2 * single.l2_bytes[0])
+
+
 def test_a_dense_product_stays_below_the_power_cap() -> None:
     for name in ("a5000", "a100", "h200"):
         device = gpu(name)

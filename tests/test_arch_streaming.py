@@ -85,8 +85,10 @@ def test_overlap_lies_between_the_longer_term_and_the_sum(memory: float, issue: 
 
 
 @pytest.mark.parametrize(("cols", "threads"), [(1025, 128), (1028, 128), (1040, 256), (2048, 256), (2049, 256), (4096, 512), (65536, 512)])
-def test_the_threads_of_a_softmax_block_are_pytorchs(cols: int, threads: int) -> None:
-    assert operators._block_threads(np.array([float(cols)]))[0] == threads
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_the_threads_of_a_softmax_block_are_pytorchs(cols: int, threads: int, size: int) -> None:
+    """Half as many as a row has loads of 16 bytes, in powers of two."""
+    assert operators._block_threads(np.array([cols * 4.0 // size]), size)[0] == threads
 
 
 @given(

@@ -4,7 +4,7 @@ import pytest
 
 from studies.tensor_parallel import RUNS, main, replayed
 
-KNOWN = (0.83, 1.01, 0.78, 0.66, 0.64)
+KNOWN = (0.83, 1.03, 0.79, 0.69, 0.67)
 """Ours over published when this was written."""
 
 

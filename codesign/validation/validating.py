@@ -18,6 +18,7 @@ PARTS = {
     "counters": "Profiler counters of the survey",
     "wall_clock": "Wall clock of a sampler on an RTX 3090",
     "attention": "FlashAttention's published rates",
+    "squares": "Large square products in PyTorch",
     "gemv": "Matrix-vector products on an A100",
     "small_matrices": "Batched factorisations, inverses and products of small matrices",
     "pim": "Published systems with processing in memory: Pimba, AttAcc, CENT, Duplex",
