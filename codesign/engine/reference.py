@@ -94,9 +94,15 @@ class Shared:
         ``order`` (a queue's number) fixes in which order claims are summed, so that rounding is the same everywhere. ``asks_over`` is
         the time in which it asks for those bytes, if it is not ``duration``.
         """
-        span = asks_over or duration
-        demands = [(name, min(moved / span, self.capacity[name])) for name, moved in uses.items() if moved > 0]
-        stream = Stream(float(duration), demands, list((claims or {}).items()), self.env.event(), order, since=int(self.env.now))
+        return self.begin(duration, self.demands(uses, asks_over or duration), list((claims or {}).items()), order)
+
+    def demands(self, uses: dict[str, float], duration: int) -> list[tuple[str, float]]:
+        """Return what moving ``uses`` bytes in ``duration`` ps asks of each resource, bytes a ps: never more than there is."""
+        return [(name, min(moved / duration, self.capacity[name])) for name, moved in uses.items() if moved > 0]
+
+    def begin(self, duration: int, demands: list[tuple[str, float]], claims: list[tuple[str, float]], order: int) -> simpy.Event:
+        """Begin what takes ``duration`` ps alone, asks for ``demands`` and closes ``claims``; return the event of its end."""
+        stream = Stream(float(duration), demands, claims, self.env.event(), order, since=int(self.env.now))
         insort(self.running, stream, key=lambda other: other.order)
         self._changed()
         return stream.done
@@ -110,9 +116,13 @@ class Shared:
         self.settling = False
         now = self.env.now
         self.running = [stream for stream in self.running if stream.finish > now]
-        levels = {name: self._level(name) for name in {name for stream in self.running for name, _ in stream.demands}}
+        levels: dict[str, float] = {}
         for stream in self.running:
-            rate = min((min(demand, levels[name]) / demand for name, demand in stream.demands), default=1.0)
+            rate = 1.0
+            for name, demand in stream.demands:
+                if name not in levels:
+                    levels[name] = self._level(name)
+                rate = min(rate, min(demand, levels[name]) / demand)
             if rate != stream.rate:
                 self._change_rate(stream, rate)
 
@@ -137,10 +147,14 @@ class Shared:
 
     def _level(self, name: str) -> float:
         """Fill the demands on one resource from the smallest up; return what each of those gets that cannot be filled."""
-        claimed, asked = 0.0, []
+        claimed, asked = 0.0, list[float]()
         for stream in self.running:
-            claimed += sum(claim for n, claim in stream.claims if n == name) if stream.claims else 0.0
-            asked += [demand for n, demand in stream.demands if n == name]
+            for resource, claim in stream.claims:
+                if resource == name:
+                    claimed += claim
+            for resource, demand in stream.demands:
+                if resource == name:
+                    asked.append(demand)
         left = self.capacity[name] * max(0.0, 1.0 - claimed)
         for served, demand in enumerate(sorted(asked)):
             fair = left / (len(asked) - served)
@@ -203,12 +217,10 @@ class Room:
         self.left = places
         self.awaited: simpy.Event | None = None
 
-    def take(self) -> Iterator[simpy.Event]:
-        """Take a place; yield an event to wait for if there is none."""
-        while self.left == 0:
-            self.awaited = self.env.event()
-            yield self.awaited
-        self.left -= 1
+    def comes_free(self) -> simpy.Event:
+        """Return an event that comes when a place is given back."""
+        self.awaited = self.env.event()
+        return self.awaited
 
     def give(self) -> None:
         """Give a place back."""
@@ -272,8 +284,8 @@ class Queue:
         duration = step.duration
         if hardware.spread > 0.0 and step.launched:
             duration = int(varied(duration, number, hardware.spread, hardware.seed))
-        if step.shared and duration > 0:
-            return self.simulation.shared.use(duration, step.uses, step.claims, step.queue, asks_over=step.duration)
+        if duration > 0 and (step.demands or step.claims):
+            return self.simulation.shared.begin(duration, step.demands, step.claims, step.queue)
         return self.env.timeout(duration)
 
 
@@ -303,13 +315,8 @@ class Step:
     waits: bool
     slot: int
     dependencies: list[int]
-    uses: dict[str, float]
-    claims: dict[str, float]
-    shared: bool = field(init=False)
-    """Does it use a shared resource?"""
-
-    def __post_init__(self) -> None:
-        self.shared = self.duration > 0 and bool(self.uses or self.claims)
+    demands: list[tuple[str, float]]
+    claims: list[tuple[str, float]]
 
 
 class Simulation:
@@ -318,8 +325,8 @@ class Simulation:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.env = simpy.Environment(initial_time=0)
-        self.steps = _steps(program)
         self.shared = Shared(self.env, dict(zip(program.resources, program.hardware.capacity.tolist(), strict=True)))
+        self.steps = _steps(program, self.shared)
         wire = program.hardware.wire.tolist()
         self.wires = Wires(self.env, len(wire), max(wire, default=-1) + 1)
         self.guests = program.hardware.guest.tolist()
@@ -353,15 +360,18 @@ class Simulation:
         return _summary(self.program, self.steps, self.log)
 
     def _host(self) -> Process:
-        latest: dict[int, Instance] = {}
+        env, latest = self.env, dict[int, Instance]()
         issue = turn = 0
         for op in unrolled(self.program):
             step = self.steps[op]
             if step.issues:
-                if turn > self.env.now:
-                    yield self.env.timeout(turn - self.env.now)
-                yield from self.queues[step.slot].room.take()
-                issue = int(self.env.now)
+                if turn > env.now:
+                    yield env.timeout(turn - env.now)
+                room = self.queues[step.slot].room
+                while room.left == 0:
+                    yield room.comes_free()
+                room.left -= 1
+                issue = int(env.now)
                 turn = issue + self.program.hardware.interval
             instance = Instance(op, issue, len(self.log), [latest[d] for d in step.dependencies if d in latest])
             latest[op] = instance
@@ -381,7 +391,7 @@ class Simulation:
         instance.end_at(instance.start + step.duration)
 
 
-def _steps(program: Program) -> list[Step]:
+def _steps(program: Program, shared: Shared) -> list[Step]:
     ops, latency = program.ops, program.hardware.latency
     names = ("queue", "duration", "gap", "slot", "flags", "dep_start", "dep_end", "use_start", "use_end")
     dep = ops.dep.tolist()
@@ -398,8 +408,8 @@ def _steps(program: Program) -> list[Step]:
             waits=bool(flags & WAITS),
             slot=slot,
             dependencies=dep[dep_start:dep_end],
-            uses={name: moved for name, moved, _ in use[use_start:use_end] if moved > 0},
-            claims={name: claim for name, _, claim in use[use_start:use_end] if claim > 0},
+            demands=shared.demands({name: moved for name, moved, _ in use[use_start:use_end] if moved > 0}, duration),
+            claims=[(name, claim) for name, _, claim in use[use_start:use_end] if claim > 0],
         )
         for queue, duration, gap, slot, flags, dep_start, dep_end, use_start, use_end in zip(
             *(ops.op[name].tolist() for name in names), strict=True
