@@ -73,10 +73,9 @@ def _price(cpu: CPU, work: Work) -> Prices:
             f"{work.kernels['family'][kernel]}) lacks its bytes, FLOP or size"
         )
     moved = _moved(work, known, entry["line_bytes"], entry["last_level_cache"], entry["cores"])
-    missed = np.where(work.cold, 1.0, 1.0 - moved.resident)
     terms = _compute_terms(cpu, known)
     terms["cache_s"] = moved.l2_bytes / entry["cache_bandwidth"]
-    terms["dram_s"], dram = _dram(cpu, known, moved, missed)
+    terms["dram_s"], dram = _dram(cpu, work, known, moved)
     floor = known.launches * entry["kernel_floor"]
     never = np.where(cpu.refuse(work).code != 0, np.inf, 0.0)
     duration = floor + np.maximum.reduce(list(terms.values())) + never
@@ -86,11 +85,11 @@ def _price(cpu: CPU, work: Work) -> Prices:
     return Prices(duration, dram + never, energy, terms, energy_terms=joules)
 
 
-def _moved(work: Work, known: Facts, line: float, cache: float, cores: float) -> Traffic:
-    caches, ones = Caches(line, np.inf, cache, cores), np.ones(len(work))
-    return once(
-        work, ("cpu traffic", line, cache, cores), lambda: traffic(known, caches, np.inf * ones, ones)
-    )  # no blocks that share lines
+def _moved(work: Work, known: Facts, *cache: float) -> Traffic:
+    """Bytes through a cache, given by the bytes of its lines, its capacity and the cores around it; no blocks share lines."""
+    line, capacity, cores = cache
+    blocks, threads = np.full(len(work), np.inf), np.ones(len(work))
+    return once(work, ("cpu traffic", *cache), lambda: traffic(known, Caches(line, np.inf, capacity, cores), blocks, threads))
 
 
 def _compute_terms(cpu: CPU, known: Facts) -> dict[str, Float]:
@@ -118,14 +117,23 @@ def _padding(entry: Entry, known: Facts) -> Float:
     return np.where(shaped, done / np.where(shaped, useful, 1.0), 1.0)
 
 
-def _dram(cpu: CPU, known: Facts, moved: Traffic, missed: Float) -> tuple[Float, Float]:
-    """Seconds on the memory's bus, and bytes; operands that are not listed are read and written in halves."""
-    kernels, of_access = len(known.launches), moved.cold_bytes * missed
-    read = total(known.owner, np.where(known.writes, 0.0, of_access), kernels) + moved.extra_dram / 2
-    written = total(known.owner, np.where(known.writes, of_access, 0.0), kernels) + moved.extra_dram / 2
+def _dram(cpu: CPU, work: Work, known: Facts, moved: Traffic) -> tuple[Float, Float]:
+    """Seconds on the memory's bus, and bytes."""
+    if work.cold.any():
+        read, written = _read_and_written(known, moved, np.where(work.cold, 1.0, 1.0 - moved.resident))
+    else:
+        read, written = once(work, ("cpu dram", moved), lambda: _read_and_written(known, moved, 1.0 - moved.resident))
     memory = cpu.dram
     seconds = read / (memory.read_bandwidth or memory.bandwidth) + written / (memory.write_bandwidth or memory.bandwidth)
     return seconds, read + written
+
+
+def _read_and_written(known: Facts, moved: Traffic, missed: Float) -> tuple[Float, Float]:
+    """Bytes by kernel of what the cache does not hold (``missed``, a share of each operand); what is not listed, in halves."""
+    kernels, of_access = len(known.launches), moved.cold_bytes * missed
+    read = total(known.owner, np.where(known.writes, 0.0, of_access), kernels) + moved.extra_dram / 2
+    written = total(known.owner, np.where(known.writes, of_access, 0.0), kernels) + moved.extra_dram / 2
+    return read, written
 
 
 def _energy(cpu: CPU, known: Facts, cache_bytes: Float, dram: Float) -> dict[str, Float]:

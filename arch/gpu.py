@@ -85,10 +85,10 @@ class Prepared:
     assumed: Bool
     """The work is not known and taken to be bound by memory, as the user asked."""
     extra_dram: Float
+    warm: "_FromDram"
+    """If no operand is cold."""
     cold_bytes: Float
     resident: Float
-    reads: Bool
-    owner: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +102,6 @@ class _Kinds:
     asked: list[tuple[str, str, bool]]
     """Distinct dtypes and precisions, without tensor cores and then with them."""
     wide: Bool
-    reads: Bool
-    """Shape [accesses]."""
     rows: NDArray[np.int64]
     """The tiled kernels, shape [calls]."""
     calls: Products
@@ -124,10 +122,20 @@ class _Matrices:
 
 
 @dataclass(frozen=True, eq=False)
+class _FromDram:
+    """Bytes of listed operands that DRAM serves, and those of them that are read; shape [kernels]."""
+
+    moved: Float
+    read: Float
+
+
+@dataclass(frozen=True, eq=False)
 class _Geometry:
     """What depends on the trace and the numbers of ``_GEOMETRY`` alone; shapes [kernels]."""
 
     moved: Traffic
+    warm: _FromDram
+    """If no operand is cold."""
     share: Float
     """Blocks of the busiest SM over its fair share."""
     hidden: Float
@@ -193,8 +201,9 @@ class GPU(Device):
         if ready.unknown.any():
             raise _unknown_work(self, work, ready.unknown)
         if work.cold.any():
-            return _combine(self, ready, np.where(work.cold, 1.0, 1.0 - ready.resident))
-        return once(work, self, lambda: _combine(self, ready, 1.0 - ready.resident))
+            missed = np.where(work.cold, 1.0, 1.0 - ready.resident)
+            return _combine(self, ready, _from_dram(facts(work), ready.cold_bytes * missed))
+        return once(work, self, lambda: _combine(self, ready, ready.warm))
 
     def ready(self, work: Work) -> Prepared:
         """Return all of the prices that does not depend on which operands are cold."""
@@ -248,13 +257,16 @@ def _unknown_work(gpu: GPU, work: Work, unknown: Bool) -> MachineError:
     )
 
 
-def _combine(gpu: GPU, ready: Prepared, missed: Float) -> Prices:
-    """Put the DRAM terms to the rest; ``missed`` is the share of each operand that DRAM serves."""
-    entry, kernels = gpu.entry, len(ready.floor)
-    from_dram = ready.cold_bytes * missed
-    dram = total(ready.owner, from_dram, kernels)
-    if not ready.modelled:
-        dram = np.where(ready.assumed, 0.0, dram)
+def _from_dram(known: Facts, served: Float) -> _FromDram:
+    """Add up by kernel what DRAM serves of each operand, bytes."""
+    kernels = len(known.launches)
+    return _FromDram(total(known.owner, served, kernels), total(known.owner, np.where(known.writes, 0.0, served), kernels))
+
+
+def _combine(gpu: GPU, ready: Prepared, operands: _FromDram) -> Prices:
+    """Put the DRAM terms to the rest."""
+    entry = gpu.entry
+    dram = operands.moved if ready.modelled else np.where(ready.assumed, 0.0, operands.moved)
     dram = dram + ready.extra_dram
     dram_s = dram / streaming.dram_rate(entry, gpu.dram_bandwidth)
     latency_s = ready.rounds * np.where(dram > 0, max(entry["dram_latency"], entry["l2_latency"]), entry["l2_latency"])
@@ -265,7 +277,7 @@ def _combine(gpu: GPU, ready: Prepared, missed: Float) -> Prices:
     per_byte = entry.get("dram_energy_per_byte")
     of_dram = dram * (np.nan if per_byte is None else per_byte)
     terms = {**ready.terms, "dram_s": dram_s, "latency_s": latency_s}
-    read = total(ready.owner, np.where(ready.reads, from_dram, 0.0), kernels) + ready.extra_dram / 2
+    read = operands.read + ready.extra_dram / 2
     saved = of_the_cap(entry, gpu.static_watts, ready.joules + of_dram, duration)
     joules = {**ready.energy, "dram_j": of_dram, "cap_j": saved}
     return Prices(duration, dram, ready.joules + of_dram + saved, terms, ready.l2_bytes, np.minimum(read, dram), joules)
@@ -304,13 +316,12 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
         products=np.flatnonzero(tiled),
         apart=apart,
         l2_bytes=l2_bytes,
-        reads=kinds.reads,
         passing=moved.passing,
         rounds=np.where(tiled, known.launches * entry["gemm_stages"], geometry.rounds),
         energy=energy,
         joules=reduce(np.add, energy.values()),
         measured=given.seconds,
-        scale=_scale(gpu, work, known.measured),
+        scale=given.scale,
         modelled=given.modelled,
         terms=terms,
         unknown=given.unknown,
@@ -318,7 +329,7 @@ def _prepare(gpu: GPU, work: Work) -> Prepared:
         extra_dram=np.where(given.assumed, given.bytes, moved.extra_dram + again),
         cold_bytes=moved.cold_bytes,
         resident=moved.resident,
-        owner=known.owner,
+        warm=geometry.warm,
     )
 
 
@@ -333,6 +344,8 @@ class _Given:
     assumed: Bool
     """So it was, but the user says what to assume: that they move ``bytes``."""
     bytes: Float
+    scale: Float
+    """Measured over predicted on the GPU that the kernel was measured on."""
     modelled: bool
     """No kernel was measured anywhere, and nothing is assumed."""
 
@@ -347,7 +360,8 @@ def _make_given(gpu: GPU, work: Work, known: Facts) -> _Given:
     unknown = known.unknown & np.isnan(measured)
     assumed_bytes = _assumed_bytes(gpu, work, known.measured)
     assumed = unknown & ~np.isnan(assumed_bytes)
-    return _Given(measured, unknown & ~assumed, assumed, assumed_bytes, bool(np.isnan(known.measured).all() and not assumed.any()))
+    modelled = bool(np.isnan(known.measured).all() and not assumed.any())
+    return _Given(measured, unknown & ~assumed, assumed, assumed_bytes, _scale(gpu, work, known.measured), modelled)
 
 
 def _kinds(work: Work) -> _Kinds:
@@ -367,7 +381,6 @@ def _make_kinds(work: Work, known: Facts) -> _Kinds:
         unit=np.where(tensor_cores, len(pairs), 0) + pair,
         asked=[(*each, allowed) for allowed in (False, True) for each in pairs],
         wide=known.dtype.is_("f64", "c128"),
-        reads=~known.writes,
         rows=rows,
         calls=Products(np.maximum(known.batch[rows], 1.0), known.m[rows], known.n[rows], known.k[rows], size),
         attention=attention_calls.groups(work, known),
@@ -392,6 +405,7 @@ def _make_geometry(numbers: Mapping[str, float], known: Facts) -> _Geometry:
     moved = traffic(known, Caches.of_gpu(numbers), blocks, threads * blocks)
     return _Geometry(
         moved=moved,
+        warm=_from_dram(known, moved.cold_bytes * (1.0 - moved.resident)),
         share=grid.busiest * sms / grid.blocks,
         hidden=_hidden(numbers, grid),
         turns=blocks / (sms * grid.resident),
@@ -409,7 +423,7 @@ def _scale(gpu: GPU, work: Work, measured: Float) -> Float:
 
 def _measured_over_predicted(source: GPU, work: Work, measured: Float) -> Float:
     ready = _prepare(source, work)
-    ratio = measured / _combine(source, ready, 1.0 - ready.resident).duration_s
+    ratio = measured / _combine(source, ready, ready.warm).duration_s
     return np.where(ready.unknown | np.isnan(ratio), 1.0, ratio)
 
 
