@@ -122,10 +122,102 @@ def test_tensors_that_the_program_makes_on_cuda_are_made_there():
     assert len(trace.kernels) == 1
 
 
-def test_a_compiled_module_within_a_step_is_captured_as_eager_mode_and_warned_of():
-    with pytest.warns(CaptureWarning, match="an argument is a module of torch.compile"):
-        trace = capture_torch(lambda model, x: model(x).sum(), (torch.compile(nn.Linear(4, 4)), torch.empty(2, 4)), target=A5000)
+def perceptron(dtype=torch.float32):
+    return nn.Sequential(nn.Linear(64, 128, dtype=dtype), nn.GELU(), nn.LayerNorm(128, dtype=dtype), nn.Linear(128, 10, dtype=dtype))
+
+
+def step(model, optimizer, x, y):
+    loss = F.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_forward_and_backward_pass_of_a_compiled_module_in_a_step_are_what_aotautograd_makes_of_them(dtype):
+    model = perceptron(dtype)
+    arguments = torch.optim.SGD(model.parameters(), lr=0.1), torch.empty(256, 64, dtype=dtype), torch.zeros(256, dtype=torch.int64)
+    compiled, eager = (capture_torch(step, (m, *arguments), target=A5000) for m in (torch.compile(model), model))
+    assert np.sum(compiled.kernels["flops_matrix"]) == np.sum(eager.kernels["flops_matrix"])
+    assert np.sum(compiled.kernels["bytes_unique"]) < np.sum(eager.kernels["bytes_unique"])
+    fused = np.array([name.startswith("triton") for name in compiled.kernels["name"]])
+    assert {"forward", "gradient"} == set(compiled.kernels["phase"][fused])
+    assert compiled.kernels["phase"].tolist().count("optimizer") == 1
+    assert not np.isnan(compiled.kernels["flops_vector"]).any()
+
+
+def test_what_a_compiled_forward_pass_keeps_lives_until_its_backward_pass():
+    def gradient(f, x, w):
+        f(x, w).sum().backward()
+        return w.grad
+
+    f, x, w = torch.compile(lambda x, w: torch.tanh(x @ w)), torch.empty(32, 64), torch.empty(64, 16, requires_grad=True)
+    trace = capture_torch(gradient, (f, x, w), target=A5000)
+    names = trace.kernels["name"].tolist()
+    assert names == [
+        "aten::mm",
+        "triton_poi_fused_tanh",
+        "aten::sum",
+        "aten::ones_like",
+        "aten::copy_",
+        "triton_poi_fused_mul_sub",
+        "aten::mm",
+    ]
+    kept = [tensor for tensor, mode, _ in accesses(trace, 1) if mode == "write"]  # tanh: its gradient needs no more
+    assert (kept[0], "read", 32 * 16 * 4.0) in accesses(trace, 5)
+    assert trace.tensors["last_kernel"][trace.tensors["name"] == kept[0]].tolist() == [5]
+
+
+def test_a_convolution_and_random_numbers_are_compiled():
+    model = torch.compile(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.1)))
+
+    def gradient(model, x):
+        with torch.autocast("cuda", torch.bfloat16):
+            y = model(x)
+        y.float().sum().backward()
+
+    trace = capture_torch(gradient, (model, torch.empty(4, 3, 16, 16)), target=A5000)
+    names = trace.kernels["name"].tolist()
+    assert [names.count(name) for name in ("aten::convolution", "aten::convolution_backward", "aten::rand")] == [1, 1, 1]
+    assert trace.kernels["flops_matrix"][names.index("aten::convolution")] == 2 * 4 * 8 * 14 * 14 * 27
+    assert not np.isnan(trace.kernels["flops_vector"]).any()
+
+
+def test_a_compiled_layer_inside_of_a_module_is_compiled():
+    layers = nn.ModuleList([torch.compile(nn.Sequential(nn.Linear(8, 8), nn.GELU())), nn.GELU()])
+
+    def run(layers, x):
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    assert capture_torch(run, (layers, torch.empty(4, 8)), target=A5000).kernels["name"].tolist() == [
+        "aten::addmm",
+        "triton_poi_fused_add_erf_mul",
+        "aten::gelu",
+    ]
+
+
+def test_a_module_that_was_compiled_in_place_is_warned_of():
+    model = nn.Linear(4, 4)
+    model.compile()
+    with pytest.warns(CaptureWarning, match="compiled in place"):
+        trace = capture_torch(lambda model, x: model(x).sum(), (model, torch.empty(2, 4)), target=A5000)
     assert trace.kernels["name"].tolist() == ["aten::addmm", "aten::sum"]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (step, "capture a plain function that takes torch.compile"),
+        (lambda model, *_: (model * 2).sum().backward(), "call backward\\(\\) there"),
+    ],
+)
+def test_a_step_that_is_compiled_as_a_whole_says_what_to_compile(function, message):
+    first = perceptron() if "plain" in message else torch.empty(4, requires_grad=True)
+    with pytest.raises(CaptureError, match=message):
+        capture_torch(torch.compile(function), (first, torch.empty(2, 64)), target=A5000)
 
 
 def test_the_manifest_says_how_it_was_captured_and_nothing_is_left_behind():

@@ -3,12 +3,13 @@
 import gc
 import platform
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from traces.capture.aten import inductor
@@ -73,21 +74,23 @@ def _record_compiled(
 
     outputs = record(recorder, inductor.lower(function, args, kwargs, target))
     recorder.finish()
-    return outputs
+    return set(outputs.values())
 
 
 def _record(
     recorder: Recorder, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], target: CompileTarget
 ) -> set[int]:
     """Run the program; return the rows of its results, and of whatever else it left behind in its arguments."""
-    _warn_of_compiled_parts(args, kwargs)
+    compiled = _has_compiled_parts(args, kwargs)
     moved = to_meta(function, args, kwargs)
     for name, tensor in moved.named:
         recorder.memory(tensor, "parameter", name)
     token = RECORDING.set(recorder)
     try:
-        with like_cuda(target.compute_capability), with_state(recorder), recorder:
-            result = moved.function(*moved.args, **moved.kwargs)
+        with _on_gpu(recorder, target, compiled) as prepared:
+            result = moved.function(*prepared(moved.args), **prepared(moved.kwargs))
+    except CaptureError:
+        raise
     except (AssertionError, RuntimeError, ValueError) as error:
         if any(sign in str(error) for sign in _NO_EAGER):
             raise CaptureError(
@@ -114,15 +117,35 @@ def _record(
     return outputs
 
 
-def _warn_of_compiled_parts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Warn of compiled modules among the arguments of a function that is not: gradients and optimisers go through eager mode here."""
-    if any(inductor.is_compiled(leaf) for leaf in pytree.tree_leaves((tuple(args), dict(kwargs))) if callable(leaf)):
+def _has_compiled_parts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether compiled modules or functions are among the arguments, or inside of modules; warn of those that a copy does not know."""
+    leaves = pytree.tree_leaves((tuple(args), dict(kwargs)))
+    modules = [module for leaf in leaves if isinstance(leaf, nn.Module) for module in leaf.modules()]
+    if any(getattr(module, "_compiled_call_impl", None) is not None for module in modules):
         warnings.warn(
-            "an argument is a module of torch.compile, but the function that is captured is not compiled: its kernels are those of eager "
-            "mode; capture the compiled module alone for what Inductor fuses in its forward pass",
+            "a module among the arguments was compiled in place (module.compile()), which its copy on meta does not know: its kernels are "
+            "those of eager mode; pass torch.compile(module)",
             CaptureWarning,
             stacklevel=6,
         )
+    return any(inductor.is_compiled(part) for part in (*leaves, *modules) if callable(part))
+
+
+@contextmanager
+def _on_gpu(recorder: Recorder, target: CompileTarget, compiled: bool) -> Iterator[Callable[[Any], Any]]:
+    """Inside, programs run as on the target and are recorded; yields what makes compiled functions among their arguments run so too."""
+    with ExitStack() as stack:
+        choice = stack.enter_context(like_cuda(target.compute_capability))
+        stack.enter_context(with_state(recorder))
+        if not compiled:
+            stack.enter_context(recorder)
+            yield lambda value: value
+            return
+        from traces.capture.aten.compiled_parts import compiled_parts
+
+        parts = stack.enter_context(compiled_parts(recorder, target, choice))
+        stack.enter_context(recorder)
+        yield parts.replaced
 
 
 def _name_results(recorder: Recorder, result: Any) -> None:

@@ -14,12 +14,10 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
-from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from traces.capture.aten.arguments import Moved, to_meta
-from traces.capture.aten.autocast import autocasting
-from traces.capture.aten.likegpu import Choice, LikeCuda
+from traces.capture.aten.likegpu import like_cuda
 from traces.capture.target import CompileTarget
 from traces.errors import CaptureError
 
@@ -49,36 +47,51 @@ def lower(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
 
     Of gradients those that the function itself takes (``torch.func.grad``) are part of its graph.
     """
+    moved = to_meta(original(function), args, kwargs)
+    flat = _flattened(moved)
+    try:
+        with torch.no_grad():
+            traced = _traced(flat, moved, target)
+    except Exception as error:
+        raise _refused(error) from error
+    return lowered(traced, moved.named, target)
+
+
+def lowered(traced: GraphModule, inputs: list[tuple[str, Tensor]], target: CompileTarget) -> Lowered:
+    """Lower and fuse a graph of ATen calls on `meta`, which is changed. Raises CaptureError if Inductor cannot."""
     from torch._inductor import compile_fx, config
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    moved = to_meta(original(function), args, kwargs)
-    flat = _flattened(moved)
     stopped = _Stopped()
-    with torch.no_grad(), _pretending(target, stopped), config.patch(fx_graph_cache=False, compile_threads=1):
+    changed = config.patch(fx_graph_cache=False, compile_threads=1, fallback_random=True)
+    with torch.no_grad(), _pretending(target, stopped), changed:
         try:
-            traced = _traced(flat, moved)
             with FakeTensorMode() as mode:
-                fakes = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="cuda") for _, t in moved.named]
+                fakes = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device="cuda") for _, t in inputs]
                 _move_to_cuda(traced, fakes, mode)
                 compile_fx.compile_fx_inner(traced, fakes)
         except Exception as error:
             if stopped.scheduler is None:
-                first = str(error).strip().partition("\n")[0][:300]
-                raise CaptureError(
-                    f"Inductor cannot lower the program without a GPU ({type(error).__name__}: {first}): "
-                    "capture the function without torch.compile"
-                ) from error
+                raise _refused(error) from error
     assert stopped.scheduler is not None
-    return Lowered(list(stopped.scheduler.nodes), stopped.graph, moved.named)
+    return Lowered(list(stopped.scheduler.nodes), stopped.graph, inputs)
 
 
-def _traced(flat: Callable[..., list[Tensor]], moved: Moved) -> GraphModule:
+def _refused(error: Exception) -> CaptureError:
+    first = str(error).strip().partition("\n")[0][:300]
+    remedy = "capture the function without torch.compile"
+    if "backward() called inside" in first:
+        remedy = "capture a plain function that takes the compiled part as an argument, and call backward() there"
+    return CaptureError(f"Inductor cannot lower the program without a GPU ({type(error).__name__}: {first}): {remedy}")
+
+
+def _traced(flat: Callable[..., list[Tensor]], moved: Moved, target: CompileTarget) -> GraphModule:
     """Return the program as a graph of ATen calls on `meta`: autograd on CUDA tensors, fake ones too, would need CUDA itself."""
     from torch._inductor.decomposition import select_decomp_table
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    with LikeCuda({}), autocasting():
+    with like_cuda(target.compute_capability) as choice:
+        choice.compiled = True
         traced: GraphModule = make_fx(torch.func.functionalize(flat), decomposition_table=select_decomp_table())(
             *(t for _, t in moved.named)
         )
@@ -100,7 +113,10 @@ def _flattened(moved: Moved) -> Callable[..., list[Tensor]]:
     """Return the program as a function of its tensors alone."""
     leaves = pytree.tree_leaves((moved.args, moved.kwargs))
     if any(isinstance(leaf, nn.Module | torch.optim.Optimizer) for leaf in leaves):
-        raise CaptureError("a compiled program takes tensors, but was given a module or an optimiser: compile the module itself")
+        raise CaptureError(
+            "a compiled program takes tensors, but was given a module or an optimiser: compile the module itself, and capture a plain "
+            "function that takes torch.compile(module); its forward and backward passes are captured as compiled"
+        )
     function = moved.function
 
     def flat(*tensors: Tensor) -> list[Tensor]:
@@ -136,7 +152,7 @@ class _Stopped:
 @contextmanager
 def _pretending(target: CompileTarget, stopped: _Stopped) -> Iterator[None]:
     """Let Inductor find the target where it asks for a GPU, and Triton where it asks for that."""
-    from torch._inductor import codecache, scheduler
+    from torch._inductor import codecache, compile_fx, scheduler
     from torch._inductor.runtime.hints import DeviceProperties
 
     major, minor = target.compute_capability
@@ -155,12 +171,13 @@ def _pretending(target: CompileTarget, stopped: _Stopped) -> Iterator[None]:
         for owner, name, value in (
             (scheduler.Scheduler, "codegen", lambda self, *args, **kwargs: stopped(self)),
             (scheduler, "has_triton", lambda *_: True),
+            (compile_fx, "_check_triton_bf16_support", lambda graph: None),  # asks a GPU; before sm_80 it computes in FP32
             (DeviceProperties, "create", classmethod(lambda cls, device: properties)),
             (codecache.CacheBase, "get_system", staticmethod(lambda: {"hash": "none"})),
+            (Tensor, "copy_", lambda *given: torch.ops.aten.copy_.default(*given)),  # the method looks for CUDA itself
             (torch.cuda, "get_device_properties", lambda *_: properties),
             (torch.cuda, "get_device_capability", lambda *_: target.compute_capability),
             (torch.cuda, "current_device", lambda: 0),
-            (functional, "scaled_dot_product_attention", Choice(target.compute_capability).attention),
         ):
             stack.enter_context(patch.object(owner, name, value))
         yield

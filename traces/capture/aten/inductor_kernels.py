@@ -23,8 +23,8 @@ PRIMITIVES = {"convert_element_type": "_to_copy", "broadcast_in_dim": "expand", 
 class Buffers:
     """Memories of Inductor's buffers, by name."""
 
-    def __init__(self, recorder: Recorder, lowered: Lowered) -> None:
-        self.recorder, self.graph = recorder, lowered.graph
+    def __init__(self, recorder: Recorder, lowered: Lowered, label: str) -> None:
+        self.recorder, self.graph, self.label = recorder, lowered.graph, label
         self.rows: dict[str, int] = {}
         placeholders = list(lowered.graph.graph_input_names)
         for buffer, (name, tensor) in zip(placeholders, lowered.inputs, strict=True):
@@ -35,7 +35,7 @@ class Buffers:
         name = self.graph.scheduler.mutation_real_name.get(name, name)
         if name not in self.rows:
             size, dtype = self.size(name), self.dtype(name)
-            self.recorder.memories.append(Memory(name, dtype_name(dtype), str(size), size * dtype.itemsize, "temporary"))
+            self.recorder.memories.append(Memory(self.label + name, dtype_name(dtype), str(size), size * dtype.itemsize, "temporary"))
             self.rows[name] = len(self.recorder.memories) - 1
         return self.rows[name]
 
@@ -49,9 +49,13 @@ class Buffers:
         return made
 
 
-def record(recorder: Recorder, lowered: Lowered) -> set[int]:
-    """Write the nodes' kernels into the recorder; return the rows of the program's results."""
-    buffers = Buffers(recorder, lowered)
+def record(recorder: Recorder, lowered: Lowered, label: str = "") -> dict[str, int]:
+    """Write the nodes' kernels into the recorder; return the memories of the graph's results by their buffers' names.
+
+    ``label`` stands before the names of the graph's buffers, which another graph has too.
+    """
+    first = len(recorder.memories)
+    buffers = Buffers(recorder, lowered, label)
     last: dict[int, int] = {}
     for node in lowered.nodes:
         launch = _launch(node, buffers, recorder)
@@ -59,10 +63,10 @@ def record(recorder: Recorder, lowered: Lowered) -> set[int]:
             recorder.launches.append(launch)
             last |= {access.memory: len(recorder.launches) for access in launch.accesses}
     known = set(buffers.rows) | set(lowered.graph.name_to_buffer)
-    outputs = {buffers.row(name) for name in lowered.graph.get_output_names() if name in known}
-    for row, memory in enumerate(recorder.memories):
-        if memory.kind == "temporary" and row not in outputs:
-            memory.died = last.get(row)
+    outputs = {name: buffers.row(name) for name in lowered.graph.get_output_names() if name in known}
+    for row in range(first, len(recorder.memories)):
+        if recorder.memories[row].kind == "temporary" and row not in outputs.values():
+            recorder.memories[row].died = last.get(row)
     return outputs
 
 
@@ -144,7 +148,10 @@ def _work(origins: list[Any]) -> tuple[Flops, str]:
         values = _tensors(origin.meta.get("val"))
         given = [t for argument in origin.all_input_nodes for t in _tensors(argument.meta.get("val"))]
         result, operand = (max((t.numel() for t in tensors), default=0) for tensors in (values, given))
-        if _plain(origin) == "_to_copy":
+        if _plain(origin) in _BIASES:
+            added = result if _plain(origin) == "convolution" else given[0].numel()
+            total, opcodes = total + Flops(vector=float(added)), opcodes + Counter({"add": 1})
+        elif _plain(origin) == "_to_copy":
             total, opcodes = total + Flops(vector=float(result)), opcodes + Counter({"convert": 1})
         elif known.kind in ("elementwise", "reduce", "rows", "random", "scatter", "fill"):
             total, opcodes = total + known.flops(result, operand), opcodes + Counter(known.opcodes)
@@ -154,6 +161,8 @@ def _work(origins: list[Any]) -> tuple[Flops, str]:
     return total, opcodes_text(opcodes)
 
 
+_BIASES = ("convolution", "convolution_backward")
+"""Operators of which Inductor fuses the bias, or its gradient, with what stands beside; the rest is a library call."""
 _VIEWS = ("expand", "clone", "getitem")
 
 

@@ -52,6 +52,8 @@ class Choice:
     def __init__(self, capability: tuple[int, int], weights: Weights | None = None) -> None:
         self.capability = capability
         self.weights = weights or Weights()
+        self.compiled = False
+        """Whether a program is traced for Inductor, which takes norms apart and fuses them."""
         self.functions = {F.scaled_dot_product_attention: self.attention, F.rms_norm: self.rms_norm, F.dropout: self.dropout}
 
     def attention(
@@ -86,7 +88,7 @@ class Choice:
         """One kernel (see fused.py)."""
         if lower_type() is not None:
             input, weight = cast((input, weight), torch.float32, self.weights)
-        if input.device.type == "meta":
+        if input.device.type == "meta" and not self.compiled:
             return rms_norm(input, normalized_shape, weight, eps)
         return _RMS_NORM(input, normalized_shape, weight, eps)
 
@@ -132,16 +134,17 @@ def _is_cuda(device: Any) -> bool:
 
 
 @contextmanager
-def like_cuda(capability: tuple[int, int]) -> Iterator[None]:
-    """Run a program on `meta` with the choices that PyTorch makes on a CUDA device."""
+def like_cuda(capability: tuple[int, int]) -> Iterator[Choice]:
+    """Run a program on `meta` with the choices that PyTorch makes on a CUDA device; yields these."""
     with ExitStack() as stack:
-        chosen = Choice(capability, stack.enter_context(autocasting())).functions
+        choice = Choice(capability, stack.enter_context(autocasting()))
+        chosen = choice.functions
         stack.enter_context(optimising())
-        for function, choice in chosen.items():  # functions of torch.nn call each other below the mode
-            stack.enter_context(patch.object(F, function.__name__, choice))
+        for function, chooser in chosen.items():  # functions of torch.nn call each other below the mode
+            stack.enter_context(patch.object(F, function.__name__, chooser))
         # below inference mode nothing takes composite operators apart; it launches what runs without gradients
         stack.enter_context(patch.object(torch._C, "_InferenceMode", lambda mode: torch.set_grad_enabled(not mode)))
         stack.enter_context(patch.object(torch.distributions.Distribution, "_validate_args", False))  # checks that read values
         stack.enter_context(patch.object(torch.cuda, "synchronize", lambda device=None: None))  # launches nothing
         stack.enter_context(LikeCuda(chosen))
-        yield
+        yield choice

@@ -163,6 +163,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive[key] = (row, weakref.ref(storage, lambda _: self._freed(key)))
         return row
 
+    def adopt(self, tensor: Tensor, row: int) -> None:
+        """Let a tensor whose memory is not known yet be that of a row: a compiled graph's result."""
+        key = storage_key(tensor)
+        if key not in self._alive:
+            self._alive[key] = (row, weakref.ref(tensor.untyped_storage(), lambda _: self._freed(key)))
+
     def _new(self, name: str, dtype: str, shape: str, size: int, kind: str) -> int:
         self.memories.append(Memory(name, dtype, shape, size, kind))
         return len(self.memories) - 1
