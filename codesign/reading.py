@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from traces.trace import Trace
 
 
-def read(path: Path | str) -> "Trace | Timeline | Result":
-    """Return what a file holds: a trace, the timeline that a replay wrote, or the result that a search wrote; or a recorded trace by name.
+def read(path: Path | str) -> "Trace | Timeline | list[Timeline] | Result":
+    """Return what a file holds: a trace, the timelines that replay wrote, the result of a search; or the recorded trace of that name.
 
     Raises CodesignError if the file cannot be read, TraceError if it holds none of these.
     """
@@ -32,6 +32,10 @@ def read(path: Path | str) -> "Trace | Timeline | Result":
         from codesign.engine.timeline import Timeline
 
         return Timeline.load(path)
+    if document.get("kind") == "comparison":
+        from codesign.engine.timeline import Timeline
+
+        return [Timeline.from_dict(one) for one in document.get("timelines", [])]
     if document.get("kind") == "result":
         from codesign.search.result import Result
 

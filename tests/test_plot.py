@@ -234,6 +234,21 @@ def test_the_front_is_a_staircase_and_hypothetical_designs_are_hollow() -> None:
     assert len(axes.collections[3].get_facecolor()) == 0
 
 
+def test_replays_stand_beside_the_first_with_their_whole_time_and_doubt(tmp_path: Path) -> None:
+    from codesign.figures import default_kind, plot
+    from codesign.reading import read
+    from tests.command_line import run
+
+    run("replay", "ferminet-lih-a5000", "-m", "a5000", "-m", "h100", "-o", tmp_path / "both.json")
+    first, second = timelines = read(tmp_path / "both.json")
+    assert default_kind(timelines) == "times"
+    (axes,) = plot(timelines).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a5000", "h100-sxm"]
+    assert f"{first.time_s / second.time_s:.2f}×" in drawn_texts(axes.figure)[1]
+    lengths = [sum(bar.get_width() for bar in axes.patches if round(bar.get_y() + bar.get_height() / 2) == place) for place in (0, 1)]
+    assert lengths[1] / lengths[0] == pytest.approx(second.kernel_time_s / first.kernel_time_s)
+
+
 def test_progress_draws_the_best_so_far() -> None:
     figure = designs.progress(np.array([3.0, np.nan, 1.0, 2.0]), designs.Objective("time", "s"))
     assert figure.axes[0].lines[0].get_ydata().tolist() == [3.0, 3.0, 1.0, 1.0]  # type: ignore[union-attr]

@@ -21,7 +21,7 @@ def plot(
     ],
     figure: Annotated[
         str | None,
-        typer.Option("--figure", "-f", metavar="KIND", help="Which figure: roofline, breakdown, timeline, memory, pareto, progress."),
+        typer.Option("--figure", "-f", metavar="KIND", help="Which: roofline, breakdown, timeline, times, memory, pareto, progress."),
     ] = None,
     machine: Annotated[
         str | None, typer.Option("--machine", "-m", metavar="NAME", help="For a trace: whose roofs and prices; its target by default.")

@@ -159,6 +159,8 @@ def _subject(path: Path, machine: str | None, scheduler: str) -> "Trace | Timeli
     found = read(path)
     if isinstance(found, Result):
         raise CodesignError(f"a trace or a timeline can be exported, but {path} is the result of a search; replay its best design first")
+    if isinstance(found, list):
+        raise CodesignError(f"a trace or one timeline can be exported, but {path} compares {len(found)}; replay on one machine")
     if machine is None:
         return found
     if not isinstance(found, Trace):

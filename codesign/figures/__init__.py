@@ -37,7 +37,7 @@ def plot(
         one of them.
     kind
         Of a machine: 'graph'. Of a trace: 'roofline' (default), 'breakdown', 'memory'. Of timelines: 'timeline' (default),
-        'breakdown', 'memory'. Of results: 'pareto' (default where there are two objectives) or 'progress'.
+        'times' (default of several), 'breakdown', 'memory'. Of results: 'pareto' (default where there are two objectives) or 'progress'.
     machine
         Of a trace: whose roofs and prices; its target by default. Names are looked up.
     title
@@ -92,7 +92,10 @@ def image_format(path: Path) -> str:
 def default_kind(subject: Any) -> str:
     """Return the figure that is drawn of a subject if none is asked for. Raises CodesignError if there is none."""
     kinds = _figures_of(subject)
-    one = subject[0] if isinstance(subject, (list, tuple)) else subject
+    several = isinstance(subject, (list, tuple))
+    one = subject[0] if several else subject
+    if several and len(subject) > 1 and "times" in kinds:
+        return "times"
     return "progress" if "progress" in kinds and len(one.objectives) == 1 else next(iter(kinds))
 
 

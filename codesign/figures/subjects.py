@@ -11,6 +11,7 @@ from codesign.figures.machine import machine as graph
 from codesign.figures.memory import memory
 from codesign.figures.queues import timeline
 from codesign.figures.roofline import roofline
+from codesign.figures.times import times
 from codesign.labels import hypothetical_label
 from codesign.units import show
 from traces.errors import CodesignError
@@ -117,6 +118,15 @@ def _breakdown(request: "Request") -> "Figure":
     return breakdown(bars, request.title or "Kernel time by phase and family")
 
 
+def _times(request: "Request") -> "Figure":
+    """Draw what each timeline takes, the first one as the measure of the others."""
+    several = _several(request)
+    labels = request.labels or [_label(replayed, several) for replayed in several]
+    programs = dict.fromkeys(replayed.program for replayed in several)
+    drawn = [views.taken(replayed, label) for label, replayed in zip(labels, several, strict=True)]
+    return times(drawn, request.title or f"{', '.join(programs)}: time of a step")
+
+
 def _label(timeline: Any, several: list[Any]) -> str:
     """Return what tells a timeline from the others: its program, its machine, or both."""
     programs, machines = ({getattr(one, name) for one in several} for name in ("program", "machine"))
@@ -132,5 +142,5 @@ def _memory(request: "Request") -> "Figure":
 
 OF_MACHINE: dict[str, Draw] = {"graph": _graph}
 OF_TRACE: dict[str, Draw] = {"roofline": _roofline, "breakdown": _trace_breakdown, "memory": _trace_memory}
-OF_TIMELINES: dict[str, Draw] = {"timeline": _timeline, "breakdown": _breakdown, "memory": _memory}
+OF_TIMELINES: dict[str, Draw] = {"timeline": _timeline, "times": _times, "breakdown": _breakdown, "memory": _memory}
 OF_RESULTS: dict[str, Draw] = {"pareto": _pareto, "progress": _progress}

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from codesign.figures.breakdown import SMALLEST_FAMILY
 from codesign.figures.designs import Cloud, Mark, Objective
 from codesign.figures.memory import Filling
 from codesign.figures.queues import Operations
 from codesign.figures.roofline import Points, Roof
+from codesign.figures.times import Taken
 from codesign.labels import hypothetical_label
 from codesign.units import show
 from traces.errors import CodesignError
@@ -112,6 +114,16 @@ def _grouped(phases: Texts, families: Texts, seconds: NDArray[np.float64]) -> di
         for j in range(len(family_names))
         if total[i, j] > 0
     }
+
+
+def taken(timeline: "Timeline", label: str) -> Taken:
+    """Return what a replay took, families below half a percent together."""
+    shares: dict[str, float] = {}
+    for family, share in timeline.shares("family").items():
+        name = family if share >= SMALLEST_FAMILY else "other"
+        shares[name] = shares.get(name, 0.0) + share
+    seconds = {family: share * timeline.kernel_time_s for family, share in shares.items()}
+    return Taken(label, seconds, timeline.time_s, timeline.uncertainty.get("relative", 0.0) * timeline.kernel_time_s)
 
 
 def operations(timeline: "Timeline", labels: dict[str, str] | None = None) -> Operations:
