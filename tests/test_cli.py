@@ -388,7 +388,7 @@ def test_a_recorded_trace_is_drawn_by_its_name(tmp_path: Path) -> None:
 def test_a_figure_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     timeline = tmp_path / "t"
     run("replay", TRACE, "-m", "a5000", "-o", str(timeline))
-    assert "there is no figure 'pareto' of a timeline, but there are timeline, breakdown, memory" in refusal(
+    assert "there is no figure 'pareto' of a timeline, but there are timeline, times, breakdown, memory" in refusal(
         "plot", str(timeline), "-f", "pareto"
     )
     assert "replay the trace to draw it" in refusal("plot", str(timeline), "-f", "memory")

@@ -3,12 +3,10 @@
 import re
 from pathlib import Path
 
-import numpy as np
-
 import codesign as cd
 from codesign.engine.program import Program
 from tests.replay_cases import chain
-from tests.replay_toys import Fixed, on, toy
+from tests.replay_toys import Fixed, toy
 
 PAGE = Path(__file__).parents[1] / "docs" / "replay.md"
 
@@ -18,9 +16,8 @@ def blocks() -> list[str]:
 
 
 def test_the_examples_in_python_run() -> None:
-    machine = toy(Fixed("gpu", "a5000-memory", (10,)), Fixed("aim", "a5000-memory", (5,)), bandwidth=1e12)
-    names = {"trace": chain(), "machine": machine, "mapping": on(0, 0), "cd": cd}
-    names |= {"profiled_s": np.full(2, 5e-6), "all_on_the_gpu": np.zeros(2, np.int32)}
+    machine = toy(Fixed("gpu", "a5000-memory", (10,)), Fixed("aim-fp32", "a5000-memory", (5,)), bandwidth=1e12)
+    names = {"trace": chain(), "machine": machine, "cd": cd}
     for block in blocks()[1:]:
         exec(block, names)
     assert names["run"].time_ps >= 20_000_000  # type: ignore[attr-defined]
