@@ -85,6 +85,18 @@ def test_the_work_of_a_matrix_product_follows_from_its_shapes(tmp_path: Path) ->
     assert trace.last_writer.tolist() == [-1, -1, -1, 0, -1]
 
 
+def test_an_operator_that_asks_or_copies_its_bias_first_is_a_kernel_all_the_same(tmp_path: Path) -> None:
+    """Views within an operator launch nothing, so it is innermost; a product counts whatever it holds, what autograd calls it never."""
+    a, b, c = ([[i, i, 0, n, 4, "cuda:0"], shape] for i, n, shape in ((1, 6, [2, 3]), (2, 12, [3, 4]), (3, 8, [2, 4])))
+    nodes = [operator(2, "AddmmBackward0", [c], [c]), operator(3, "aten::linear", [a, b], [c]) | {"ctrl_deps": 2}]
+    nodes += [operator(4, "aten::addmm", [c, a, b], [c]) | {"ctrl_deps": 3}, operator(5, "aten::copy_", [c, c], [c]) | {"ctrl_deps": 4}]
+    nodes += [operator(6, "aten::sum", [c], [c]), operator(7, "aten::as_strided", [c], [c]) | {"ctrl_deps": 6}]
+    nodes += [operator(8, "TBackward0", [c], [c]), operator(9, "aten::t", [c], [c]) | {"ctrl_deps": 8}]
+    trace = read(written(tmp_path, json.dumps({"schema": "1.1.1-chakra.0.0.4", "nodes": nodes})))
+    assert trace.kernels["name"].tolist() == ["aten::addmm", "aten::copy_", "aten::sum"]
+    assert trace.kernels["flops_matrix"][0] == 2 * 2 * 4 * 3
+
+
 def test_a_trace_that_was_linked_with_a_profile_gives_its_kernels(tmp_path: Path) -> None:
     gpu = {"cat": "kernel", "ph": "X", "ts": 10, "inclusive_dur": 2.5, "exclusive_dur": 2.5, "stream": 7, "ctrl_deps": 2}
     nodes = [operator(2, "aten::relu", [], []), operator(3, "k", [], []) | gpu, operator(4, "Memcpy", [], []) | gpu | {"cat": "gpu_memcpy"}]

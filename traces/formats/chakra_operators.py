@@ -1,6 +1,7 @@
 """A Chakra trace of the host alone (PyTorch's execution trace observer): operators, their tensors, no times.
 
-Each innermost operator that touches data is taken for one kernel; what only makes views, allocates or asks launches nothing.
+Each innermost operator that touches data is taken for one kernel, and each matrix product (which may copy its bias first); what only
+makes views, allocates or asks launches nothing.
 Tensors are known here, so bytes and dependencies are; the storage is the alias set.
 """
 
@@ -21,6 +22,7 @@ NO_LAUNCH = re.compile(
     r"^(aten::)?(empty|as_strided|_?reshape|view|detach|t$|transpose|permute|expand|slice|select|squeeze|unsqueeze|narrow|unbind|split|chunk|"
     r"unfold|alias|lift_fresh|is_|size|stride|numel|item|_local_scalar|resize|result_type|to$|contiguous$|requires_grad|set_|movedim|diagonal|"
     r"record_function|resolve_|_version|output_nr|data$|_unsafe_view|flatten|detach_)"
+    r"|^(torch::autograd::|autograd::engine)|\w*Backward\d*$"
 )
 DTYPES = {
     "float": "f32", "double": "f64", "c10::Half": "f16", "c10::BFloat16": "bf16", "long": "s64", "long int": "s64", "int": "s32",
@@ -70,9 +72,8 @@ class _Made:
 
 def operators_profile(source: Source, nodes: list[dict[str, Any]]) -> Profile:
     """Return the operators that launch work, as kernels. Raises TraceError for operands that are not as PyTorch writes them."""
-    parents = [node.get("ctrl_deps", node.get("parent")) for node in nodes]
-    outer = {parent for parent in parents if not isinstance(parent, list)}
-    inner = [node for node in nodes if node["id"] not in outer and not NO_LAUNCH.match(str(node.get("name", "")))]
+    outer = _outer(nodes)
+    inner = [node for node in nodes if _launches(node) and (node["id"] not in outer or node.get("name") in _PRODUCTS)]
     read = [(node, list(_tensors(source, node, "inputs")), list(_tensors(source, node, "outputs"))) for node in inner]
     on_gpu = any(t.device.startswith("cuda") for _, inputs, outputs in read for t in inputs + outputs)
     chosen = [(n, i, o) for n, i, o in read if i + o and (not on_gpu or any(t.device.startswith("cuda") for t in i + o))]
@@ -86,6 +87,22 @@ def operators_profile(source: Source, nodes: list[dict[str, Any]]) -> Profile:
     launches = Launches(names, [KERNEL] * len(chosen), none, none, none, none, _columns(chosen, made))
     remark = "a trace of the host has no kernels and no times: each innermost operator that touches data counts as one kernel"
     return Profile("chakra", str(source), launches, operands=_operands(made, len(chosen)), remarks=(remark,))
+
+
+def _launches(node: dict[str, Any]) -> bool:
+    return not NO_LAUNCH.match(str(node.get("name", "")))
+
+
+def _outer(nodes: list[dict[str, Any]]) -> set[Any]:
+    """Return the ids of what encloses an operator that launches; views and questions that an operator asks first do not count."""
+    parent = {node["id"]: node.get("ctrl_deps", node.get("parent")) for node in nodes}
+    found: set[Any] = set()
+    for node in nodes:
+        above = parent[node["id"]] if _launches(node) else None
+        while above is not None and not isinstance(above, list) and above not in found:
+            found.add(above)
+            above = parent.get(above)
+    return found
 
 
 def _tensors(source: Source, node: dict[str, Any], side: str) -> Iterator[_Tensor]:
