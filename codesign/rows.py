@@ -119,7 +119,7 @@ def _heavy(call: dict[str, Any]) -> tuple[str, ...]:
     """A call's rates are its own FLOP and bytes over its own time: beside a machine's peaks they say how far it is from each."""
     where = "×".join(map(str, call["size"])) or "/".join(call["scope"].split("/")[-2:])
     return (
-        _short(call["name"]),
+        _short(call["name"].removeprefix("aten::")),
         _short(f"{call['dtype']} {where}".strip()),
         f"{call['launches']:,}",
         show(call["time_s"], "s"),

@@ -144,4 +144,6 @@ def _legend(figure: "Figure", bars: Sequence[Bar]) -> None:
     handles = [Patch(color=style.colour(f), label=style.family_name(f)) for f in present]
     if any(not s.families for b in bars for s in b.segments):
         handles.append(Patch(color=style.OTHER_WORK, label="not broken down"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), handlelength=1.2, columnspacing=1.4)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=style.legend_columns(len(handles)), handlelength=1.2, columnspacing=1.4
+    )

@@ -126,6 +126,11 @@ def in_stack_order(families: Iterable[str]) -> list[str]:
     return [f for f in STACK if f in present] + sorted(present - set(STACK))
 
 
+def legend_columns(entries: int) -> int:
+    """Return the columns of a legend of families below a figure: six fit into one row, more stand in rows of five."""
+    return entries if entries <= 6 else 5
+
+
 def ink_on(background: str) -> str:
     """Return black or white, whichever reads better on a colour (relative luminance of WCAG 2.2)."""
     from matplotlib.colors import to_rgb

@@ -67,6 +67,8 @@ def _legend(figure: "Figure", replays: Sequence[Taken]) -> None:
 
     present = style.in_stack_order({family for replay in replays for family in replay.seconds})
     handles = [Patch(color=style.colour(family), label=style.family_name(family)) for family in present]
-    made = figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), handlelength=1.2, columnspacing=1.4)
+    made = figure.legend(
+        handles=handles, loc="outside lower center", ncols=style.legend_columns(len(handles)), handlelength=1.2, columnspacing=1.4
+    )
     made.set_title("bar: kernel time by family; whisker: its standard deviation; line: the whole time")
     made.get_title().set(color=style.MUTED, fontsize=8.5)
