@@ -26,10 +26,10 @@ $(VENV)/.installed-dev: $(SOURCES) | $(BIN)/python
 demo: install
 	$(BIN)/python -m studies.demo
 
-# Files of tests run side by side: `make test JOBS=1` runs them one after the other.
+# Files of tests run side by side, those that take long first (tests/conftest.py): `make test JOBS=1` runs them one after the other.
 JOBS ?= auto
 test: install-dev lint
-	$(BIN)/python -m pytest -m 'not slow' -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -m 'not slow' -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow

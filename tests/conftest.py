@@ -11,6 +11,14 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine fails no test
 settings.load_profile("untimed")
 
+LONG = ("test_fuzz", "test_workloads_deepqmc", "test_record", "test_recorded", "test_project", "test_workloads_flashvan")
+"""Files that take long: they begin first, so that no process is left with one when the others have ended."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of LONG first; the others stay in order."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
 
 @pytest.fixture(scope="module", autouse=True)
 def imports_are_no_garbage() -> Iterator[None]:

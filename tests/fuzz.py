@@ -120,6 +120,7 @@ def numbered(first: int, count: int, seed: int) -> Iterator[tuple[int, Block]]:
         yield i, block
 
 
+@reference.uncollected()
 def fuzz(seed: int, first: int, count: int, state: Path | None = None) -> Counter[str]:
     """Run programs; return how many had what. Raises the first error, with the program's number in its notes."""
     seen: Counter[str] = Counter()
@@ -156,8 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     begin, used = time.perf_counter(), time.process_time()
     first, count = (0, given.count) if given.only is None else (given.only, 1)
-    with reference.uncollected():
-        seen = fuzz(given.seed, first, count, given.state if given.only is None else None)
+    seen = fuzz(given.seed, first, count, given.state if given.only is None else None)
     rest = ", ".join(f"{name} {seen[name]:,}" for name in (*FEATURES, *sorted(n for n in seen if n.startswith("refused"))))
     took = f"{time.perf_counter() - begin:.0f} s, {time.process_time() - used:.0f} s of CPU"
     sys.stdout.write(f"seed {given.seed}: {seen['programs']:,} programs, both engines agree; {rest}; {took}\n")

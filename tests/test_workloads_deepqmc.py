@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +62,19 @@ COMPILES_LONG = [ANSATZE[0], pytest.param(DEFAULT, id="default", marks=pytest.ma
 """For tests that compile one more program: the larger ansatz takes 10 to 15 s."""
 
 
-@pytest.fixture(scope="module", params=ANSATZE)
+@pytest.fixture(params=ANSATZE)
 def run(request: pytest.FixtureRequest) -> Run:
-    sampling, energy = request.param.programs(molecule="LiH", batch=BATCH, steps=STEPS)
+    return run_of(request.param.name)
+
+
+@cache  # a fixture of the module would be set up again for every test that has parameters of its own
+def run_of(name: str) -> Run:
+    workload = {FERMINET.name: FERMINET, DEFAULT.name: DEFAULT}[name]
+    sampling, energy = workload.programs(molecule="LiH", batch=BATCH, steps=STEPS)
     params, before, nuclei, key = compute(sampling, sampling.initial, 0)
     after, configuration, statistics = compute(sampling, sampling.function, params, before, nuclei, key)
     energies = np.asarray(compute(energy, energy.function, params, configuration))
-    return Run(request.param, sampling, params, before, after, configuration, statistics, energies)
+    return Run(workload, sampling, params, before, after, configuration, statistics, energies)
 
 
 def parts(workload: Workload, x64: bool = False) -> System:
