@@ -166,4 +166,4 @@ def tensor_cores(entry: Entry, work: Operators) -> bool:
 
 def relative_uncertainty(entry: Entry, work: Operators, kernel_s: Float) -> Float:
     """Return the relative standard deviation of each price."""
-    return trust.of_rows(entry, work.op, tensor_cores(entry, work), kernel_s)
+    return trust.of_rows(entry, work.op, work.dtype, kernel_s, tensor_cores=tensor_cores(entry, work))

@@ -22,8 +22,10 @@ def class_of(op: str, *, tensor_cores: bool) -> str:
     return _CLASSES[op][int(tensor_cores)] if op == "gemm" else op
 
 
-def of_rows(entry: Entry, op: str, tensor_cores: bool, kernel_s: Float) -> Float:
-    """Return the relative standard deviation of each row of a table: 68 % of left-out rows lay within."""
+def of_rows(entry: Entry, op: str, dtype: str, kernel_s: Float, *, tensor_cores: bool) -> Float:
+    """Return the relative standard deviation of each row of a table: 68 % of left-out rows lay within, of dtypes that were measured."""
+    if dtype not in (_MATRIX if tensor_cores else _VECTOR):
+        return np.full(len(kernel_s), prior("family"))
     return _by_length(class_of(op, tensor_cores=tensor_cores), "row", kernel_s) * _generation(entry)
 
 

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import codesign as cd
+from arch.uncertainty import prior
 from codesign.cli.app import app
 from codesign.predicting import notes, registry, summarise
 from codesign.predicting.registry import Options
@@ -42,6 +43,16 @@ def test_the_table_comes_back_as_it_was_with_three_columns_at_its_end() -> None:
     assert list(predicted.columns) == [*table.columns, *ADDED]
     pd.testing.assert_frame_equal(predicted[table.columns], table)
     assert all(np.isfinite(predicted[name]).all() and (predicted[name] > 0).all() for name in ADDED)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "measured"),
+    [("t4", "float32", True), ("h100", "bfloat16", True), ("h100", "float64", False), ("t4", "int8", False)],
+)
+def test_dtypes_that_nobody_measured_are_as_uncertain_as_any_that_is_not_validated(device: str, dtype: str, measured: bool) -> None:
+    row = {"device": device, "op": "gemm", "dtype": dtype, "batch": 1, "m": 4096, "n": 4096, "k": 4096}
+    found = cd.predict(pd.DataFrame([row])).relative_uncertainty[0]
+    assert found < prior("family") if measured else found == prior("family")
 
 
 def test_times_in_the_table_are_never_read() -> None:
