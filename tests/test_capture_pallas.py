@@ -45,6 +45,14 @@ def test_products_loops_and_the_grid_multiply():
     assert work.precision == "default"
 
 
+def test_a_kernel_without_a_name_has_that_of_its_function():
+    def double(a, out):
+        out[...] = a[...] * 2
+
+    (work,) = kernels(lambda a: pl.pallas_call(double, out_shape=jax.ShapeDtypeStruct(a.shape, a.dtype), grid=(4,))(a), (8,))
+    assert (work.key, work.vector) == ("double(8)", 4 * 8)
+
+
 def test_a_batched_kernel_is_counted_once_a_batch_and_each_kernel_is_listed_once():
     both = kernels(lambda a, b: jax.vmap(product)(a, b) + jax.vmap(product)(b, a), (5, 32, 8), (5, 32, 8))
     assert [work.key for work in both] == ["mine(5x32x8, 5x32x8)"]

@@ -369,6 +369,12 @@ def test_a_function_that_is_not_jittable_is_an_error_with_a_remedy(function):
         captured(function, shape(3))
 
 
+def test_attention_of_cudnn_is_an_error_with_a_remedy():
+    query = jax.ShapeDtypeStruct((2, 128, 4, 64), jnp.bfloat16)
+    with pytest.raises(CaptureError, match="implementation='xla'"):
+        captured(lambda q: jax.nn.dot_product_attention(q, q, q, implementation="cudnn"), query)
+
+
 def test_an_argument_that_is_no_array_is_an_error_with_a_remedy():
     with pytest.raises(CaptureError, match="static_argnames"):
         captured(lambda name, x: x, "text", shape(3))

@@ -5,6 +5,7 @@ but the first, products 2 m n k; loads and stores none. A kernel's body runs onc
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -88,8 +89,13 @@ def _work(call: Any) -> PallasWork:
     body, grid = call.params["jaxpr"], call.params["grid_mapping"].grid
     points = math.prod(n if isinstance(n, int) else math.nan for n in grid)
     total = _flops(body).times(points)
-    key = _key(str(call.params["name"]), [tuple(v.aval.shape) for v in call.invars])
+    key = _key(_name(call), [tuple(v.aval.shape) for v in call.invars])
     return PallasWork(key, total.matrix, total.vector, total.transcendental, _precision(body))
+
+
+def _name(call: Any) -> str:
+    """Return the kernel's name: the one that was given, else its function's, with what a symbol may not hold replaced as JAX does."""
+    return re.sub(r"[^\w.-]", "_", str(call.params["name"] or call.params["jaxpr"].debug_info.func_name))
 
 
 def _precision(body: Any) -> str:

@@ -188,6 +188,13 @@ def _explained(function: Callable[..., Any]) -> Iterator[None]:
             "jax.lax.while_loop or jax.numpy instead of Python's if, while, float() and numpy, or close over what is constant. "
             f"JAX says: {error}"
         ) from error
+    except RuntimeError as error:
+        if "cuDNN not found" not in str(error):
+            raise
+        raise CaptureError(
+            f"a capture runs without a GPU's libraries, but {_name_of(function)!r} asks for cuDNN when it is traced "
+            "(dot_product_attention with implementation='cudnn'): use implementation='xla', or a kernel in Pallas"
+        ) from error
     except TypeError as error:
         if not any(part in str(error) for part in ("valid JAX type", "non-array argument", "JAX array")):
             raise
