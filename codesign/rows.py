@@ -91,9 +91,17 @@ def _totals(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
         ("energy", show(timeline["energy_j"], "J")),
         ("launches", f"{timeline['launches']:,}"),
         *peaks,
-        ("captured for", timeline["captured_for"] or "unknown"),
+        ("captured for", _captured_for(timeline)),
         *((f"assumed {name}", f"{row['kernels']:,.0f} kernels, {row['share']:.1%} of kernel time") for name, row in _assumed(timeline)),
     ]
+
+
+def _captured_for(timeline: dict[str, Any]) -> str:
+    """Say of another device's program that it is one: what the compiler chose for that device is replayed here."""
+    target = timeline["captured_for"]
+    if not target:
+        return "unknown"
+    return target if target in timeline["devices"] else f"{target}: its fusions and launches"
 
 
 def _assumed(timeline: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:

@@ -19,7 +19,7 @@ from codesign.documents import plain, text
 from codesign.reading import read
 from tests.command_line import document, refusal, run
 from traces.errors import CodesignError, TraceError
-from traces.recordings import recorded_traces
+from traces.recordings import load_recorded, recorded_traces
 
 LONG = 300 * "x"
 
@@ -62,6 +62,18 @@ def test_the_tables_of_a_replay_fit_a_terminal_of_a_hundred_columns(trace: str) 
     lines = run("replay", trace, "--machine", "a5000").stdout.splitlines()
     assert "Kernels that take most of the time" in lines
     assert max(map(len, lines)) <= 100
+
+
+def test_a_trace_is_replayed_on_its_target_where_no_machine_is_named(tmp_path: Path) -> None:
+    found = document("replay", TRACE)
+    assert found["machine"] == found["captured_for"] == "a5000"
+    assert "a5000: its fusions" in run("replay", TRACE, "-m", "h100").stdout
+    assert "its fusions" not in run("replay", TRACE).stdout
+    nameless = load_recorded(TRACE)
+    nameless.manifest["target"] = None
+    nameless.save(tmp_path / "nameless.trace")
+    assert "give --machine" in refusal("replay", tmp_path / "nameless.trace")
+    assert "give --machine" in refusal("explain", tmp_path / "nameless.trace")
 
 
 def test_workloads_lists_each_once_with_its_options() -> None:

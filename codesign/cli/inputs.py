@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from codesign import files
 from codesign.cli.options import parse_settings
+from traces.errors import CodesignError
 
 if TYPE_CHECKING:
     from arch.machine import Machine
@@ -25,3 +26,10 @@ def build_machine(name: str, settings: list[str] | None) -> "Machine":
     from arch.building import machine
 
     return machine(name).with_(**parse_settings(settings))
+
+
+def target_of(trace: "Trace") -> str:
+    """Return the machine that a trace is replayed on where none is named: what it was captured for. Raises CodesignError without one."""
+    if not trace.target:
+        raise CodesignError("a trace that names no target needs a machine to be replayed on: give --machine")
+    return trace.target

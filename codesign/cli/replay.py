@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from codesign import files
-from codesign.cli.inputs import build_machine, load_trace
+from codesign.cli.inputs import build_machine, load_trace, target_of
 from codesign.cli.options import Json, Output, Scheduler, Settings, TraceFile, deliver
 from codesign.cli.terminal import quiet_output, tables
 from codesign.rows import comparison_tables, timeline_tables
@@ -23,14 +23,14 @@ def replay(
     ctx: typer.Context,
     trace: TraceFile,
     machine: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--machine",
             "-m",
             metavar="NAME",
-            help="A machine: parts joined by '+', see `codesign machines`. Given several times: a comparison.",
+            help="A machine: parts joined by '+', see `codesign machines`; by default the trace's target. Several: a comparison.",
         ),
-    ],
+    ] = None,
     scheduler: Scheduler = "single-device",
     engine: Annotated[Engine, typer.Option("--engine", help="Which engine; both give the same numbers.")] = Engine.FAST,
     assume: Annotated[
@@ -47,7 +47,7 @@ def replay(
         files.check_writable(output, trace)
     with quiet_output():
         program = load_trace(trace)
-        machines = [build_machine(name, settings) for name in machine]
+        machines = [build_machine(name, settings) for name in machine or [target_of(program)]]
         found = [run(program, each, scheduler, engine=engine.value, assume=assume).to_dict() for each in machines]
     several = len(found) > 1
     payload = {"timelines": found} if several else found[0]
