@@ -11,7 +11,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine fails no test
 settings.load_profile("untimed")
 
-LONG = ("test_fuzz", "test_workloads_deepqmc", "test_record", "test_recorded", "test_project", "test_workloads_flashvan")
+LONG = ("test_fuzz", "test_workloads_vmc", "test_workloads_deepqmc", "test_record", "test_workloads_oracles", "test_recorded")
 """Files that take long: they begin first, so that no process is left with one when the others have ended."""
 
 

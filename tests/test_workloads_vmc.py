@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -48,19 +48,26 @@ def compute(program: Program, *arguments: Any) -> Any:
 
 @dataclass
 class Precise:
-    """An ansatz in FP64 on a molecule: its parameters, and Psi of walkers."""
+    """An ansatz in FP64 on a molecule, with its parameters."""
 
     system: System
     ansatz: Ansatz
     params: Any
 
-    def psi(self, r: Any) -> Any:
+    @cached_property
+    def psi(self) -> Callable[[Any], Any]:
+        """Psi of walkers at r [BATCH, electrons, 3], compiled once."""
+
+        @partial(jax.jit, compiler_options=QUICK)
         def evaluate(r: Any) -> Any:
             context = self.ansatz.molecule(self.params, jnp.asarray(self.system.nuclei), jnp.asarray(self.system.charges))
             return jax.vmap(partial(self.ansatz.psi, self.params, context, jnp.asarray(self.system.nuclei)))(r)
 
-        with numerics("highest", x64=True):
-            return jax.jit(evaluate, compiler_options=QUICK)(jnp.asarray(r, jnp.float64))
+        def precisely(r: Any) -> Any:
+            with numerics("highest", x64=True):
+                return evaluate(jnp.asarray(r, jnp.float64))
+
+        return precisely
 
 
 @pytest.fixture(scope="module", params=["psiformer", "orbformer"])
