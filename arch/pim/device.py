@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from arch.device import Device
+from arch.device import Device, derived
 from arch.facts import once
 from arch.pim.abilities import abilities
 from arch.pim.pricing import price
@@ -15,6 +15,11 @@ class PIM(Units, Device):
     """Units that execute kernels beside a GPU, or in a machine of their own."""
 
     kind: str = "pim"
+
+    @derived
+    def not_modelled(self) -> tuple[str, ...]:
+        """What the catalogue says that the price leaves out."""
+        return self.entry.not_modelled
 
     def price(self, work: Work) -> Prices:
         """Return the cost of every kernel; refused ones cost infinitely much."""
