@@ -421,6 +421,30 @@ def test_waiting_for_the_gpu_launches_nothing():
     assert kernels(captured(lambda x: (torch.cuda.synchronize(), x.relu())[1], torch.randn(4))) == ["aten::relu"]
 
 
+def test_operands_of_two_types_are_refused_as_on_a_gpu():
+    with pytest.raises(CaptureError, match="aten::addmm must be of one type"):
+        captured(nn.Linear(8, 8).half(), torch.randn(4, 8))
+
+
+def test_ranges_and_the_allocators_figures_launch_nothing():
+    def run(x):
+        torch.cuda.empty_cache()
+        with torch.cuda.nvtx.range("a"):
+            return x.relu()
+
+    assert kernels(captured(run, torch.randn(4))) == ["aten::relu"]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda: torch.cuda.Stream(), lambda: torch.Generator(device="cuda"), lambda: torch.cuda.memory_snapshot()],
+    ids=["stream", "generator", "memory"],
+)
+def test_what_asks_for_a_gpu_is_refused(ask):
+    with pytest.raises(CaptureError, match="calls CUDA's own interface"):
+        captured(lambda x: (ask(), x)[1], torch.randn(4))
+
+
 def test_an_unknown_precision_is_refused():
     with pytest.raises(CaptureError, match="must be one of 'highest', 'high', 'medium', 'default'"):
         captured(lambda x: x, torch.randn(4), precision="tf32")

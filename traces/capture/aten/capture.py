@@ -30,7 +30,10 @@ PRECISIONS = {None: "highest", "highest": "highest", "high": "default", "medium"
 """torch.set_float32_matmul_precision's names (None is PyTorch's default) and what a kernel's precision column says for FP32 products."""
 
 
-_NO_CUDA = ("not compiled with CUDA", "dummy base class", "Found no NVIDIA driver", "No CUDA GPUs")
+_NO_CUDA = (
+    *("not compiled with CUDA", "dummy base class", "Found no NVIDIA driver", "No CUDA GPUs", "requires CUDA support"),
+    *("CUDA generator", "has no attribute '_cuda"),
+)
 """How PyTorch says that there is no CUDA, in builds without it and on machines without a GPU."""
 _NO_EAGER = ("HigherOrderOperator", "on meta device")
 """How it says that an operator takes functions (cond, while_loop), or is there when compiled only (flex_attention)."""
@@ -91,7 +94,7 @@ def _record(
             result = moved.function(*prepared(moved.args), **prepared(moved.kwargs))
     except CaptureError:
         raise
-    except (AssertionError, RuntimeError, ValueError) as error:
+    except (AssertionError, AttributeError, RuntimeError, ValueError) as error:
         if any(sign in str(error) for sign in _NO_EAGER):
             raise CaptureError(
                 f"the program must be of operators that eager mode runs without data, but PyTorch says: {str(error).partition('Hint')[0]} "
@@ -101,7 +104,7 @@ def _record(
             raise
         raise CaptureError(
             f"a capture runs without a GPU, but the program calls CUDA's own interface ({error}): "
-            "leave streams, events and device queries out of the captured function"
+            "leave streams, events, generators and device queries out of the captured function"
         ) from error
     finally:
         RECORDING.reset(token)

@@ -133,6 +133,13 @@ def _is_cuda(device: Any) -> bool:
     return isinstance(device, str) and device.partition(":")[0] == "cuda"
 
 
+_LAUNCHES_NOTHING = (
+    *((torch.cuda, name) for name in ("synchronize", "empty_cache", "reset_peak_memory_stats")),
+    *((torch.cuda.nvtx, name) for name in ("range_push", "range_pop", "mark")),
+)
+"""Functions of CUDA's interface that need a GPU and launch nothing."""
+
+
 @contextmanager
 def like_cuda(capability: tuple[int, int]) -> Iterator[Choice]:
     """Run a program on `meta` with the choices that PyTorch makes on a CUDA device; yields these."""
@@ -145,6 +152,7 @@ def like_cuda(capability: tuple[int, int]) -> Iterator[Choice]:
         # below inference mode nothing takes composite operators apart; it launches what runs without gradients
         stack.enter_context(patch.object(torch._C, "_InferenceMode", lambda mode: torch.set_grad_enabled(not mode)))
         stack.enter_context(patch.object(torch.distributions.Distribution, "_validate_args", False))  # checks that read values
-        stack.enter_context(patch.object(torch.cuda, "synchronize", lambda device=None: None))  # launches nothing
+        for owner, name in _LAUNCHES_NOTHING:
+            stack.enter_context(patch.object(owner, name, lambda *args, **kwargs: None))
         stack.enter_context(LikeCuda(chosen))
         yield choice

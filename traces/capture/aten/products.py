@@ -7,6 +7,7 @@ from typing import Any
 from traces.capture.aten.call import Call, Touch, dtype_name, read, write
 from traces.capture.aten.kernel import Kernel, Rule, Setting
 from traces.capture.work import Flops
+from traces.errors import CaptureError
 
 
 def _library(call: Call, routine: str, touches: list[Touch], flops: Flops, sizes: Sequence[int], setting: Setting, **more: Any) -> Kernel:
@@ -26,6 +27,11 @@ def _library(call: Call, routine: str, touches: list[Touch], flops: Flops, sizes
 def _product(call: Call, setting: Setting) -> Kernel:
     """`mm`, `bmm`, `mv`, `dot`, and with an addition `addmm`, `baddbmm`, `addmv`."""
     left, right = call.reads[-2:]
+    if left.dtype != right.dtype:  # a GPU refuses them, device meta does not
+        raise CaptureError(
+            f"the operands of {call.full_name} must be of one type, but are {left.dtype} and {right.dtype}: convert one, or use "
+            "torch.autocast"
+        )
     added = call.reads[:-2]
     batch = int(left.shape[0]) if left.dim() == 3 else 1
     m, k = (1, int(left.shape[0])) if left.dim() == 1 else (int(left.shape[-2]), int(left.shape[-1]))
