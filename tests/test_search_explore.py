@@ -137,6 +137,8 @@ def test_an_unknown_area_cannot_be_an_objective() -> None:
         ({"budget": {"time_s": "3 J"}}, "the budget time_s must be in one of s, ms, us, ns, ps, but got 'J'"),
         ({"budget": {"time_s": -1.0}}, "positive and finite, but got time_s=-1"),
         ({"trials": 0}, "`trials >= 1` must hold, but got trials=0"),
+        ({"seed": -1}, r"`0 <= seed < 2\*\*32` must hold, but got seed=-1"),
+        ({"seed": 2**32}, r"`0 <= seed < 2\*\*32` must hold, but got seed=4294967296"),
         ({"space": Space(machine={"unit": (1, 2)})}, "no parameter 'unit'; did you mean 'units'"),
         ({"space": Space(group_by=("famly",))}, "cannot be grouped by 'famly'"),
     ],

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MEASURES = {"time": "time_s", "energy": "energy_j", "area": "area_mm2"}
 UNITS = {"time_s": "s", "energy_j": "J", "area_mm2": "mm2"}
+SEEDS = 2**32
+"""How many seeds there are: NumPy's generators, which Optuna's samplers draw from, take 32 bits."""
 Progress = Callable[[int, int, float | None], None]
 
 
@@ -70,6 +72,8 @@ def explore(
     measures = _measures(objectives)
     if trials < 1:
         raise SearchError(f"`trials >= 1` must hold, but got trials={trials}")
+    if not 0 <= seed < SEEDS:
+        raise SearchError(f"`0 <= seed < 2**32` must hold, but got seed={seed}")
     space = (space or Space()).resolved(machine)
     designer = Designer(trace, machine, space)
     _check_known(designer, {*measures, *limits})
@@ -142,7 +146,7 @@ def _study(
     }
     study = storages.open_study(storage, optuna.samplers.RandomSampler(seed=seed), len(measures), identity)
     done = len(study.trials)
-    study.sampler = optuna.samplers.TPESampler(seed=(seed + done) % 2**32)
+    study.sampler = optuna.samplers.TPESampler(seed=(seed + done) % SEEDS)
     if not done:
         for point in designer.seeds():
             study.enqueue_trial(point)
