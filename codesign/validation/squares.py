@@ -1,4 +1,4 @@
-"""Rows for large square products in PyTorch, on boards that no table of the calibration measured."""
+"""Rows for large square products in PyTorch: nothing is fitted to them, but catalogue energies of the rows without a bar come from them."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
