@@ -183,8 +183,8 @@ def stays_ahead(level: int, search: Search) -> bool:
     if issues > takes or clock[HOST] > needed:
         return False
     for q in range(len(board.queue)):
-        held, issue = board.queue[q].held, clock[ISSUE]
-        if launches[q] > 0 and not come_free(q, launches[q], held, needed, takes, issue, issues, board.queue, board.ring):
+        held, recent = board.queue[q].held, search.track.recent
+        if launches[q] > 0 and not come_free(q, launches[q], held, needed, takes, clock[ISSUE], issues, recent, board.queue, board.ring):
             return False
     return True
 

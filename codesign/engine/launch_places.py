@@ -4,7 +4,7 @@ So a queue keeps when its last launches started, in a ring, and from these follo
 nothing waits for its launch: then its clock need not be followed, if it is certain to stay so and can be told afterwards.
 """
 
-from codesign.engine.program import Ints, Rows
+from codesign.engine.program import LIMIT_PS, Ints, Rows
 from traces.compiled import in_place, inlined
 
 RING_FIELDS = [
@@ -37,11 +37,27 @@ def start_of(q: int, back: int, lane: Rows, ring: Ints) -> int:
 
 
 @in_place
-def come_free(q: int, launches: int, held: int, needed: int, takes: int, issue: int, issues: int, lane: Rows, ring: Ints) -> bool:
+def oldest_first(q: int, recent: Ints, lane: Rows, ring: Ints) -> int:
+    """Copy the starts of a ring into ``recent``, int64[depth], in their order (times plus ``shift``); return how many."""
+    starts, place, noted = ring[q], lane[q].place, lane[q].noted
+    at_end = max(0, noted - place)
+    older, newer, into = starts[lane[q].depth - at_end : lane[q].depth], starts[place - (noted - at_end) : place], recent[at_end:noted]
+    for i in range(len(older)):
+        recent[i] = older[i]
+    for i in range(len(newer)):
+        into[i] = newer[i]
+    return int(noted)
+
+
+@in_place
+def come_free(
+    q: int, launches: int, held: int, needed: int, takes: int, issue: int, issues: int, recent: Ints, lane: Rows, ring: Ints
+) -> bool:
     """Will the queue's places come free by ``needed`` and a period later in each period, and in each by ``issues`` later at least?
 
     Of its places ``held`` have not come free yet; those of ``launches`` launches each are used again in one period, which ``takes`` so
     long. The newest started last, so that it stands for them. What started by the present ``issue`` has freed its place already.
+    ``recent``, int64[depth], is room.
     """
     places = lane[q].depth - held
     first = 1
@@ -52,22 +68,24 @@ def come_free(q: int, launches: int, held: int, needed: int, takes: int, issue: 
         if start > needed + (places - first) // launches * takes:
             return False
         first += places % launches if first == 1 and places % launches > 0 else launches
-    return _grow(q, launches, places, issue, issues, lane, ring)
+    return _least_period(q, launches, places, issue, recent, lane, ring) >= issues
 
 
 @in_place
-def _grow(q: int, launches: int, places: int, issue: int, issues: int, lane: Rows, ring: Ints) -> bool:
-    """Did every launch whose place is still to be used again start ``issues`` at least before the one a period later?
+def _least_period(q: int, launches: int, places: int, issue: int, recent: Ints, lane: Rows, ring: Ints) -> int:
+    """Return the least time from a start to the one a period later, of launches whose place is still to be used again.
 
-    Then of the places of several periods those of the last decide when the host can issue.
+    If the host does not take longer than that for a period, the places of the last of several decide when it can issue.
     """
-    for back in range(launches + 1, min(lane[q].noted, places) + 1):
-        start = start_of(q, back, lane, ring)
-        if start <= issue:
-            break
-        if start + issues > start_of(q, back - launches, lane, ring):
-            return False
-    return True
+    noted = oldest_first(q, recent, lane, ring)
+    first = max(0, noted - places)
+    while first < noted and recent[first] - lane[q].shift <= issue:
+        first += 1
+    before, later = recent[first : max(first, noted - launches)], recent[min(first + launches, noted) : noted]
+    least = LIMIT_PS
+    for i in range(len(before)):
+        least = min(least, later[i] - before[i])
+    return int(least)
 
 
 @in_place
@@ -89,18 +107,16 @@ def _refill(q: int, launches: int, times: int, takes: int, recent: Ints, lane: R
 
     It is written from the newest launch back, from its first place on.
     """
-    row, depth, had = lane[q], lane[q].depth, lane[q].noted
-    for i in range(had):  # the newest last
-        at = row.place - had + i
-        recent[i] = ring[q, at if at >= 0 else at + depth]
+    starts, depth, had = ring[q], lane[q].depth, oldest_first(q, recent, lane, ring)
     noted = min(depth, had + times * launches)
     to, periods, earlier = noted, 0, 0
     while to > 0:
         size = min(launches if periods < times else had, to)
+        into, out_of = starts[to - size : to], recent[had - size : had]
         for i in range(size):
-            ring[q, to - size + i] = recent[had - size + i] - earlier
+            into[i] = out_of[i] - earlier
         to -= size
         periods += 1
         earlier += takes
-    row.noted = noted
-    row.place = noted if noted < depth else 0
+    lane[q].noted = noted
+    lane[q].place = noted if noted < depth else 0

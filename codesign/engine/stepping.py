@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codesign.engine.launch_places import come_free, start_of, take_out
+from codesign.engine.launch_places import come_free, oldest_first, start_of, take_out
 from codesign.engine.list_schedule import (
     BOUND_AT,
     BOUND_PS,
@@ -263,13 +263,24 @@ def _note(level: int, loop: int, slot: int, low: int, familiar: bool, ops: Opera
     mark[PAST] = _outside_is_past(loop, ops, watch, state)
     for q in range(len(state.lane)):
         past.total[level, slot, q] = state.lane[q].total
-        count = 0
+        past.pending[level, slot, q] = 0
         if watch.queues[loop, q]:
-            while 0 <= count < state.lane[q].noted and start_of(q, count + 1, state.lane, state.ring) > clock[ISSUE]:
-                past.starts[level, slot, q, count] = start_of(q, count + 1, state.lane, state.ring) - clock[ISSUE]
-                count = count + 1 if familiar or count < FEW else UNKNOWN
-        past.pending[level, slot, q] = count
+            most = state.lane[q].noted if familiar else FEW
+            past.pending[level, slot, q] = _pending(q, most, past.starts[level, slot, q], past.recent, state)
     past.heads[level] += 1
+
+
+@in_place
+def _pending(q: int, most: int, starts: Ints, recent: Ints, state: State) -> int:
+    """Note the starts after the present issue, relative to it, the newest first; return how many, UNKNOWN if more than ``most``."""
+    noted, issue = oldest_first(q, recent, state.lane, state.ring), state.clock[ISSUE] + state.lane[q].shift
+    count = 0
+    while count < noted and recent[noted - 1 - count] > issue:
+        if count == most:
+            return UNKNOWN
+        starts[count] = recent[noted - 1 - count] - issue
+        count += 1
+    return count
 
 
 @in_place
@@ -361,7 +372,7 @@ def _stays_ahead(
     for q in range(len(state.lane)):
         launches = state.lane[q].total - past.total[level, then, q]
         used = watch.queues[loop, q] and launches > 0
-        if used and not come_free(q, launches, 0, soon - lead, takes, clock[ISSUE], issues, state.lane, state.ring):
+        if used and not come_free(q, launches, 0, soon - lead, takes, clock[ISSUE], issues, past.recent, state.lane, state.ring):
             return False
     return True
 
