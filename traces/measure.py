@@ -38,6 +38,14 @@ SPACINGS = (10, 30, 60)
 SEED = 0
 TRANSITIONS = 10
 """Metropolis transitions between two updates of the training."""
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",
+    # With two threads only, jaxlib 0.10.2 stops for ever in a step of KFAC: work waits for work that has no thread left.
+    "NPROC": "8",
+    # A few hundred steps do not pay for optimising programs of this size: compiling was most of the time.
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+}
+"""Set before JAX is imported, unless the user has set them."""
 KEEP_EVERY = 10
 SEVERAL = 8
 """Estimates that only test the rounding are made of one sample in so many."""
@@ -337,7 +345,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     logging.basicConfig(format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)  # packages tell at length how they group parameters
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((options.work / "compiled").resolve()))
     measure(options.only, options.work)
     return 0
