@@ -374,7 +374,8 @@ def _make_kinds(work: Work, known: Facts) -> _Kinds:
     pair, pairs = known.dtype.pairs(known.precision)
     tensor_cores = (known.library | known.triton) & ~known.family.isin(SOLVERS)
     rows = np.flatnonzero(tiled)
-    size = known.dtype.number(itemsize)[rows]
+    parts = np.where(known.dtype.is_("c64", "c128"), 2.0, 1.0)[rows]  # a complex product is a real one of real and imaginary parts
+    size = known.dtype.number(itemsize)[rows] / parts
     return _Kinds(
         product=product,
         tiled=tiled,
@@ -382,7 +383,7 @@ def _make_kinds(work: Work, known: Facts) -> _Kinds:
         asked=[(*each, allowed) for allowed in (False, True) for each in pairs],
         wide=known.dtype.is_("f64", "c128"),
         rows=rows,
-        calls=Products(np.maximum(known.batch[rows], 1.0), known.m[rows], known.n[rows], known.k[rows], size),
+        calls=Products(np.maximum(known.batch[rows], 1.0), parts * known.m[rows], parts * known.n[rows], known.k[rows], size),
         attention=attention_calls.groups(work, known),
         lu=_matrices(known, "lu"),
         solve=_matrices(known, "triangular_solve"),

@@ -231,3 +231,12 @@ def test_an_optimiser_that_looks_at_values_is_refused_by_name():
     model = nn.Linear(8, 8)
     with pytest.raises(CaptureError, match="Adafactor"):
         captured(lambda m, o, x: (m(x).sum().backward(), o.step()), model, torch.optim.Adafactor(model.parameters()), torch.empty(4, 8))
+
+
+def test_a_product_of_complex_numbers_costs_four_real_ones():
+    import codesign as cd
+
+    real, complex_ = (captured(torch.mm, *(torch.empty(2048, 2048, dtype=dtype),) * 2) for dtype in (torch.float32, torch.complex64))
+    assert of_family(complex_, "gemm")[0][2] == 4 * of_family(real, "gemm")[0][2] == 8 * 2048**3
+    times = [cd.replay(trace, cd.machine("a5000")).kernel_time_s for trace in (real, complex_)]
+    assert 3.8 < times[1] / times[0] < 4.2

@@ -53,6 +53,12 @@ def test_work_is_one_flop_an_element(name):
     assert flops_of(parse(module(lines)).entry) == expected
 
 
+def test_a_product_of_complex_numbers_is_four_real_ones():
+    lines = [X.replace("f32", "c64"), "%y = c64[16,4]{1,0} parameter(1)"]
+    dot = "ROOT %r = c64[8,4]{1,0} dot(%x, %y), lhs_contracting_dims={1}, rhs_contracting_dims={0}"
+    assert flops_of(parse(module([*lines, dot])).entry) == Flops(8 * 8 * 16 * 4)
+
+
 @pytest.mark.parametrize("name", FUSIONS)
 def test_work_equals_xlas_own_cost_analysis(name):
     _hlo = pytest.importorskip("jaxlib._hlo", reason="private to jaxlib: this version has it no more")

@@ -23,7 +23,7 @@ from math import prod
 from typing import Any
 
 from traces.capture.hlo import Index, Instruction, Shape
-from traces.capture.work import Flops
+from traces.capture.work import Flops, multiply_add
 
 PANEL = 32
 """Columns of a panel in the launch rule for LU factorisations."""
@@ -91,7 +91,7 @@ def _gemm(instruction: Instruction) -> Call:
     batch, k = _product(lhs, numbers, "lhs_batch_dimensions"), _product(lhs, numbers, "lhs_contracting_dimensions")
     m = lhs.size // max(1, batch * k)
     n = rhs.size // max(1, batch * k)
-    flops = Flops(matrix=2.0 * batch * m * n * k) + _epilogue(config, float(batch * m * n))
+    flops = Flops(matrix=multiply_add(lhs.dtype) * batch * m * n * k) + _epilogue(config, float(batch * m * n))
     return Call("gemm", flops, 1, batch, m, n, k, precision_of(config.get("precision_config", {})))
 
 

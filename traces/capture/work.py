@@ -2,7 +2,8 @@
 
 https://github.com/openxla/xla/blob/main/xla/service/hlo_cost_analysis.cc: one FLOP an element of the result for every
 elementwise operation, transcendental ones counted apart; a reduction applies its computation once for each input
-element that is not the first of its result; a matrix product is 2 m n k; data movement is none.
+element that is not the first of its result; a matrix product is 2 m n k; data movement is none. Unlike there, a product of
+complex numbers counts as the four real products that it is.
 """
 
 from collections import Counter
@@ -101,6 +102,11 @@ class Flops:
         return Flops(self.matrix * factor, self.vector * factor, self.transcendental * factor)
 
 
+def multiply_add(dtype: str) -> float:
+    """Return the FLOP of one multiply-add of a matrix product: 2, of complex numbers 8 (four real ones)."""
+    return 8.0 if dtype in ("c64", "c128") else 2.0
+
+
 def flops_of(computation: Computation) -> Flops:
     """Return the work of one run of a (fused) computation."""
     total = Flops()
@@ -119,7 +125,7 @@ def instruction_flops(instruction: Instruction) -> Flops:
     if opcode in _CALLING:
         return _calling(instruction)
     if opcode == "dot":
-        return Flops(matrix=2.0 * shape.size * _contracted(instruction))
+        return Flops(matrix=multiply_add(shape.dtype) * shape.size * _contracted(instruction))
     if opcode == "sort":
         size = instruction.operand(0).shape.size
         return Flops(vector=float(size * (size - 1).bit_length()))

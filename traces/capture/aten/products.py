@@ -6,7 +6,7 @@ from typing import Any
 
 from traces.capture.aten.call import Call, Touch, dtype_name, read, write
 from traces.capture.aten.kernel import Kernel, Rule, Setting
-from traces.capture.work import Flops
+from traces.capture.work import Flops, multiply_add
 from traces.errors import CaptureError
 
 
@@ -36,7 +36,7 @@ def _product(call: Call, setting: Setting) -> Kernel:
     batch = int(left.shape[0]) if left.dim() == 3 else 1
     m, k = (1, int(left.shape[0])) if left.dim() == 1 else (int(left.shape[-2]), int(left.shape[-1]))
     n = int(right.shape[-1]) if right.dim() == left.dim() and right.dim() > 1 else 1
-    flops = Flops(2.0 * batch * m * n * k, float(batch * m * n) if added or call.mutated else 0.0)
+    flops = Flops(multiply_add(dtype_name(left.dtype)) * batch * m * n * k, float(batch * m * n) if added or call.mutated else 0.0)
     touches = [
         *(read(t) for t in (*added, left, right)),
         *([] if call.out_variant else (read(t) for t in call.mutated)),
