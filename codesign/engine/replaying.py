@@ -92,7 +92,7 @@ def replay(
         memory, peaks = _memory(made, run, trace, record)
     except CapacityError as error:
         raise CapacityError(f"{error}{beyond_help(trace, machine, mapping)}") from None
-    return timeline_of(trace, machine, mapping, warm, costs, made.program, run, engine, memory, peaks)
+    return timeline_of(trace, machine, mapping, made.program, run, engine=engine, warm=warm, costs=costs, memory=memory, peaks=peaks)
 
 
 def _memory(made: Plan, run: Run, trace: "Trace", record: bool) -> tuple[dict[str, Usage], dict[str, int]]:

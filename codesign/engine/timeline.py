@@ -155,15 +155,16 @@ def timeline_of(
     trace: "Trace",
     machine: "Machine",
     mapping: "Mapping",
-    warm: "CostTable",
-    costs: "CostTable",
     program: Program,
     run: Run,
+    *,
     engine: str,
+    warm: "CostTable",
+    costs: "CostTable",
     memory: dict[str, Usage],
     peaks: dict[str, int],
 ) -> Timeline:
-    """Put together what a run of a program found."""
+    """Put together what a run of a program found; ``warm`` are prices with everything on one device, ``costs`` those under the mapping."""
     elapsed = run.elapsed_ps / PS
     by_kind = np.bincount(program["kind"], elapsed, minlength=4)
     mine = program["kind"] == KERNEL
