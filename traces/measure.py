@@ -81,7 +81,8 @@ SETTINGS = (
     *(Setting(workload, "LiH", 64, 150) for workload in ALL[:2]),
     Setting("default", "LiH", 64, 60, rounding=False),
     Setting("orbformer", "LiH", 32, 60, rounding=False),
-    *(Setting(workload, "CH4", 16, 30, burn_in=100, samples=60, rounding=False) for workload in ALL),
+    *(Setting(workload, "CH4", 16, 150, burn_in=100, samples=60, rounding=False) for workload in ALL[:3]),
+    Setting("orbformer", "CH4", 16, 30, burn_in=100, samples=60, rounding=False),
     *(Setting(workload, molecule, 16, 30, burn_in=100, samples=40, rounding=False) for molecule in ("C2H6", "C4H4") for workload in ALL),
     *(Setting("deepqmc-psiformer", molecule, 16, 30, burn_in=100, samples=40, rounding=False) for molecule in ("LiH", "Cl")),
 )
