@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -21,9 +22,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from traces.errors import CaptureError, CodesignError, nearest
 from traces.loading import load
 from traces.recordings import FOLDER, SUFFIX
+from traces.trace import Trace
 
 DEEPQMC = ("ferminet", "default")
 OURS = ("psiformer", "orbformer")
@@ -215,7 +219,16 @@ def differences(recording: Recording) -> list[str]:
         fresh = load(file)
     shipped = load(recording.path)
     pairs = [(name, column) for name, table in shipped.tables.items() for column in table.columns]
-    return [f"{name}.{column}" for name, column in pairs if not _same(fresh.tables[name][column], shipped.tables[name][column])]
+    return [f"{name}.{column}" for name, column in pairs if not _same(_plain(fresh, name, column), _plain(shipped, name, column))]
+
+
+def _plain(trace: Trace, name: str, column: str) -> Any:
+    """Return a column; names without XLA's numbers, which differ from run to run where its passes go side by side ('fusion.1083')."""
+    values = trace.tables[name][column]
+    return np.array([_NUMBER.sub("", value) for value in values.tolist()]) if column == "name" else values
+
+
+_NUMBER = re.compile(r"\.\d+")
 
 
 def _same(one: Any, other: Any) -> bool:
