@@ -205,6 +205,23 @@ def test_slices_move_what_a_kernel_touches() -> None:
     agree(plan(trace, with_dram(1500), away(trace, slices=True, distance=1)))
 
 
+@pytest.mark.parametrize("distance", [0, 1, 2])
+def test_what_lives_within_an_iteration_is_released_in_each_though_its_slices_come_in_the_one_before(distance: int) -> None:
+    """A temporary that is only read comes to be at home with its fetch, and is released there with the kernel that needs it last."""
+    toy_ = Toy()
+    toy_.tensor("t")
+    with toy_.loop(12):
+        toy_.kernel("use", ["t", "x"], ["x"])
+        toy_.kernel("other", ["x"], ["x"])
+    trace = toy_.build()
+    program = plan(trace, with_dram(1500), away(trace, names="t", slices=True, distance=distance))
+    level = program.memory_initial.copy()
+    times = program.executions[program.changes["op"]] // program.changes["every"]
+    np.add.at(level, program.changes["memory"], program.changes["bytes"] * times)
+    assert level.tolist() == [4096, 0], "x stays"
+    agree(program)
+
+
 def test_slices_cannot_go_through_a_hand_over() -> None:
     from tests.replay_toys import hand_over
 

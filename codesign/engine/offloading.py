@@ -176,6 +176,20 @@ def touch_launch(kernel: int, memory: int, layout: Layout, off: Offloading, draf
             touch(base + kernel, memory, READS, draft, world)
         if writes > 0:
             touch(base + kernel, memory, WRITES, draft, world)
+        need_until_its_end(kernel, off, draft, world)
+
+
+@in_place
+def need_until_its_end(kernel: int, off: Offloading, draft: Draft, world: World) -> None:
+    """Let what the launch written last has in its buffers be released, at home, with it at the earliest.
+
+    What filled a buffer may lie in the iteration before, whose loop runs more or less often.
+    """
+    launch = np.int32(draft.size[OPS] - 1)
+    for r in range(off.read_start[kernel], off.read_start[kernel + 1]):
+        world.toucher[off.read[r]] = launch
+    for w in range(off.write_start[kernel], off.write_start[kernel + 1]):
+        world.toucher[off.write[w]] = launch
 
 
 @in_place
