@@ -224,6 +224,16 @@ def test_an_empty_trace_cannot_be_explained() -> None:
         cd.explain(Toy().build(), cd.machine("a5000"))
 
 
+def test_the_gap_before_the_first_launch_of_a_queue_is_explained() -> None:
+    """The second launch of a command buffer goes to a queue that has run nothing: its gap counts from the beginning."""
+    builder = ProgramBuilder(["gpu", "pim"], launch_interval_s=0.0, launch_latency_s=0.0)
+    with builder.command_buffer(3e-6):
+        builder.launch("gpu", 1e-6)
+        builder.launch("pim", 1e-6)
+    path, time = path_of(builder.build())
+    assert (time, path.gaps_ps, path.unknown_ps) == (4_000_000, 3_000_000, 0)
+
+
 @RELAXED
 @given(programs(disturbed=True))
 def test_the_path_explains_every_picosecond_where_queues_take_turns(program: Program) -> None:

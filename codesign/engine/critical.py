@@ -163,6 +163,8 @@ def _cause_of_start(
     if last[op.queue] >= 0:
         best, code, of = end[last[op.queue]] + op.gap, END_OF, last[op.queue]
         cause.gap[i] = op.gap
+    elif op.gap > 0:  # a queue that has run nothing yet idles from the beginning
+        best, cause.gap[i] = op.gap, op.gap
     for d in range(op.dep_start, op.dep_end):
         on = latest[ops.dep[d]]
         if on >= 0 and end[on] >= best:
@@ -210,7 +212,7 @@ def _trace_back(
             if code == ISSUE_OF and op.flags & LAUNCHED:
                 tally[LATENCY] += 1
                 at -= hardware.latency
-            elif code == END_OF:
+            else:
                 tally[GAP] += cause.gap[i]
                 at -= cause.gap[i]
         if of >= 0:

@@ -31,14 +31,11 @@ from codesign.engine.list_schedule import (
     Log,
 )  # fmt: skip
 from codesign.engine.program import LAUNCHED, Floats, Hardware, Ints, Operations, Rows
-from codesign.engine.stepping import LONGEST_PERIOD, WORTH_WATCHING
+from codesign.engine.stepping import AHEAD, FEW, IN_STEP, LONGEST_PERIOD, WORTH_WATCHING
 from traces.compiled import in_place, inlined, inner
 
 LONGEST_STATE = 50_000
 """A state of more numbers than this is not looked at: the loop is run."""
-IN_STEP, AHEAD = 1, 2
-FEW = 16
-"""More starts than these are kept at a head only if all else is familiar there."""
 
 
 class Track(NamedTuple):

@@ -18,6 +18,7 @@ from schedulers.scheduler import Mapping
 from traces.errors import CapacityError, CodesignError, nearest
 
 if TYPE_CHECKING:
+    from arch.cost import CostTable
     from arch.machine import Machine
     from schedulers.scheduler import Scheduler
     from traces.trace import Trace
@@ -44,22 +45,19 @@ def replay(
     Parameters
     ----------
     scheduler
-        Who maps kernels to devices: a policy, its name, or a mapping made before. The trace of one of n ranks needs a machine of n
-        devices, such as '8xh100-sxm': all ranks run side by side, by default each on its own.
+        Who maps kernels to devices: a policy, its name, or a mapping made before. One of n ranks needs n devices ('8xh100-sxm').
     engine
         'fast' (compiled, steps over iterations that repeat) or 'reference' (SimPy, runs every launch); both give the same numbers.
     record
-        Keep the operations over time and follow memory over time. Without, the peak of each memory is that of the launches one
-        after another.
+        Keep operations and memory over time. Without, the peak of each memory is that of the launches one after another.
     assume
-        'memory-bound': kernels of an imported profile whose work nobody knows cost, on another GPU than they were measured on, what
-        was measured times the ratio of the two memories' bandwidths; the timeline says so (``assumed``). None refuses them.
+        'memory-bound': imported kernels of unknown work cost, on another GPU, what was measured times the ratio of the memories'
+        bandwidths; the timeline says so (``assumed``). None refuses them.
     disturbances, jitter, seed
-        What others do meanwhile (`codesign.engine.disturb.Disturbance`), and by which fraction at most an instance of a kernel lasts
-        longer or shorter than its price, drawn from ``seed``.
+        What others do meanwhile (`Disturbance`), and the largest fraction by which an instance is off its price, drawn from ``seed``.
     decide, every
-        A policy that is asked while the program runs, at the regions of its top level and every so many iterations of loops there
-        (`codesign.engine.online.decide_online`): ``decide(observation, mapping)`` returns another mapping, or None to go on.
+        A policy asked between regions of the top level, and every so many iterations of loops there, while the program runs:
+        ``decide(observation, mapping)`` returns another mapping, or None to go on (`codesign.engine.online.decide_online`).
 
     Raises
     ------
@@ -70,20 +68,14 @@ def replay(
     CapacityError
         If a memory cannot hold what the mapping puts there.
     """
-    from arch.cost import cost_table
-
-    if engine not in ENGINES:
-        raise CodesignError(f"there is no engine {engine!r}: {nearest(engine, ENGINES)}")
+    _check_engine(engine, record, online=decide is not None)
     check_kinds(trace, machine)
-    if assume is not None:
-        machine = machine.assuming(assume)
+    machine = machine if assume is None else machine.assuming(assume)
     trace, scheduler = with_all_ranks(trace, machine, scheduler)
     mapping = map_kernels(trace, machine, scheduler)
     if decide is not None:
-        _check_online(engine, record)
         trace, mapping = decide_online(trace, machine, mapping, decide, every=every, disturbances=disturbances, jitter=jitter, seed=seed)
-    warm = cost_table(trace, machine)
-    costs = warm if len(set(mapping.device.tolist())) < 2 else cost_table(trace, machine, mapping.device.astype(np.int32))
+    warm, costs = _costs(trace, machine, mapping)
     made = make_plan(trace, machine, mapping, costs)
     if disturbances or jitter:
         made = replace(made, program=disturb(made.program, disturbances, spread=jitter, seed=seed))
@@ -93,6 +85,15 @@ def replay(
     except CapacityError as error:
         raise CapacityError(f"{error}{beyond_help(trace, machine, mapping)}") from None
     return timeline_of(trace, machine, mapping, made.program, run, engine=engine, warm=warm, costs=costs, memory=memory, peaks=peaks)
+
+
+def _costs(trace: "Trace", machine: "Machine", mapping: "Mapping") -> "tuple[CostTable, CostTable]":
+    """Return the prices with all operands warm, and those where each kernel runs: cold what was written last on another device."""
+    from arch.cost import cost_table
+
+    warm = cost_table(trace, machine)
+    several = len(set(mapping.device.tolist())) > 1
+    return warm, cost_table(trace, machine, mapping.device.astype(np.int32)) if several else warm
 
 
 def _memory(made: Plan, run: Run, trace: "Trace", record: bool) -> tuple[dict[str, Usage], dict[str, int]]:
@@ -106,8 +107,10 @@ def _memory(made: Plan, run: Run, trace: "Trace", record: bool) -> tuple[dict[st
     return used, {name: of_memory.peak for name, of_memory in used.items()}
 
 
-def _check_online(engine: str, record: bool) -> None:
-    if engine != "fast" or not record:
+def _check_engine(engine: str, record: bool, *, online: bool) -> None:
+    if engine not in ENGINES:
+        raise CodesignError(f"there is no engine {engine!r}: {nearest(engine, ENGINES)}")
+    if online and (engine != "fast" or not record):
         raise CodesignError("decisions while the program runs need the fast engine and its records: leave engine and record out")
 
 

@@ -43,7 +43,9 @@ WORTH_WATCHING = 16
 
 NOW, ANCHOR, BOUND, NUMBER, LAUNCHED_BY, ISSUED_BY, RECORD, LOWEST, PAST = range(9)
 IN_STEP, AHEAD = 1, 2
+"""The ways in which a loop repeats."""
 FEW, UNKNOWN = 16, -1
+"""More starts than these few are kept at a head only if all else is familiar there; how many there are is then unknown."""
 
 
 class Watch(NamedTuple):

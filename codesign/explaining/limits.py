@@ -35,16 +35,13 @@ def limits(trace: "Trace", machine: "Machine", mapping: "Mapping") -> NDArray[np
     work = Work.of(trace)
     for number, device in enumerate(machine.devices):
         mine = np.asarray(mapping.device) == number
-        terms = device.arrange(trace, work, mine).terms if mine.any() else {}
-        if terms:
-            names = np.array([NAMES.get(term, term.removesuffix("_s").replace("_", " ")) for term in terms], dtype=object)
-            seconds = np.stack([np.nan_to_num(term, posinf=0.0) for term in terms.values()])
-            told = mine & (seconds.max(axis=0) > 0) & ~_measured_here(trace, machine)
+        if not mine.any():
+            continue
+        prices = device.arrange(trace, work, mine)
+        if prices.terms:
+            names = np.array([NAMES.get(term, term.removesuffix("_s").replace("_", " ")) for term in prices.terms], dtype=object)
+            seconds = np.stack([np.nan_to_num(term, posinf=0.0) for term in prices.terms.values()])
+            as_measured = prices.duration_s == trace.kernels["measured_s"]
+            told = mine & (seconds.max(axis=0) > 0) & ~as_measured
             found[told] = names[seconds.argmax(axis=0)][told]
     return found
-
-
-def _measured_here(trace: "Trace", machine: "Machine") -> NDArray[np.bool_]:
-    """Kernels that cost what was measured, whatever the terms say."""
-    known = ~np.isnan(trace.kernels["measured_s"]) & (trace.target in [device.id for device in machine.devices])
-    return np.asarray(known, dtype=np.bool_)
