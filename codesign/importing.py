@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from arch.entry import Entry
     from traces import Trace
 
+OTHER_PRODUCTS = {"nvl", "mig", "laptop", "mobile", "ti", "super"}
+"""Parts of a name that tell another product than the one with the same number, or a part of it."""
 MEMORY_SLACK = 0.1
 """A driver keeps some of a device's memory for itself, so a profile says less than the data sheet."""
 
@@ -67,7 +69,8 @@ def import_profile(
 def device_id(name: str, facts: dict[str, Any]) -> str:
     """Return the id of the catalogue's GPU that a profiler's device name and facts fit; else an id made from the name; '' for none.
 
-    A GPU fits if every part of its id or of one of its aliases begins a part of the name ('a100' fits 'NVIDIA A100-SXM4-40GB'), and
+    A GPU fits if every part of its id or of one of its aliases is in the name, letters alone as the beginning of a part ('a100-sxm' fits
+    'NVIDIA A100-SXM4-40GB', 'a10' does not fit 'NVIDIA A10G'), the name says nothing of another product with that number ('H100 NVL'), and
     its number of SMs and memory do not contradict the facts; the id or alias with the most parts decides.
     """
     from arch.registered import find, names
@@ -87,7 +90,9 @@ def _parts(name: str) -> list[str]:
 
 
 def _begins(label: list[str], parts: list[str]) -> bool:
-    return all(any(part.startswith(piece) for part in parts) for piece in label)
+    if any(part in OTHER_PRODUCTS and part not in label for part in parts):
+        return False
+    return all(any(part == piece or (piece.isalpha() and part.startswith(piece)) for part in parts) for piece in label)
 
 
 def _contradicts(entry: "Entry", facts: dict[str, Any]) -> bool:

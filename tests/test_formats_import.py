@@ -23,7 +23,7 @@ from traces.formats.source import Source
 
 def test_formats_are_entry_points() -> None:
     assert registry.names("formats") == sorted({**importers(), **exporters()})
-    assert set(importers()) == {"chakra", "kineto", "ncu", "nsys", "nsys-csv", "xplane"}
+    assert set(importers()) == {"chakra", "kineto", "ncu", "nsys", "nsys-csv", "nvprof", "rocprof", "xplane"}
     assert set(exporters()) == {"chakra", "perfetto"}
     assert all(name == made.name for name, made in {**importers(), **exporters()}.items())
 
@@ -84,6 +84,12 @@ def test_a_format_can_be_named() -> None:
         ("NVIDIA RTX A5000", {}, "a5000"),
         ("NVIDIA H200", {"sm_count": 132}, "h200"),
         ("NVIDIA H200", {"sm_count": 7}, "nvidia-h200"),
+        ("Tesla P100-PCIE-16GB", {}, "p100-pcie-16gb"),
+        ("NVIDIA H100 NVL", {}, "nvidia-h100-nvl"),
+        ("NVIDIA A10", {}, "a10"),
+        ("NVIDIA A10G", {}, "nvidia-a10g"),
+        ("NVIDIA GeForce RTX 3090 Ti", {}, "nvidia-geforce-rtx-3090-ti"),
+        ("NVIDIA L40S", {}, "l40s"),
         ("AMD Radeon Graphics", {}, "amd-radeon-graphics"),
         ("", {}, ""),
     ],

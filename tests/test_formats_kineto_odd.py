@@ -143,6 +143,13 @@ def test_devices_that_are_not_described_do_no_harm(tmp_path: Path, properties: A
     assert made.facts == ({"sm_count": 132} if described else {})
 
 
+def test_the_first_versions_described_devices_in_cudas_words(tmp_path: Path) -> None:
+    described = {"id": 0, "name": "Tesla V100-DGXS-32GB", "totalGlobalMem": 34084028416, "major": 7, "minor": 0, "multiProcessorCount": 80}
+    made = Kineto().read(profile(tmp_path, text=json.dumps({"computeProperties": [described], "traceEvents": [event()]})))
+    assert made.device_name == "Tesla V100-DGXS-32GB"
+    assert made.facts == {"sm_count": 80, "memory_bytes": 34084028416, "compute_capability": "7.0"}
+
+
 @pytest.mark.parametrize("where", ["}]", "}]}"], ids=["array", "object"])
 def test_a_comma_behind_the_last_element_is_forgiven(tmp_path: Path, where: str) -> None:
     events = json.dumps([event(), event("b", 20)])

@@ -38,7 +38,7 @@ _NS = 1_000
 """Nanoseconds of a microsecond, the unit of ts."""
 
 _OPERATORS = ("cpu_op", "operator")
-_CALLS = ("cuda_runtime", "cuda_driver", "hip_runtime", "runtime")
+_CALLS = ("cuda_runtime", "cuda_driver", "hip_runtime", "xpu_runtime", "xpu_driver", "runtime")
 """Categories of the framework's operators, and of calls of the runtime that launch."""
 
 
@@ -253,10 +253,12 @@ def _own_properties(document: Document, launches: list[_Launch]) -> DeviceProper
 def _facts(found: DeviceProperties | None) -> dict[str, Any]:
     if found is None:
         return {}
-    counts = {"sm_count": number(found.numSms), "memory_bytes": number(found.totalGlobalMem)}
+    sms = found.multiProcessorCount if found.numSms is None else found.numSms
+    counts = {"sm_count": number(sms), "memory_bytes": number(found.totalGlobalMem)}
     facts: dict[str, Any] = {name: count for name, count in counts.items() if count > 0}
-    if number(found.computeMajor) >= 0:
-        facts["compute_capability"] = f"{number(found.computeMajor)}.{max(number(found.computeMinor), 0)}"
+    major, minor = (found.major, found.minor) if found.computeMajor is None else (found.computeMajor, found.computeMinor)
+    if number(major) >= 0:
+        facts["compute_capability"] = f"{number(major)}.{max(number(minor), 0)}"
     return facts
 
 

@@ -51,7 +51,7 @@ class Event(msgspec.Struct, gc=False):
 
 
 class DeviceProperties(msgspec.Struct, gc=False):
-    """What the profiler says about one device."""
+    """What the profiler says about one device; its first versions used CUDA's own names."""
 
     id: Any = None
     name: Any = None
@@ -59,6 +59,9 @@ class DeviceProperties(msgspec.Struct, gc=False):
     computeMajor: Any = None
     computeMinor: Any = None
     numSms: Any = None
+    major: Any = None
+    minor: Any = None
+    multiProcessorCount: Any = None
 
 
 class Document(msgspec.Struct, gc=False):
@@ -66,6 +69,8 @@ class Document(msgspec.Struct, gc=False):
 
     traceEvents: list[Event]
     deviceProperties: Any = None
+    computeProperties: Any = None
+    """The name of deviceProperties in PyTorch 1.8."""
     baseTimeNanoseconds: Any = None
     unclosed: bool = False
     """Whether it is an array without its bracket at the end, which Chrome's format allows: nobody can tell whether events are missing."""
@@ -147,7 +152,7 @@ def _parse_lines(data: bytes) -> Document:
 def properties(document: Document) -> dict[int, DeviceProperties]:
     """Return what the profiler says about each device, by number; nothing where it says nothing readable."""
     try:
-        found = msgspec.convert(document.deviceProperties or [], list[DeviceProperties])
+        found = msgspec.convert(document.deviceProperties or document.computeProperties or [], list[DeviceProperties])
     except msgspec.ValidationError:
         return {}
     return {number(p.id) if p.id is not None else place: p for place, p in enumerate(found)}

@@ -52,7 +52,7 @@ class Ncu(Importer):
 
     def read(self, source: Source) -> Profile:
         """Return the profile. Raises TraceError naming the line for a truncated file or a cell that is no number."""
-        header, rows, line = read_rows(source, NEEDED)
+        header, rows, line, _ = read_rows(source, NEEDED, interrupted=True)
         pick = {name: header.index(name) for name in header}
         missing = [name for name in (*NEEDED, *_LONG) if name not in pick]
         wide = missing == list(_LONG)
@@ -93,8 +93,9 @@ def _wide(source: Source, header: list[str], rows: list[list[str]], line: int) -
     """One line a kernel; the first line below the header holds units."""
     if not rows or rows[0][header.index("ID")].strip():
         raise TraceError(f"{source} must have the units below the header, as `ncu --csv --page raw` writes, but line {line} has none")
-    units = rows[0]
-    return [(row, {name: (units[i], row[i]) for i, name in enumerate(header)}) for row in rows[1:]]
+    units, identity = rows[0], header.index("ID")
+    kernels = [row for row in rows[1:] if row[identity].strip()]  # another process has the header and the units again
+    return [(row, {name: (units[i], row[i]) for i, name in enumerate(header)}) for row in kernels]
 
 
 def _metric_text(metrics: list[_Metrics], name: str) -> str:

@@ -11,7 +11,8 @@ from typing import ClassVar
 import numpy as np
 
 from traces.errors import TraceError
-from traces.formats.csv_rows import BYTES, SECONDS, header_line, number, read_rows
+from traces.formats.csv_rows import BYTES, SECONDS, Rows, header_line, read_rows
+from traces.formats.csv_table import CsvTable
 from traces.formats.format import Importer
 from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_S, Ints, Launches, Profile
 from traces.formats.source import Source
@@ -47,44 +48,18 @@ class NsysCsv(Importer):
     def read(self, source: Source) -> Profile:
         """Return the profile. Raises TraceError naming the line for a truncated file, a cell that is no number, an unknown unit."""
         of_launches = header_line(source.text_start(), NEEDED) < 0
-        header, rows, line = read_rows(source, NEEDED_OF_LAUNCHES if of_launches else NEEDED)
-        table = _Table(source, header, rows, line)
-        return Profile(self.name, str(source), _launches(table), device_name=table.device())
+        table = _table(source, read_rows(source, NEEDED_OF_LAUNCHES if of_launches else NEEDED))
+        return Profile(self.name, str(source), _launches(table), device_name=_device(table))
 
 
-class _Table:
-    """The report's cells by column, in SI."""
+def _table(source: Source, rows: Rows) -> CsvTable:
+    titles = [_name_and_unit(title) for title in rows.header]
+    return CsvTable(source, rows, [name for name, _ in titles], [unit for _, unit in titles])
 
-    def __init__(self, source: Source, header: list[str], rows: list[list[str]], line: int) -> None:
-        self.source, self.rows, self.line = source, rows, line
-        self.place: dict[str, int] = {}
-        self.unit: dict[str, str] = {}
-        for place, title in enumerate(header):
-            name, unit = _name_and_unit(title)
-            self.place[name], self.unit[name] = place, unit
 
-    def text(self, name: str) -> list[str]:
-        if name not in self.place:
-            return [""] * len(self.rows)
-        return [row[self.place[name]].strip() for row in self.rows]
-
-    def numbers(self, name: str) -> list[float | None]:
-        return [number(self.source, self.line + i, name, cell) for i, cell in enumerate(self.text(name))]
-
-    def counts(self, name: str) -> Ints:
-        return np.array([-1 if v is None else round(v) for v in self.numbers(name)], np.int64)
-
-    def scaled(self, name: str, units: dict[str, float], default: str, to: float) -> Ints:
-        """Return a quantity in SI units times ``to``, whole; -1 where empty."""
-        unit = self.unit.get(name) or default
-        if unit.lower() not in units:
-            raise TraceError(f"{self.source}: the unit of {name!r} must be one of {', '.join(units)}, but is {unit!r}")
-        factor = units[unit.lower()] * to
-        return np.array([-1 if v is None else round(v * factor) for v in self.numbers(name)], np.int64)
-
-    def device(self) -> str:
-        """The device's name, without its number: 'NVIDIA A100 (0)'."""
-        return re.sub(r"\s*\(\d+\)$", "", next((d for d in self.text("Device") if d), ""))
+def _device(table: CsvTable) -> str:
+    """The device's name, without its number: 'NVIDIA A100 (0)'."""
+    return re.sub(r"\s*\(\d+\)$", "", next((d for d in table.text("Device") if d), ""))
 
 
 def _name_and_unit(title: str) -> tuple[str, str]:
@@ -94,7 +69,7 @@ def _name_and_unit(title: str) -> tuple[str, str]:
     return _OF_LAUNCHES.get(name.strip(), name.strip()), _COLON_UNITS.get(plain.lower(), plain)
 
 
-def _launches(table: _Table) -> Launches:
+def _launches(table: CsvTable) -> Launches:
     names = table.text("Name")
     static = table.scaled("StcSMem", BYTES, "MB", 1.0)
     dynamic = table.scaled("DymSMem", BYTES, "MB", 1.0)
@@ -112,25 +87,25 @@ def _launches(table: _Table) -> Launches:
     )
 
 
-def _sizes(table: _Table) -> dict[str, Values]:
+def _sizes(table: CsvTable) -> dict[str, Values]:
     """Return grid and block where a column holds all three: ' 148    1    1'."""
     found: dict[str, Values] = {}
     for ours, theirs in (("grid", "GridXYZ"), ("block", "BlockXYZ")):
-        if theirs in table.place:
+        if theirs in table:
             sizes = [re.findall(r"\d+", text) for text in table.text(theirs)]
             found |= {f"{ours}_{letter}": [int(s[axis]) if len(s) == 3 else -1 for s in sizes] for axis, letter in enumerate("xyz")}
     return found
 
 
-def _devices(table: _Table) -> Ints:
+def _devices(table: CsvTable) -> Ints:
     """Return the number of the device, which stands behind its name."""
-    if "DevId" in table.place:
+    if "DevId" in table:
         return table.counts("DevId")
     found = [re.search(r"\((\d+)\)$", d) for d in table.text("Device")]
     return np.array([int(d[1]) if d else -1 for d in found], np.int64)
 
 
-def _durations(table: _Table) -> Ints:
+def _durations(table: CsvTable) -> Ints:
     given = table.scaled("Duration", SECONDS, "ns", PS_PER_S)
     missing = np.flatnonzero(given == -1)
     if len(missing):

@@ -31,11 +31,18 @@ _REPORTS = {
 """Reports that only NVIDIA's own tools can read, and what they export."""
 
 
-_SUMMARIES = {
-    ("Total Time", "Instances"): "`nsys stats --report cuda_gpu_trace --format csv`",
-    ("Kernel Name", "Invocations", "Metric Name"): "`ncu --csv` without --print-summary",
+_SUMMARY, _TABLE = "a summary, which has no launches", "a table for people, whose numbers are rounded and names cut"
+_FOR_PEOPLE = {
+    ("Total Time", "Instances"): (_SUMMARY, "`nsys stats --report cuda_gpu_trace --format csv`"),
+    ("Kernel Name", "Invocations", "Metric Name"): (_SUMMARY, "`ncu --csv` without --print-summary"),
+    ("Time(%)", "Calls", "Avg", "Name"): (_SUMMARY, "`nvprof --print-gpu-trace --csv`"),
+    ("Kernel", "Invocations", "Metric Name"): (_SUMMARY, "`nvprof --print-gpu-trace --csv`"),
+    ("Name", "Calls", "TotalDurationNs"): (_SUMMARY, "`rocprofv3 --kernel-trace --output-format csv` or `rocprof --timestamp on`"),
+    ("Start", "Duration", "CorrId", "Reg/Trd"): (_TABLE, "`nsys stats --report cuda_gpu_trace --format csv`"),
+    ("Start", "Duration", "Grid Size", "Block Size"): (_TABLE, "`nvprof --print-gpu-trace --csv`"),
+    ("Metric Name", "Metric Unit", "Metric Value"): (_TABLE, "`ncu --csv`"),
 }
-"""Columns of reports that sum up launches, and what lists them one by one."""
+"""Columns of reports that no format reads; what they are, and what lists launches one by one. The first that fits counts."""
 
 
 class Source:
@@ -117,9 +124,9 @@ class Source:
         for suffix, command in _REPORTS.items():
             if self.path.name.lower().endswith(suffix):
                 return f"it is a report that only NVIDIA's tools read: write {command} and import that"
-        for columns, command in _SUMMARIES.items():
+        for columns, (what, command) in _FOR_PEOPLE.items():
             if any(all(column in line for column in columns) for line in self.text_start().splitlines()):
-                return f"it is a summary, which has no launches: write {command} and import that"
+                return f"it is {what}: write {command} and import that"
         return ""
 
     @property
