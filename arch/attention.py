@@ -8,7 +8,8 @@ after another in a warp; FlashAttention-3 lets one group of warps multiply while
 
 What is lost beside the ceilings: tiles on the diagonal of causal attention are computed in full; blocks fall onto SMs in whole turns, and
 where those of causal attention start in the order of the grid (FlashAttention-1 and -2), SMs wait at the end for the longest; a block's
-first products have no softmax to overlap; the backward pass adds up the queries' gradient in L2, in FP32, and has two more kernels,
+first products have no softmax to overlap; FlashAttention-1's warps share keys, so that they pass their parts of the result through
+shared memory and wait for each other meanwhile, and its output passes L2 for every tile of keys; the backward pass adds up the queries' gradient in L2, in FP32, and has two more kernels,
 which clear and convert it (flash_bwd_launch_template.h of FlashAttention-2).
 """
 
@@ -38,7 +39,7 @@ class Ceilings:
     vector_s: Float
     shared_s: Float
     l2_s: Float
-    """The queries' gradient, added up in L2."""
+    """The queries' gradient, and in FlashAttention-1 the output, added up in L2."""
     dram_s: Float
     start_s: Float
     """Starts and stores of the busiest SM's blocks, of which two are there at once: as those of a product's tiles."""
@@ -47,6 +48,8 @@ class Ceilings:
     extra_s: Float
     """Kernels before and after a backward pass."""
     overlap: str
+    in_turn: bool
+    """Nothing overlaps."""
     sharpness: float
 
     @property
@@ -68,8 +71,9 @@ class Ceilings:
 
     @property
     def total_s(self) -> Float:
-        """Shared memory, L2 and DRAM beside the rest."""
-        parts = (self.busy_s, self.shared_s, self.l2_s, self.dram_s)
+        """Shared memory, L2 and DRAM beside the rest; shared memory after it where warps wait for each other."""
+        busy = (self.busy_s + self.shared_s,) if self.in_turn else (self.busy_s, self.shared_s)
+        parts = (*busy, self.l2_s, self.dram_s)
         longest: Float = np.maximum.reduce(parts) if self.overlap == "full" else gemm.together(self.sharpness, *parts)
         return longest + self.start_s + self.extra_s
 
@@ -82,7 +86,7 @@ def ceilings(entry: Entry, kernel: Kernel, dtype: str, shape: Shape) -> Ceilings
     sms, clock = entry["sm_count"], entry["clock"]
     peak = entry["matrix_flops." + dtype] / sms * ((entry.get("mma_sync_share") or 1.0) if kernel.older_instruction else 1.0)
     instructions = kernel.softmax_instructions * (2.0 if shape.backward else 1.0)
-    summed = shape.dim * _SUM_BYTES / tile.keys if shape.backward else np.zeros_like(shape.dim)
+    summed = kernel.summed[shape.backward] * shape.dim * _SUM_BYTES / tile.keys
     rate = dram_rate(entry)
     return Ceilings(
         tensor_s=2 * products * shape.dim * scores / peak,
@@ -95,6 +99,7 @@ def ceilings(entry: Entry, kernel: Kernel, dtype: str, shape: Shape) -> Ceilings
         tiles=tiles,
         extra_s=_around_s(entry, shape, dtype, rate),
         overlap=kernel.overlap,
+        in_turn=kernel.in_turn(shape),
         sharpness=entry["gemm_sharpness"],
     )
 
@@ -157,8 +162,7 @@ def _busiest_scores(entry: Entry, kernel: Kernel, shape: Shape) -> Float:
     whole = np.ceil(blocks / sms) * _tiles(kernel, shape)
     if shape.causal and not kernel.longest_first:
         longest = _tiles(kernel, shape, longest=True)
-        resident = 1.0 if shape.backward else kernel.resident
-        whole = np.maximum(blocks / sms * _tiles(kernel, shape) + longest * resident / 2, longest)
+        whole = np.maximum(blocks / sms * _tiles(kernel, shape) + longest * kernel.resident_blocks(shape) / 2, longest)
     busiest: Float = whole * tile.queries * tile.keys
     return busiest
 

@@ -3,7 +3,7 @@
 Counts are those of the published algorithms and their code. What such a kernel costs on a GPU is in ``arch.attention``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,6 +77,18 @@ class Kernel:
     """Blocks of the forward pass on an SM; one of the backward pass, which fills shared memory."""
     longest_first: bool
     """Blocks of causal attention start with the longest, so that SMs end together."""
+    summed: tuple[float, float] = (0.0, 1.0)
+    """How often an element of the output (forward) and of the queries' gradient (backward), in FP32, passes L2 for each tile of keys."""
+    barriers: bool = False
+    """All warps of a block wait for each other between products and the passes through shared memory."""
+
+    def resident_blocks(self, shape: Shape) -> float:
+        """Return the blocks on an SM."""
+        return 1.0 if shape.backward else self.resident
+
+    def in_turn(self, shape: Shape) -> bool:
+        """Return whether nothing overlaps: barriers, and no other block on the SM."""
+        return self.barriers and self.resident_blocks(shape) == 1
 
     def tile(self, shape: Shape) -> Tile:
         """Return the tile of a call."""
@@ -90,20 +102,42 @@ def _readers(products: float, queries: int, keys: int, *, rows: int) -> tuple[Ti
     return tile, tile, tile
 
 
-def _columns_of_warps(*sizes: tuple[int, int]) -> tuple[Tile, Tile, Tile]:
-    """Tiles of FlashAttention-2's forward pass, queries x keys: four warps below each other read all keys and all values."""
-    small, medium, large = (Tile(queries, keys, query_reads=1, key_reads=8) for queries, keys in sizes)
+def _slices_of_keys(forward_keys: tuple[int, int, int], backward_keys: tuple[int, int, int]) -> tuple[tuple[Tile, Tile, Tile], ...]:
+    """Tiles of FlashAttention-1, forward and backward: 16 queries at a time, keys in as many slices as there are warps, held in registers.
+
+    Each warp reads all 16 queries, and in the backward pass the output's gradient, both once for each of two products. Its share of the
+    result goes to shared memory in FP32, where the warps' shares are added up. In the backward pass values stay in shared memory, and
+    scores and their gradients pass it to be transposed.
+    """
+    rows, single, forward_warps, backward_warps = 128, 2.0, 4, 8  # FP32 is two elements of FP16
+    forward_reads = forward_warps * (1 + 2 * single)
+    backward_reads = backward_warps * (4 + 2 * single)
+    forward = (Tile(rows, keys, query_reads=forward_reads, key_reads=0.0) for keys in forward_keys)
+    backward = (Tile(rows, keys, query_reads=backward_reads, key_reads=rows / 16, score_reads=4.0) for keys in backward_keys)
+    return _three(forward), _three(backward)
+
+
+def _three(tiles: Iterable[Tile]) -> tuple[Tile, Tile, Tile]:
+    small, medium, large = tiles
     return small, medium, large
 
 
+def _columns_of_warps(*sizes: tuple[int, int]) -> tuple[Tile, Tile, Tile]:
+    """Tiles of FlashAttention-2's forward pass, queries x keys: four warps below each other read all keys and all values."""
+    return _three(Tile(queries, keys, query_reads=1, key_reads=8) for queries, keys in sizes)
+
+
+_FA1_FORWARD, _FA1_BACKWARD = _slices_of_keys((256, 128, 128), (256, 128, 128))
 _FA1 = Kernel(
-    forward=_readers(FORWARD_PRODUCTS, 128, 128, rows=16),
-    backward=_readers(BACKWARD_PRODUCTS, 128, 128, rows=16),
+    forward=_FA1_FORWARD,
+    backward=_FA1_BACKWARD,
     overlap="none",
     older_instruction=True,
     softmax_instructions=6.0,
     resident=2.0,
     longest_first=False,
+    summed=(2.0, 2.0),
+    barriers=True,
 )
 _FA2 = Kernel(
     forward=_columns_of_warps((128, 128), (128, 64), (64, 64)),
@@ -141,7 +175,8 @@ KERNELS: Mapping[str, Kernel] = {
     "fa3": _FA3,
     "fa4": _FA4,
 }
-"""FlashAttention 1 (each warp reads all keys for its 16 rows and rescales every tile), 2 (Dao, arXiv 2307.08691; its tiles and warps are
+"""FlashAttention 1 (fmha_fprop_kernel_1xN.h, fmha_dgrad_kernel_1xN_loop.h and their FMHA_kernel_traits: keys outside, queries inside, so
+that the output is read, rescaled and written for every tile of keys), 2 (Dao, arXiv 2307.08691; its tiles and warps are
 those of flash_fwd_launch_template.h and flash_bwd_launch_template.h: forward four warps in a column; backward eight warps, of which by
 head dimension 4 x 2, 2 x 4 and 4 x 2 share the scores, 4 x 2, 4 x 2 and 2 x 4 the gradients of keys and values, 4 x 2, 2 x 4 and
 2 x 4 that of the queries; 'split': of keys in parts, run_mha_fwd_splitkv_dispatch), 3 and 4."""

@@ -48,6 +48,24 @@ def test_shared_memory_serves_each_warp_its_operands() -> None:
     assert backward.shared_elements(dim)[0] == (2 * twice + 2 * gradients + of_queries + moved) / scores
 
 
+def test_the_first_version_passes_its_warps_shares_of_the_result_through_shared_memory_and_waits_for_it() -> None:
+    """FlashAttention-1, head 64, 16 queries at a time beside 256 keys: four warps forward, eight backward, results in FP32."""
+    kernel, dim = KERNELS["fa1"], np.array([64.0])
+    forward, backward = kernel.forward[0], kernel.backward[0]
+    q, k, scores = 16 * 64, 256 * 64, 16 * 256
+    share = 2 * q * 2  # written and read, each element as large as two
+    assert forward.shared_elements(dim)[0] == 4 * (q + share) / scores
+    assert backward.shared_elements(dim)[0] == (8 * (4 * q + share) + k + 4 * scores) / scores
+    entry, call = find("a100-sxm-80gb"), shape(2048, 2048, dim=64, batch=1024)
+    ahead, back = (ceilings(entry, kernel, "f16", replace(call, backward=passed)) for passed in (False, True))
+    assert ahead.total_s[0] < ahead.busy_s[0] + ahead.shared_s[0]  # two blocks on an SM: one works while the other waits
+    assert back.total_s[0] > back.busy_s[0] + back.shared_s[0]  # one block alone
+    rate = entry["l2_bandwidth"] * entry["l2_efficiency"]
+    passes = 1024 * 2048 * 64 * (2048 / 256)  # of the output's elements, for each tile of keys
+    for found in (ahead, back):
+        assert found.l2_s[0] * rate == pytest.approx(passes * 2 * 4, rel=0.05)  # whole turns of blocks
+
+
 def test_products_and_softmax_follow_each_other_overlap_partly_or_in_full() -> None:
     found = ceilings(find("h100-sxm"), KERNELS["fa3"], "f16", shape(4096, 4096, batch=4))
     after, partly, beside = (replace(found, overlap=overlap).busy_s[0] for overlap in ("none", "partly", "full"))
