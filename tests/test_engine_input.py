@@ -42,8 +42,9 @@ REPLAYS: dict[str, tuple[Callable[[], Any], str]] = {
     "a number for a scheduler": (lambda: cd.replay(trace(), MACHINE, 3), "must be a policy, the name of one, or a mapping, but got 3"),
     "a class for a scheduler": (lambda: cd.replay(trace(), MACHINE, cd.Scheduler), r"make one: Scheduler\(\)"),
     "a list for a mapping": (lambda: cd.replay(trace(), MACHINE, [0, 1]), r"a mapping, but got \[0, 1\]"),
-    "a name for a machine": (lambda: cd.replay(trace(), "a5000"), r"got 'a5000': make one with codesign.machine\(name\)"),
-    "a path for a trace": (lambda: cd.replay("a.trace", MACHINE), r"got 'a.trace': load a file with codesign.load\(path\)"),
+    "a number for a machine": (lambda: cd.replay(trace(), 5000), r"the name of one, such as 'h100-sxm', but got 5000"),  # type: ignore[arg-type]
+    "a name of no machine": (lambda: cd.replay(trace(), "a500"), "there is no device 'a500'; did you mean 'a5000'"),
+    "a path for a trace": (lambda: cd.replay("a.trace", MACHINE), r"got 'a.trace': load one with codesign.load\('a.trace'\)"),
     "a list to evaluate": (lambda: Evaluator(trace(), MACHINE).evaluate([0, 1]), r"must be a mapping, but got \[0, 1\]"),
     "nobody decides": (lambda: cd.replay(trace(), MACHINE, decide="nobody"), "must be a function .* but got 'nobody'"),
     "a number decided": (lambda: cd.replay(trace(), MACHINE, decide=lambda *_: 3), "a mapping or None, but got 3"),

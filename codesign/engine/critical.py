@@ -30,8 +30,8 @@ MOST_INSTANCES = 20_000_000
 
 ROOT, END_OF, START_OF, ISSUE_OF = range(4)
 """What came last before an instance started or was issued: nothing, the end or start of another, a launch by the host."""
-COUNT, GAP, LATENCY, INTERVAL, UNKNOWN, TIES = range(6)
-"""Places in the tally: instances on the path, gaps in ps, launch latencies, issue intervals, ps that nothing explains, ties."""
+COUNT, LATENCY, INTERVAL, UNKNOWN, TIES = range(5)
+"""Places in the tally: instances on the path, launch latencies, issue intervals, ps that nothing explains, ties."""
 
 
 class Cause(NamedTuple):
@@ -50,20 +50,20 @@ class Cause(NamedTuple):
 class Path:
     """The critical path. ``on_path`` counts instances of each operation on it (int64[N]), ``elapsed_ps`` sums their time.
 
-    ``intervals`` and ``latencies`` count the host's issue intervals and launch latencies on it; ``gaps_ps`` are idle gaps of queues
-    and ``unknown_ps`` what nothing explains; ``ties`` counts places where another path is as long.
+    ``gaps`` counts the idle gaps of queues before each operation that lie on it (int64[N]), ``intervals`` and ``latencies`` the host's
+    issue intervals and launch latencies; ``unknown_ps`` is what nothing explains; ``ties`` counts places where another path is as long.
     """
 
     on_path: Ints
     elapsed_ps: Floats
+    gaps: Ints
     intervals: int
     latencies: int
-    gaps_ps: int
     unknown_ps: int
     ties: int
 
     def length_ps(self, program: Program, here: Program) -> float:
-        """Return how long this path is with the durations and host times of ``program``; ``here`` is the program it was found in.
+        """Return how long this path is with the durations, gaps and host times of ``program``; ``here`` is what it was found in.
 
         Operations that shared a resource here are taken to be stretched as much there. Where none did, a replay of ``program`` takes
         at least as long.
@@ -71,9 +71,12 @@ class Path:
         alone = self.on_path * here["duration"]
         stretch = np.divide(self.elapsed_ps, alone, out=np.ones(len(alone)), where=alone > 0)
         durations = float((self.on_path * program["duration"] * stretch).sum())
+        return durations + self.unknown_ps + self.host_ps(program)
+
+    def host_ps(self, program: Program) -> int:
+        """Return what the host and the gaps of queues take of this path in ``program``."""
         hardware = program.hardware
-        host = self.intervals * hardware.interval + self.latencies * hardware.latency
-        return durations + self.gaps_ps + self.unknown_ps + host
+        return int((self.gaps * program["gap"]).sum() + self.intervals * hardware.interval + self.latencies * hardware.latency)
 
 
 def critical_path(program: Program, records: Records) -> Path:
@@ -89,12 +92,13 @@ def critical_path(program: Program, records: Records) -> Path:
     codes = [np.zeros(n, np.int32) for _ in range(5)]
     cause = Cause(codes[0], codes[1], codes[2], codes[3], np.zeros(n, np.int64), codes[4], _before_on_wire(program, records))
     _find_causes(records.op, records.start_ps, records.end_ps, program.ops, program.hardware, len(program.queues), cause)
-    on_path, elapsed = np.zeros(len(program), np.int64), np.zeros(len(program))
-    tally = np.zeros(6, np.int64)
+    on_path, gaps, elapsed = np.zeros(len(program), np.int64), np.zeros(len(program), np.int64), np.zeros(len(program))
+    tally = np.zeros(5, np.int64)
     if n:
         last = _last(program, records)
-        _trace_back(last, records.op, records.start_ps, records.end_ps, program.ops, program.hardware, cause, (on_path, elapsed, tally))
-    return Path(on_path, elapsed, *(int(tally[i]) for i in (INTERVAL, LATENCY, GAP, UNKNOWN, TIES)))
+        found = on_path, elapsed, gaps, tally
+        _trace_back(last, records.op, records.start_ps, records.end_ps, program.ops, program.hardware, cause, found)
+    return Path(on_path, elapsed, gaps, *(int(tally[i]) for i in (INTERVAL, LATENCY, UNKNOWN, TIES)))
 
 
 def _before_on_wire(program: Program, records: Records) -> Ints:
@@ -186,10 +190,11 @@ def _cause_of_start(
 
 @compiled
 def _trace_back(
-    last: int, op_of: Indices, start: Ints, end: Ints, ops: Operations, hardware: Hardware, cause: Cause, found: tuple[Ints, Floats, Ints]
-) -> None:
+    last: int, op_of: Indices, start: Ints, end: Ints, ops: Operations, hardware: Hardware, cause: Cause,
+    found: tuple[Ints, Floats, Ints, Ints],
+) -> None:  # fmt: skip
     """Go back from the last end; add up what lies on the way."""
-    on_path, elapsed, tally = found
+    on_path, elapsed, gaps, tally = found
     i: Any = np.int64(last)
     at: Any = end[i]
     code: Any = END_OF
@@ -213,7 +218,7 @@ def _trace_back(
                 tally[LATENCY] += 1
                 at -= hardware.latency
             else:
-                tally[GAP] += cause.gap[i]
+                gaps[op_of[i]] += 1 if cause.gap[i] > 0 else 0
                 at -= cause.gap[i]
         if of >= 0:
             i = of

@@ -27,12 +27,21 @@ def with_all_ranks(trace: "Trace", machine: "Machine", scheduler: "str | Schedul
     return side_by_side(trace), "ranks" if scheduler == "single-device" else scheduler
 
 
-def check_kinds(trace: object, machine: object) -> None:
-    """Raise TraceError or MachineError where a name was given instead of what it names."""
+def machine_for(trace: object, machine: "Machine | str") -> "Machine":
+    """Return the machine, made where its name was given.
+
+    Raises TraceError or MachineError for something that is no trace or machine, and MachineError for a name that is none.
+    """
     if not hasattr(trace, "kernels"):
-        raise TraceError(f"what is replayed must be a trace, but got {trace!r:.80}: load a file with codesign.load(path)")
+        name = repr(trace) if isinstance(trace, str) else "path"
+        raise TraceError(f"what is replayed must be a trace, but got {trace!r:.80}: load one with codesign.load({name:.80})")
+    if isinstance(machine, str):
+        from arch.building import machine as named
+
+        return named(machine)
     if not hasattr(machine, "devices"):
-        raise MachineError(f"a trace must be replayed on a machine, but got {machine!r:.80}: make one with codesign.machine(name)")
+        raise MachineError(f"a trace must be replayed on a machine or the name of one, such as 'h100-sxm', but got {machine!r:.80}")
+    return machine
 
 
 def map_kernels(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> Mapping:

@@ -8,7 +8,7 @@ import numpy as np
 
 from codesign.engine import fast
 from codesign.engine.disturb import Disturbance, disturb
-from codesign.engine.inputs import check_kinds, map_kernels, with_all_ranks
+from codesign.engine.inputs import machine_for, map_kernels, with_all_ranks
 from codesign.engine.online import Decide, decide_online
 from codesign.engine.plan import Plan, make_plan
 from codesign.engine.program import Program, Run
@@ -28,7 +28,7 @@ ENGINES = ("fast", "reference")
 
 def replay(
     trace: "Trace",
-    machine: "Machine",
+    machine: "Machine | str",
     scheduler: "str | Scheduler | Mapping" = "single-device",
     *,
     engine: str = "fast",
@@ -44,6 +44,8 @@ def replay(
 
     Parameters
     ----------
+    machine
+        A machine, or its name as `machine` takes it.
     scheduler
         Who maps kernels to devices: a policy, its name, or a mapping made before. One of n ranks needs n devices ('8xh100-sxm').
     engine
@@ -69,7 +71,7 @@ def replay(
         If a memory cannot hold what the mapping puts there.
     """
     _check_engine(engine, record, online=decide is not None)
-    check_kinds(trace, machine)
+    machine = machine_for(trace, machine)
     machine = machine if assume is None else machine.assuming(assume)
     trace, scheduler = with_all_ranks(trace, machine, scheduler)
     mapping = map_kernels(trace, machine, scheduler)

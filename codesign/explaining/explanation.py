@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codesign.engine.inputs import check_kinds
+from codesign.engine.inputs import machine_for, with_all_ranks
 from codesign.engine.program import KERNEL, KINDS, PS
 from codesign.explaining.limits import limits
 from codesign.explaining.sensitivity import Sensitivity, Size, sensitivities, sizes
@@ -87,7 +87,7 @@ class Explanation:
 
 def explain(
     trace: "Trace",
-    machine: "Machine",
+    machine: "Machine | str",
     scheduler: "str | Scheduler | Mapping" = "single-device",
     *,
     progress: Callable[[str], None] | None = None,
@@ -98,7 +98,7 @@ def explain(
 
     Parameters
     ----------
-    scheduler
+    machine, scheduler
         As for `replay`.
     progress
         Called with what is being worked out.
@@ -108,10 +108,11 @@ def explain(
     CodesignError
         As for `replay`; also if the trace has more operations than a path can be looked for in.
     """
-    check_kinds(trace, machine)
+    machine = machine_for(trace, machine)
     say = progress or (lambda _: None)
     if not len(trace.kernels):
         raise CodesignError("a trace must have kernels to be explained, but this one is empty")
+    trace, scheduler = with_all_ranks(trace, machine, scheduler)
     say("critical path")
     base = Baseline.of(trace, machine, scheduler)
     time_s = base.time_ps / PS
@@ -139,8 +140,7 @@ def _path(base: Baseline) -> dict[str, dict[str, float]]:
     """Return the path's parts as fractions of the makespan."""
     program, path = base.program, base.path
     total = float(base.time_ps) or 1.0
-    hardware = program.hardware
-    host = path.intervals * hardware.interval + path.latencies * hardware.latency + path.gaps_ps
+    host = path.host_ps(program)
     queues = (*program.queues, "host")
     by_queue = np.bincount(program["queue"] % len(queues), path.elapsed_ps, minlength=len(queues))
     by_queue[-1] += host

@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 STEP = 1e-3
 """Relative step of the one-sided differences: prices are rounded to picoseconds, so that a smaller one would measure rounding."""
-HALVINGS = 10
-"""How often the interval in which a derivative holds is halved: its end is known to a thousandth of the range (log scale)."""
+PROBES = (0.25, 0.5, 0.75, 1.0)
+"""Where the path is replayed on the way to an end of a parameter's range (log scale): it may be critical there, but not before."""
+HALVINGS = 8
+"""How often what lies between two of these is halved: an end is known to a thousandth of the range."""
 HOLDS = 1e-6
-"""The path is still critical where a replay takes no longer than it, up to this (rounding of prices to picoseconds)."""
+"""The path is still critical where a replay takes as long as it, up to this (rounding of prices to picoseconds)."""
+OF_CHANGE = 1e-3
+"""Or up to this much of what has changed: where resources are shared, how much operations stretch changes a little too."""
 FLAT = 1e-4
 """An elasticity this small is rounding; then more of a rate and less of a time count as better."""
 TIE = 0.02
@@ -28,12 +32,12 @@ class Sensitivity:
     Parameters
     ----------
     derivative_down, derivative_up
-        Seconds of makespan a unit of the parameter, for less and for more of it, at fixed mapping and order of events; NaN at an end of
-        its range.
+        Seconds of makespan a unit of the parameter, for less and for more of it, at fixed mapping; at fixed order of events too where the
+        path stays critical, else of replays. NaN at an end of its range.
     elasticity
         Relative change of the time over relative change of the parameter, towards less time.
     holds_low, holds_high
-        Values of the parameter between which the same path stays critical.
+        Values of the parameter between which the same path stays critical: a replay takes as long, to a thousandth of the change.
     tie
         The two derivatives differ.
     doubled, doubled_s
@@ -115,19 +119,32 @@ def _clip(parameter: "Parameter", value: float) -> float:
 
 
 def _elasticity(base: Baseline, name: str, parameter: "Parameter", factor: float) -> float:
-    """Return d ln(path) / d ln(parameter) on one side; NaN beyond the parameter's range."""
+    """Return d ln(time) / d ln(parameter) on one side, of the path or, where it does not stay critical, of a replay.
+
+    NaN beyond the parameter's range.
+    """
     value = parameter.value * factor
     if not parameter.low <= value <= parameter.high:
         return math.nan
-    length = base.path_s(base.machine.with_(**{name: value}))
-    return math.nan if length is None else math.log(length / (base.time_ps / 1e12)) / math.log(factor)
+    found = base.both_s(base.machine.with_(**{name: value}))
+    if found is None:
+        return math.nan
+    path_s, replay_s = found
+    stays = abs(path_s - replay_s) <= base.rounding_s
+    return math.log((path_s if stays else replay_s) / (base.time_ps / 1e12)) / math.log(factor)
 
 
 def _end(base: Baseline, name: str, parameter: "Parameter", limit: float) -> float:
-    """Return how far towards ``limit`` the path stays critical: by bisection on a log scale (linear towards zero)."""
-    if _holds(base, name, limit):
+    """Return how far towards ``limit`` the path stays critical: by probes, then by bisection, on a log scale (linear towards zero)."""
+    if parameter.value == limit:
         return limit
-    inside, outside = 0.0, 1.0
+    inside, outside = 0.0, 0.0
+    for probe in PROBES:
+        inside, outside = outside, probe
+        if not _holds(base, name, limit if probe == 1.0 else _between(parameter.value, limit, probe)):
+            break
+    else:
+        return limit
     for _ in range(HALVINGS):
         middle = (inside + outside) / 2
         inside, outside = (middle, outside) if _holds(base, name, _between(parameter.value, limit, middle)) else (inside, middle)
@@ -142,4 +159,9 @@ def _between(value: float, limit: float, share: float) -> float:
 
 def _holds(base: Baseline, name: str, value: float) -> bool:
     found = base.both_s(base.machine.with_(**{name: value}))
-    return found is not None and found[1] <= found[0] * (1 + HOLDS)
+    return found is not None and agree(base, *found)
+
+
+def agree(base: Baseline, path_s: float, replay_s: float) -> bool:
+    """Say whether a replay on a changed machine takes as long as the path does there."""
+    return abs(replay_s - path_s) <= max(HOLDS * path_s, base.rounding_s, OF_CHANGE * abs(path_s - base.time_ps / 1e12))

@@ -41,20 +41,18 @@ class Baseline:
         assert run.records is not None
         return cls(trace, machine, mapping, program, critical_path(program, run.records), run.time_ps)
 
+    @property
+    def rounding_s(self) -> float:
+        """How far the path may be off by prices that are rounded to picoseconds."""
+        return float(self.path.on_path.sum() + 1) / PS
+
     def time_s(self, machine: "Machine", costs: CostTable | None = None) -> float | None:
         """Return the replayed time under the same mapping on another machine or with other prices; None if it cannot run there."""
         program = self._program(machine, costs)
         return None if program is None else fast.run(program, record=False).time_ps / PS
 
-    def path_s(self, machine: "Machine") -> float | None:
-        """Return how long the critical path would be on another machine; None if its plan has other operations."""
-        program = self._program(machine, None)
-        if program is None or not self._alike(program):
-            return None
-        return self.path.length_ps(program, self.program) / PS
-
     def both_s(self, machine: "Machine") -> tuple[float, float] | None:
-        """Return the path's and the replay's time on another machine."""
+        """Return the path's and the replay's time on another machine; None if its plan has other operations."""
         program = self._program(machine, None)
         if program is None or not self._alike(program):
             return None

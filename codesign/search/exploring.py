@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from arch import units
-from codesign.engine.inputs import check_kinds
+from codesign.engine.inputs import machine_for
 from codesign.search import storage as storages
 from codesign.search.designs import CANNOT_RUN, Design, Designer
 from codesign.search.result import Result
@@ -31,7 +31,7 @@ Progress = Callable[[int, int, float | None], None]
 
 def explore(
     trace: Trace,
-    machine: Machine,
+    machine: Machine | str,
     *,
     space: Space | None = None,
     objectives: Sequence[str] = ("time",),
@@ -45,6 +45,8 @@ def explore(
 
     Parameters
     ----------
+    machine
+        A machine, or its name as `codesign.machine` takes it.
     space
         What may vary; by default everything that ``machine.parameters`` declares, and every way to map.
     objectives
@@ -67,7 +69,7 @@ def explore(
         For an unknown objective, an objective or a budget of unknown energy or area, a parameter the machine does not have, a storage
         that cannot be used, or when no design tried keeps the budget.
     """
-    check_kinds(trace, machine)
+    machine = machine_for(trace, machine)
     limits = _checked_budget(budget or {})
     measures = _measures(objectives)
     if trials < 1:
