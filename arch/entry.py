@@ -52,6 +52,9 @@ class Entry:
     not_modelled: tuple[str, ...] = ()
     """What the real thing does and its price leaves out."""
 
+    def __repr__(self) -> str:
+        return f"<Entry {self.id}: {self.kind}, {len(self.numbers)} numbers>"
+
     @cached_property
     def _si(self) -> dict[str, float | tuple[float, ...]]:
         return {key: quantity.si for key, quantity in self.numbers.items()}

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from arch import show, units
+from arch import units
 from arch.area import at_node
 from arch.device import Device
 from arch.entry import Entry
@@ -14,7 +14,10 @@ from arch.host import Host
 from arch.link import HandOver, Link
 from arch.memory import Memory
 from arch.parameter import Parameter
+from arch.rows import machine_tables
+from arch.show import device_dict
 from arch.tpu import TPU
+from traces import html
 from traces.errors import MachineError, nearest
 
 if TYPE_CHECKING:
@@ -193,7 +196,7 @@ class Machine:
         return {
             "id": self.id,
             "hypothetical": self.hypothetical,
-            "devices": [show.device_dict(device) for device in self.devices],
+            "devices": [device_dict(device) for device in self.devices],
             "memories": [asdict(memory) for memory in self.memories],
             "links": [asdict(link) for link in self.links],
             "hand_overs": [asdict(hand_over) for hand_over in self.hand_overs],
@@ -213,7 +216,9 @@ class Machine:
         return f"<Machine {self.id}: {parts}{'; hypothetical' if self.hypothetical else ''}>"
 
     def _repr_html_(self) -> str:
-        return show.html(self)
+        """Return the tables that ``codesign machines NAME`` prints, up to the numbers."""
+        *shown, _, _ = machine_tables(self.to_dict())
+        return html.tables(shown)
 
 
 def _typed(machine: Machine) -> None:

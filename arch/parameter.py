@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from arch import units
 from traces.errors import MachineError
+from traces.si import show
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Parameter:
     integer: bool = False
     choices: tuple[float, ...] = ()
     design: bool = True
+
+    def __repr__(self) -> str:
+        now, low, high = (show(value, self.unit) for value in (self.value, self.low, self.high))
+        return f"<Parameter {now}, {low} to {high}: {self.doc}>"
 
     def check(self, name: str, given: float | int | str) -> float:
         """Return a new value in SI. Raises MachineError if it is outside the range, not whole, or in a wrong unit."""

@@ -1,16 +1,14 @@
-"""A machine as a dictionary and as HTML."""
+"""A device as a dictionary."""
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
+from arch.entry import Entry
 from arch.extension import Extension
 from arch.fused import ChainedGPU
 from arch.pim import PIM
-from traces import html as tables
 
 if TYPE_CHECKING:
     from arch.device import Device
-    from arch.machine import Machine
 
 
 def device_dict(device: "Device") -> dict[str, Any]:
@@ -22,6 +20,8 @@ def device_dict(device: "Device") -> dict[str, Any]:
         "hypothetical": device.hypothetical,
         "static_watts": device.static_watts,
         "area_mm2": device.area_mm2,
+        "price_usd": device.price_usd,
+        **_of_entry(getattr(device, "entry", None)),
     }
     if isinstance(device, PIM):
         shown |= {
@@ -40,24 +40,7 @@ def device_dict(device: "Device") -> dict[str, Any]:
     return shown
 
 
-def html(machine: "Machine") -> str:
-    """Return the machine as HTML: a table each for devices, memories, what joins them, and parameters."""
-    mark, numbers = ", hypothetical" if machine.hypothetical else "", sum(len(e.numbers) for e in machine.entries)
-    devices = [(d.id, d.kind, d.memory, _or_dash(d.area_mm2), _or_dash(d.static_watts)) for d in machine.devices]
-    memories = [(m.id, m.capacity_bytes / 2**30, m.bandwidth / 1e9) for m in machine.memories]
-    joins = [(link.id, f"{link.source} to {link.target}", link.bandwidth / 1e9, link.latency_s * 1e6) for link in machine.links]
-    joins += [
-        (f"hand-over to {h.device}", h.memory, h.layout_bandwidth / 1e9, (h.mode_switch_s + h.flush_s) * 1e6) for h in machine.hand_overs
-    ]
-    parameters = [(name, p.value, p.unit, p.low, p.high, p.doc) for name, p in machine.parameters.items()]
-    return (
-        f"<b>{escape(machine.id)}</b>: {machine.assumptions} of its {numbers} numbers are assumptions{mark}"
-        + tables.table(["device", "kind", "memory", "area (mm²)", "static (W)"], devices)
-        + tables.table(["memory", "capacity (GiB)", "bandwidth (GB/s)"], memories)
-        + (tables.table(["link or hand-over", "between", "GB/s", "latency (µs)"], joins) if joins else "")
-        + (tables.table(["parameter", "value", "unit", "low", "high", "meaning"], parameters) if parameters else "")
-    )
-
-
-def _or_dash(value: float | None) -> float | str:
-    return "—" if value is None else value
+def _of_entry(entry: Entry | None) -> dict[str, Any]:
+    """Return the peaks by dtype of a device that the catalogue describes, without sparsity, and its power cap."""
+    peaks = {unit: entry.group(f"{unit}_flops") for unit in ("vector", "matrix")} if entry else {}
+    return {"power_cap_watts": entry.get("board_power") if entry else None, "peak_flops_per_s": {u: p for u, p in peaks.items() if p}}

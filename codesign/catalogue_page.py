@@ -5,7 +5,7 @@ import sys
 from arch.entry import Entry
 from arch.examples import example_of
 from arch.registered import find, names
-from codesign.rows import KINDS
+from arch.rows import KINDS
 
 _HEAD = """# The catalogue
 

@@ -9,6 +9,7 @@ from codesign import files
 from codesign.html_parts import figure_html
 from traces import html
 from traces.errors import CodesignError
+from traces.si import show
 
 CSS = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --muted: #555; --strong: #888; --line: #ccc; --faint: #e4e4e4; }
@@ -34,7 +35,17 @@ details { margin: 0.8rem 0; } summary { cursor: pointer; } .scroll { overflow-x:
 """
 
 
-def report(items: Any, path: Path | str | None = None, *, title: str = "codesign") -> str:
+class Page(str):
+    """The text of a page; a prompt shows how long it is, a notebook the page itself."""
+
+    def __repr__(self) -> str:
+        return f"<Page {show(len(self), 'B')}>"
+
+    def _repr_html_(self) -> str:
+        return f'<iframe srcdoc="{escape(self)}" style="width: 100%; height: 40rem; border: 1px solid #ccc"></iframe>'
+
+
+def report(items: Any, path: Path | str | None = None, *, title: str = "codesign") -> Page:
     """Return one self-contained HTML page, and write it to ``path`` if given.
 
     Each item, or the only one, is a trace, a timeline, a result or a machine (its tables and figures), a matplotlib figure, a text (a
@@ -43,7 +54,7 @@ def report(items: Any, path: Path | str | None = None, *, title: str = "codesign
     """
     several = isinstance(items, Iterable) and not isinstance(items, str)
     body = "\n".join(_section(item) for item in (items if several else [items]))
-    page = _page(title, body)
+    page = Page(_page(title, body))
     if path is not None:
         files.write(Path(path), page)
     return page

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from codesign import rows
+from arch.rows import machine_tables
+from codesign.engine.rows import timeline_tables
 from codesign.figures import default_kind, plot
-from codesign.html_parts import beside_html, figure_html, tables_html
-from codesign.units import show
+from codesign.html_parts import figure_html
+from codesign.search.rows import result_tables
 from traces import html
+from traces.si import show
 
 if TYPE_CHECKING:
     from arch.machine import Machine
@@ -57,22 +59,22 @@ def _facts(trace: "Trace") -> list[tuple[str, str]]:
 
 def _timeline(timeline: "Timeline") -> str:
     data = timeline.to_dict()
-    totals, *others = rows.timeline_tables(data)
+    totals, *others = timeline_tables(data)
     kinds = [] if timeline.entries is None else ["timeline", "breakdown", *(["memory"] if timeline.memory else [])]
     figures = "".join(figure_html(plot(timeline, kind)) for kind in kinds)
-    return _heading(totals.caption) + beside_html([totals._replace(caption="Totals"), *others]) + figures
+    return _heading(totals.caption) + html.beside([totals._replace(caption="Totals"), *others]) + figures
 
 
 def _result(result: "Result") -> str:
-    found, front = rows.result_tables(result.to_dict())
+    found, front = result_tables(result.to_dict())
     figure = figure_html(plot(result, default_kind(result)))
-    return _heading(found.caption) + tables_html([found._replace(caption=""), front]) + figure
+    return _heading(found.caption) + html.tables([found._replace(caption=""), front]) + figure
 
 
 def _machine(machine: "Machine") -> str:
-    devices, *others, numbers, sources = rows.machine_tables(machine.to_dict())
-    folded = f"<details><summary>{len(numbers.rows)} numbers with their sources</summary>{tables_html([numbers, sources])}</details>"
-    shown = tables_html([devices._replace(caption=""), *others])
+    devices, *others, numbers, sources = machine_tables(machine.to_dict())
+    folded = f"<details><summary>{len(numbers.rows)} numbers with their sources</summary>{html.tables([numbers, sources])}</details>"
+    shown = html.tables([devices._replace(caption=""), *others])
     return _heading(devices.caption) + figure_html(plot(machine)) + shown + folded
 
 

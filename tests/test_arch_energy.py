@@ -109,7 +109,7 @@ def test_units_in_the_banks_save_more_where_more_memory_lets_them_batch() -> Non
 
 
 def test_a_machines_tables_say_what_is_not_modelled() -> None:
-    from codesign.rows import machine_tables
+    from arch.rows import machine_tables
 
     for parts in (["a5000", "epyc-9654"], ["a5000", "aim-fp32"], ["h200", "duplex"], ["a5000", "plasticine"], ["h200", "near-l2"]):
         found = {table.caption: table.rows for table in machine_tables(arch.machine("+".join(parts)).to_dict())}

@@ -13,6 +13,7 @@ import pytest
 import arch
 from arch.area import at_node
 from arch.machine import Machine
+from arch.rows import machine_tables
 from codesign.testing import example_trace
 from traces.capture.target import CompileTarget
 from traces.errors import MachineError
@@ -292,6 +293,22 @@ def test_a_machine_shows_itself_in_a_notebook() -> None:
     assert "hypothetical" in html
     assert "pim_stacks" in html
     assert "hand-over to aim-fp32" in html
+    assert "3.47 TB/s" in html
+    assert "Sources" not in html
+
+
+def test_peaks_follow_the_parameters_and_are_shown_once_for_equal_devices() -> None:
+    peaks = arch.machine("h100", sm_count=66).to_dict()["devices"][0]["peak_flops_per_s"]
+    assert peaks["matrix"]["bf16"] == pytest.approx(989.4e12 / 2)
+    (table,) = [part for part in machine_tables(arch.machine("2xh100-sxm").to_dict()) if part.caption.startswith("Peaks")]
+    assert ("h100-sxm-0", "bf16", "134 TFLOP/s", "989 TFLOP/s") in table.rows
+    assert {row[0] for row in table.rows} == {"h100-sxm-0"}
+
+
+def test_devices_and_parameters_are_short_at_a_prompt() -> None:
+    machine = arch.machine("a5000+aim-fp32")
+    assert len(repr(machine.devices)) < 1500
+    assert repr(machine.parameters["clock_hz"]) == "<Parameter 1.70 GHz, 424 MHz to 6.78 GHz: boost clock>"
 
 
 def test_the_examples_of_the_documentation_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import codesign as cd
 from arch.gpu import GPU
-from codesign.rows import timeline_tables
+from codesign.engine.rows import timeline_tables
 from tests.command_line import document, run
 from tests.kineto_profiles import A100, event
 from tests.toys import Toy

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from codesign.figures import breakdown, designs, memory, queues, roofline, style
+from codesign.figures.notebook import NotebookFigure
 from traces.errors import CodesignError
 from traces.schema import FAMILIES
 
@@ -255,6 +256,14 @@ def test_progress_draws_the_best_so_far() -> None:
     assert figure.legends[0].get_title().get_text() == "of 4 designs 1 cannot run or break the budget"
 
 
+def test_a_notebook_draws_a_figure_without_pyplot() -> None:
+    figure = style.canvas(3.0)[0]
+    assert isinstance(figure, NotebookFigure)
+    picture, size = figure._repr_png_()
+    assert picture.startswith(b"\x89PNG")
+    assert size == {"width": 768, "height": 288}
+
+
 def test_figures_leave_matplotlib_as_it_was() -> None:
     import matplotlib
     from matplotlib import pyplot
@@ -277,7 +286,7 @@ def test_figures_leave_matplotlib_as_it_was() -> None:
     ],
 )
 def test_units_show_three_digits_under_an_si_prefix(value: float | None, unit: str, text: str) -> None:
-    from codesign.units import show
+    from traces.si import show
 
     assert show(value, unit) == text
 

@@ -14,7 +14,7 @@ from arch.energy import PARTS, part_of
 from arch.link import Link
 from arch.work import Work
 from codesign.engine.joules import PARTS as ALL
-from codesign.rows import timeline_tables
+from codesign.engine.rows import timeline_tables
 from codesign.testing import example_trace
 from tests.replay_toys import Fixed, hand_over, on, toy
 from tests.toys import Toy

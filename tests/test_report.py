@@ -119,6 +119,14 @@ def test_a_page_is_written_whole(tmp_path: Path, trace: cd.Trace) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_a_page_is_shown_at_a_prompt_by_its_size_and_in_a_notebook_whole() -> None:
+    page = cd.report("a text")
+    assert page.startswith("<!DOCTYPE html>")
+    assert re.fullmatch(r"<Page [\d.]+ kB>", repr(page))
+    (frame,) = [attributes for tag, attributes in Page(page._repr_html_()).tags if tag == "iframe"]
+    assert frame["srcdoc"] == page
+
+
 def test_anything_that_shows_itself_in_a_notebook_may_stand_on_the_page() -> None:
     class Own:
         def _repr_html_(self) -> str:

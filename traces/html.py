@@ -5,14 +5,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from traces.errors import CodesignError
+from traces.rows import Rows, is_number
 
 _LEFT, _RIGHT = ' style="text-align:left"', ' class="number" style="text-align:right"'
 """Notebooks have a style of their own for cells, which only one that stands in the cell overrides."""
-
-
-def is_number(cell: str) -> bool:
-    """Return whether a table's cell shows a number, with its unit or unknown: such columns are aligned to the right."""
-    return cell[:1] in set("0123456789+-—") or cell == ""
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:
@@ -36,3 +32,13 @@ def _text(cell: object) -> str:
     if isinstance(cell, float):
         return f"{cell:,.4g}" if math.isfinite(cell) else "—"
     return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)
+
+
+def tables(parts: Iterable[Rows]) -> str:
+    """Return several tables below each other."""
+    return "".join(table(part.columns, part.rows, part.caption) for part in parts)
+
+
+def beside(parts: Iterable[Rows]) -> str:
+    """Return several tables beside each other as far as the page is wide; it says so itself, for notebooks have no style of ours."""
+    return f'<div style="display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start">{tables(parts)}</div>'

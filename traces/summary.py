@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from traces import html, schema
 from traces.errors import TraceError
+from traces.si import show
 
 if TYPE_CHECKING:
     from traces.trace import Trace
@@ -47,8 +48,8 @@ class Summary:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = [(r.name, r.kernels, r.launches, r.flops / 1e9, r.bytes_unique / 1e9, r.unknown) for r in self.rows]
-        return html.table([self.by, "kernels", "launches", "GFLOP", "GB unique", "unknown work"], rows)
+        rows = [(r.name, r.kernels, r.launches, show(r.flops, "FLOP"), show(r.bytes_unique, "B"), r.unknown) for r in self.rows]
+        return html.table([self.by, "kernels", "launches", "work (HLO)", "bytes touched", "kernels of unknown work"], rows)
 
 
 def label_of(group: str, value: str) -> str:

@@ -9,7 +9,7 @@ import typer
 from codesign import files
 from codesign.cli.options import Json, WorkloadSettings, deliver, given_settings, note_command
 from codesign.cli.terminal import note, quiet_output, table
-from codesign.units import show
+from traces.si import show
 
 if TYPE_CHECKING:
     from rich.console import Group

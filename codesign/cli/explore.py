@@ -8,7 +8,6 @@ from codesign import files
 from codesign.cli.inputs import build_machine, load_trace
 from codesign.cli.options import Json, MachineName, Output, Seed, Settings, TraceFile, deliver, parse_settings
 from codesign.cli.terminal import progress_bar, quiet_output, tables
-from codesign.rows import result_tables
 
 
 def explore(
@@ -36,6 +35,7 @@ def explore(
 ) -> None:
     """Search for the machine and the mapping that run a trace best, beside what no design can beat."""
     from codesign.search import explore as search
+    from codesign.search.rows import result_tables
 
     if output:
         files.check_writable(output, trace)

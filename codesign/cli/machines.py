@@ -7,7 +7,6 @@ import typer
 
 from codesign.cli.options import Json, Settings, deliver, parse_settings
 from codesign.cli.terminal import note, quiet_output, tables
-from codesign.rows import catalogue_tables, machine_tables
 from traces.errors import CodesignError
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ def machines(
 ) -> None:
     """List the devices of the catalogue by kind, each with a machine that has it, or the numbers of one with their sources."""
     from arch.building import machine
+    from arch.rows import catalogue_tables, machine_tables
 
     with quiet_output():
         if name:

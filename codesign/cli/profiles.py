@@ -13,8 +13,8 @@ from codesign.cli.inputs import build_machine, load_trace
 from codesign.cli.options import Json, deliver, note_command
 from codesign.cli.terminal import note, quiet_output, table
 from codesign.reading import read
-from codesign.units import show as in_units
 from traces.errors import CodesignError
+from traces.si import show as in_units
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -9,7 +9,6 @@ from codesign import files
 from codesign.cli.inputs import build_machine, load_trace, target_of
 from codesign.cli.options import Json, Output, Scheduler, Settings, TraceFile, deliver
 from codesign.cli.terminal import quiet_output, tables
-from codesign.rows import comparison_tables, timeline_tables
 
 
 class Engine(StrEnum):
@@ -42,6 +41,7 @@ def replay(
 ) -> None:
     """Run a trace on a machine under a scheduler: times, shares, energy, memory, what could not move."""
     from codesign.engine import replay as run
+    from codesign.engine.rows import comparison_tables, timeline_tables
 
     if output:
         files.check_writable(output, trace)

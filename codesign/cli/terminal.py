@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
-from traces.html import is_number
+from traces.rows import is_number
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
-    from codesign.rows import Rows
+    from traces.rows import Rows
 
 
 def out() -> "Console":

@@ -7,7 +7,7 @@ import typer
 
 from codesign.cli.options import Json, Output, deliver
 from codesign.cli.terminal import note, quiet_output, tables
-from codesign.rows import Rows
+from traces.rows import Rows
 
 if TYPE_CHECKING:
     from codesign.validation import Validation

@@ -15,6 +15,7 @@ from codesign.engine.joules import parts
 from codesign.engine.program import HAND_OVER, KERNEL, PS, TRANSFER, Floats, Program, Run
 from codesign.engine.usage import Usage
 from traces.errors import TraceError
+from traces.si import show
 from traces.summary import label_of
 
 if TYPE_CHECKING:
@@ -134,21 +135,17 @@ class Timeline:
         return cls.from_dict(documents.load(path, KIND, "codesign replay -o", TraceError))
 
     def __repr__(self) -> str:
-        parts = ", ".join(f"{name.replace('_', ' ')} {joules:.3g}" for name, joules in self._spent().items())
-        energy = "energy unknown" if self.energy_j is None else f"{self.energy_j:.4g} J ({parts})" if parts else f"{self.energy_j:.4g} J"
-        return f"<Timeline {self.program} on {self.machine}: {self.time_s:.4g} s, {energy}, {self.launches:,} launches>"
-
-    def _spent(self) -> dict[str, float]:
-        """The parts of the energy that are known and not zero, the largest first."""
-        known = {name: joules for name, joules in self.energy_parts.items() if joules}
-        return dict(sorted(known.items(), key=lambda item: -abs(item[1])))
+        energy = "energy unknown" if self.energy_j is None else show(self.energy_j, "J")
+        return (
+            f"<Timeline {self.program} on {self.machine}, {self.scheduler}: {show(self.time_s, 's')}, {energy}, {self.launches:,} launches>"
+        )
 
     def _repr_html_(self) -> str:
         """Return the tables that ``codesign replay`` prints."""
-        from codesign.html_parts import beside_html
-        from codesign.rows import timeline_tables
+        from codesign.engine.rows import timeline_tables
+        from traces import html
 
-        return beside_html(timeline_tables(self.to_dict()))
+        return html.beside(timeline_tables(self.to_dict()))
 
 
 def timeline_of(

@@ -80,9 +80,9 @@ class Explanation:
     def _repr_html_(self) -> str:
         """Return the tables that ``codesign explain`` prints."""
         from codesign.explaining.rows import explanation_tables
-        from codesign.html_parts import beside_html
+        from traces import html
 
-        return beside_html(explanation_tables(self.to_dict()))
+        return html.beside(explanation_tables(self.to_dict()))
 
 
 def explain(

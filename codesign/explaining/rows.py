@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from codesign.labels import hypothetical_label
-from codesign.rows import Rows
-from codesign.units import percent, show
+from arch.labels import hypothetical_label
+from traces.rows import Rows
+from traces.si import percent, show
 
 NAMES = {
     "queue": "device, link or host",

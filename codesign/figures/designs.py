@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from arch.labels import hypothetical_label
 from codesign.figures import style
-from codesign.labels import hypothetical_label
-from codesign.units import prefix_of, show
+from traces.si import prefix_of, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

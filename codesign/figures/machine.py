@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from arch.labels import hypothetical_label
 from codesign.figures import style
-from codesign.labels import hypothetical_label
-from codesign.units import capacity, show
+from traces.si import capacity, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.figures import style
-from codesign.units import prefix_of, show
+from traces.si import prefix_of, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.figures import style
-from codesign.units import show
 from traces.errors import CodesignError
+from traces.si import show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -76,7 +76,7 @@ def roofline(points: Points, roofs: Sequence[Roof], title: str = "") -> "Figure"
 
 
 def _si_flops(value: float, _: float) -> str:
-    from codesign.units import prefix_of
+    from traces.si import prefix_of
 
     scale, prefix = prefix_of(value)
     return f"{value / scale:g} {prefix}"

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from codesign.units import prefix_of
 from traces.schema import FAMILIES
+from traces.si import prefix_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,9 +101,9 @@ def styled(draw: Callable[P, "Figure"]) -> Callable[P, "Figure"]:
 
 def canvas(height: float, rows: int = 1, ratios: tuple[float, ...] = ()) -> tuple["Figure", list["Axes"]]:
     """Return a figure of the common width, without pyplot's global state, and its axes from top to bottom."""
-    from matplotlib.figure import Figure
+    from codesign.figures.notebook import NotebookFigure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained", dpi=150)
+    figure = NotebookFigure(figsize=(WIDTH, height), layout="constrained", dpi=150)
     axes = figure.subplots(rows, 1, squeeze=False, height_ratios=ratios or None)
     return figure, list(axes[:, 0])
 

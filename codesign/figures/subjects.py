@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from arch.labels import hypothetical_label
 from codesign.figures import views
 from codesign.figures.breakdown import Bar, bar_of, breakdown
 from codesign.figures.designs import pareto, progress
@@ -12,9 +13,8 @@ from codesign.figures.memory import memory
 from codesign.figures.queues import timeline
 from codesign.figures.roofline import roofline
 from codesign.figures.times import times
-from codesign.labels import hypothetical_label
-from codesign.units import show
 from traces.errors import CodesignError
+from traces.si import show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codesign.figures import style
-from codesign.units import prefix_of, show
+from traces.si import prefix_of, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from arch.labels import hypothetical_label
 from codesign.figures.breakdown import SMALLEST_FAMILY
 from codesign.figures.designs import Cloud, Mark, Objective
 from codesign.figures.memory import Filling
 from codesign.figures.queues import Operations
 from codesign.figures.roofline import Points, Roof
 from codesign.figures.times import Taken
-from codesign.labels import hypothetical_label
-from codesign.units import show
 from traces.errors import CodesignError
+from traces.si import show
 
 if TYPE_CHECKING:
     from arch.gpu import GPU

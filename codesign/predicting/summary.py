@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from codesign.predicting import registry
 from codesign.predicting.columns import Bool, sizes
-from codesign.rows import Rows
+from traces.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,6 +11,7 @@ from typing import Any
 from codesign import documents
 from codesign.search.designs import Design
 from traces.errors import SearchError
+from traces.si import show
 
 KIND = "result"
 
@@ -138,11 +139,11 @@ class Result:
         return cls.from_dict(documents.load(path, KIND, "codesign explore -o", SearchError))
 
     def __repr__(self) -> str:
-        return f"<Result {self.program} on {self.machine}: best {self.best.time_s:.6g} s of {self.trials} trials, seed {self.seed}>"
+        return f"<Result {self.program} on {self.machine}: best {show(self.best.time_s, 's')} of {self.trials} trials, seed {self.seed}>"
 
     def _repr_html_(self) -> str:
         """Return the tables that ``codesign explore`` prints."""
-        from codesign.html_parts import tables_html
-        from codesign.rows import result_tables
+        from codesign.search.rows import result_tables
+        from traces import html
 
-        return tables_html(result_tables(self.to_dict()))
+        return html.tables(result_tables(self.to_dict()))
