@@ -1,10 +1,10 @@
-"""Do published PIM systems come out of the closed forms and the catalogue within their bars?"""
+"""Do published PIM systems, accelerators and drives come out of the closed forms and the catalogue within their bars?"""
 
 import numpy as np
 import pytest
 
 import codesign as cd
-from codesign.validation.pim import cent_tokens_per_s, duplex_speedup, pimba_ratio
+from codesign.validation.pim import attacc_speedup, cent_tokens_per_s, duplex_speedup, pimba_over_gpu, pimba_ratio
 from codesign.validation.published import published
 
 PIM = published()["pim"]
@@ -12,8 +12,34 @@ PIM = published()["pim"]
 
 def test_every_published_number_is_met_within_its_bar() -> None:
     rows = cd.validate(["pim"]).rows
-    assert {row.id.split("/")[1] for row in rows} == {"pimba", "attacc", "cent", "duplex"}
-    assert [row.id for row in rows if not row.met] == []
+    computed = {row.id.split("/")[1] for row in rows if row.met is not None}
+    assert computed == {"pimba", "pimba-gpu", "attacc", "attacc-serving", "cent", "duplex", "devices"}
+    assert [row.id for row in rows if row.met is False] == []
+
+
+def test_every_published_number_of_accelerators_and_drives_is_met_within_its_bar() -> None:
+    rows = cd.validate(["systems"]).rows
+    assert {row.id.split("/")[1] for row in rows if row.met} == {"sn40l", "flash"}
+    assert [row.id for row in rows if row.met is False] == []
+
+
+@pytest.mark.parametrize("part", ["pim", "systems"])
+def test_a_published_number_without_ours_says_why(part: str) -> None:
+    without = [row for row in cd.validate([part]).rows if row.ours is None]
+    assert without
+    assert all(row.met is None and row.published is not None and len(row.note) > 20 for row in without)
+
+
+def test_a_batch_that_memory_holds_and_bandwidth_inside_make_attacc_faster() -> None:
+    part, case = PIM["attacc_serving"], PIM["attacc_serving"]["cases"]["gpt-3-175b"]
+    assert 1.0 < attacc_speedup({**part, "memory": 6400e9}, case) < attacc_speedup({**part, "memory": 500e9}, case)
+    assert attacc_speedup({**part, "input": 64, "output": 0, "memory": 500e9}, case) < attacc_speedup({**part, "memory": 500e9}, case)
+
+
+def test_pimba_at_half_the_clock_gains_half_over_the_gpu() -> None:
+    part = PIM["pimba_gpu"]
+    for case in part["cases"].values():
+        assert pimba_over_gpu({**part, "clock_hz": part["clock_hz"] / 2}, case) == pytest.approx(pimba_over_gpu(part, case) / 2)
 
 
 def test_a_layer_bound_by_memory_speeds_up_by_the_bandwidth() -> None:

@@ -29,6 +29,8 @@ def interleave(trace: "Trace", streams: int) -> "Trace":
     TraceError
         If ``streams`` is not from 1 to 64, or the trace has been interleaved already.
     """
+    if not hasattr(trace, "manifest"):
+        raise TraceError(f"what is interleaved must be a trace, but got {trace!r:.80}: load one with codesign.load(name)")
     if not isinstance(streams, int | np.integer) or not 1 <= streams <= MOST:
         raise TraceError(f"`1 <= streams <= {MOST}` must hold for a whole number of streams, but got {streams!r}")
     if streams_of(trace) > 1:

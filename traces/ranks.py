@@ -93,8 +93,8 @@ def data_parallel(trace: "Trace", ranks: int, *, before: str = "optimizer", of: 
     TraceError
         If ``ranks`` is not from 1 to 64, the trace is of several ranks already, or there is nothing to add up.
     """
-    if not 1 <= ranks <= MOST:
-        raise TraceError(f"`1 <= ranks <= {MOST}` must hold, but got {ranks}")
+    if not isinstance(ranks, int | np.integer) or not 1 <= ranks <= MOST:
+        raise TraceError(f"`1 <= ranks <= {MOST}` must hold for a whole number of ranks, but got {ranks!r}")
     if ranks_of(trace) > 1:
         raise TraceError(f"a trace can be made data parallel once, but {trace.program!r} is of {ranks_of(trace)} ranks: take the original")
     if ranks == 1:
@@ -114,9 +114,8 @@ def _to_add(trace: "Trace", before: str, of: str) -> tuple[Ints, Ints]:
     """Return the gradients' tensors and the kernel that each is read by first, in that order."""
     phase, kernel = trace.kernels["phase"].astype(str), trace.accesses["kernel"]
     if not (phase == before).any():
-        raise TraceError(
-            f"there must be kernels of the phase {before!r} to add gradients up before, but the trace has {sorted(set(phase))}"
-        )
+        known = ", ".join(sorted(set(phase.tolist()))) or "none"
+        raise TraceError(f"there must be kernels of the phase {before!r} to add gradients up before, but the trace's phases are: {known}")
     writer, size = trace.last_writer, trace.tensors["bytes"]
     parameters = np.unique(size[trace.tensors["kind"] == "parameter"])
     tensor = trace.accesses["tensor"]

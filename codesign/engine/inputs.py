@@ -22,9 +22,19 @@ def with_all_ranks(trace: "Trace", machine: "Machine", scheduler: "str | Schedul
     if len(machine.devices) != ranks:
         raise MachineError(
             f"{trace.program!r} is for {ranks} ranks, one a device, but {machine.id!r} has {len(machine.devices)}: choose a machine of "
-            f"{ranks} equal GPUs, such as '{ranks}x{trace.target or 'h100-sxm'}'"
+            f"{ranks} equal GPUs, such as '{ranks}x{_linked(trace.target)}'"
         )
     return side_by_side(trace), "ranks" if scheduler == "single-device" else scheduler
+
+
+def _linked(target: str | None) -> str:
+    """Return the name of a GPU behind which a machine's name may begin with a number: with a link if it has none of its own."""
+    from arch.registered import find, names
+
+    if target not in names():
+        return "h100-sxm"
+    text = find(target).text
+    return target if "peer_link" in text else f"{target}@{text.get('host_link', 'pcie4')}"
 
 
 def machine_for(trace: object, machine: "Machine | str") -> "Machine":

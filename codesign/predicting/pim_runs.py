@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from arch.pim import attention, global_buffer, registers, state_update
 from codesign.predicting.columns import Labels, refuse, sizes, split
-from codesign.predicting.pim_settings import Setting, setting, simulator
+from codesign.predicting.pim_settings import Setting, Wrong, setting, simulator
 from codesign.predicting.registry import Options, TableModel
 from traces.errors import CodesignError, MachineError
 
@@ -61,13 +61,13 @@ def price(table: "pd.DataFrame", options: Options) -> "pd.DataFrame":
 
 
 def _known(table: "pd.DataFrame", rows: NDArray[np.intp], column: str, make: Callable[[], T]) -> T:
-    """What ``make`` finds, or an error that names the row."""
+    """What ``make`` finds, or an error that names the row and the column."""
     try:
         return make()
     except (CodesignError, MachineError) as error:
         faulty = np.zeros(len(table), dtype=np.bool_)
         faulty[rows] = True
-        refuse(table, faulty, column, str(error))
+        refuse(table, faulty, error.column if isinstance(error, Wrong) else column, str(error))
         raise
 
 
@@ -111,15 +111,15 @@ def _need_on(run: Setting, *names: str) -> None:
     for name in names:
         value = run.options.get(name, "true")
         if value in _OFF:
-            raise CodesignError(f"one with {name}=True: how the simulator runs without it is not modelled")
+            raise Wrong("options", f"such that {name}=True: how the simulator runs without it is not modelled")
         if value not in _ON:
-            raise CodesignError(f"one whose option {name} is True, not {value!r}")
+            raise Wrong("options", f"such that {name} is True, not {value!r}")
 
 
 def _need_halves(dtype: str) -> None:
     """Raise CodesignError for elements that are not of two bytes: the units' columns hold 16 of them."""
     if dtype.lower() not in ("fp16", "bf16", "f16", "float16", "bfloat16"):
-        raise CodesignError(f"one in fp16 or bf16, not {dtype!r}")
+        raise Wrong("dtype", "fp16 or bf16")
 
 
 def _need_pim(run: Setting) -> None:
@@ -152,7 +152,7 @@ def _aim_gemv(run: Setting, kernel: str, dtype: str, dims: Sizes, channels: Floa
     _need_halves(dtype)
     order = run.options.get("order", "no-reuse")
     if order not in ("no-reuse", "reuse-gb"):
-        raise CodesignError(f"one with an order of no-reuse or reuse-GB in its options, not {order!r}")
+        raise Wrong("options", f"such that order is no-reuse or reuse-GB, not {order!r}")
     count = 1 if order == "no-reuse" else int(float(run.options.get("reuse", _DEFAULT_REGISTERS)))
     return global_buffer.gemv(run.timing, dims[0], dims[1], channels, max(count, 1), kernel == "GEMV_AF")
 
@@ -163,7 +163,7 @@ def _attention(run: Setting, kernel: str, dtype: str, dims: Sizes, channels: Flo
         raise CodesignError(f"ATTN_{run.options['pim']} where the options say pim={run.options['pim']}")
     element = {"fp16": 2.0, "bf16": 2.0, "int8": 1.0, "fp32": 4.0}.get(dtype.lower())
     if element is None:
-        raise CodesignError(f"one in fp16, bf16, int8 or fp32, not {dtype!r}")
+        raise Wrong("dtype", "fp16, bf16, int8 or fp32")
     positions, heads, head_dim = dims
     work = attention.Heads(positions, heads, head_dim, element, channels)
     return attention.clocks(_powered(run), level, work, refresh=run.refresh)
@@ -183,7 +183,7 @@ def _state(run: Setting, kernel: str, dtype: str, dims: Sizes, channels: Float) 
     try:
         element = float(dtype.rstrip("Bb"))
     except ValueError:
-        raise CodesignError(f"one of elements like 1B or 2B, not {dtype!r}") from None
+        raise Wrong("dtype", "a width like 1B or 2B") from None
     heads, rows, columns = dims
     found = state_update.rounds(operation, design, heads, rows, columns, element, channels)
     return state_update.clocks(run.timing, found, waits_at_refresh=True)

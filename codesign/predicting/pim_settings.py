@@ -16,6 +16,14 @@ _OFF = frozenset({"off", "false", "no", "0"})
 _NO_REFRESH = frozenset({"noref", "norefresh", "no refresh", *(f"refresh={word}" for word in _OFF)})
 
 
+class Wrong(CodesignError):
+    """What a column of the table must be, where another than the one that is looked at is wrong."""
+
+    def __init__(self, column: str, must: str) -> None:
+        super().__init__(must)
+        self.column = column
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
     """One run's settings: the dram entry of its preset, the clocks of its timing parameters, and what its options say."""
@@ -57,7 +65,10 @@ def setting(of: str, preset: str, options: str) -> Setting:
     said = _options(options)
     changes = _changes([part for part in _SEPARATORS.split(rest) if part.strip()], entry)
     for name, value in said.items():
-        changes |= _change(f"{name}={value}", entry) | _change(value, entry)
+        try:
+            changes |= _change(f"{name}={value}", entry) | _change(value, entry)
+        except CodesignError as error:
+            raise Wrong("options", str(error)) from None
     clock = changes.pop("tCK", entry["clock_period"] * 1e9) * 1e-9
     values = timing(entry, **changes)
     if "ranks" in values and "ranks" in said:
@@ -115,7 +126,7 @@ def _change(part: str, entry: Entry) -> dict[str, float]:
     if name == "tCK" or (plain(name) in known and (name.lower() != "ranks" or match[1] != name)):
         return {name: _number(match[2], name)}
     if _timing_like(name):
-        raise CodesignError(f"a setting of {entry.text['simulator']}, but there is no timing parameter {name!r}; {nearest(name, known)}")
+        raise CodesignError(f"settings of {entry.text['simulator']}: there is no timing parameter {name!r} ({nearest(name, known)})")
     return {}
 
 

@@ -13,18 +13,46 @@ Float = NDArray[np.float64]
 
 
 def rows() -> Iterator[Row]:
-    """Yield the rows of Pimba, AttAcc, CENT and Duplex."""
+    """Yield the rows of published systems and devices; last those that are published but cannot be computed."""
     table = published()["pim"]
-    ours = {"pimba": pimba_ratio, "attacc": attacc_multiple, "cent": cent_tokens_per_s, "duplex": duplex_speedup}
+    ours = {
+        "pimba": pimba_ratio,
+        "pimba_gpu": pimba_over_gpu,
+        "attacc": attacc_multiple,
+        "attacc_serving": attacc_speedup,
+        "cent": cent_tokens_per_s,
+        "duplex": duplex_speedup,
+        "devices": of_a_package,
+    }
     for system, compute in ours.items():
         part = table[system]
         for name, case in part["cases"].items():
-            number = compute(part, case)
-            rule = case.get("tolerance", part.get("tolerance"))
-            limits = tolerance_of(rule, case) if rule else None
-            row_id = f"pim/{system}/{name}"
-            yield Row(row_id, case["quantity"], shown(case), number, limits, part["configuration"], part["title"], case.get("note", ""))
+            yield judged(f"pim/{system.replace('_', '-')}/{name}", part, case, compute(part, case))
     yield from _orders(table["duplex"])
+    yield from _over_banks(table["duplex"])
+    yield from not_comparable("pim", table["not_comparable"])
+
+
+def judged(row_id: str, part: dict[str, Any], case: dict[str, Any], number: float) -> Row:
+    """Return the row of a case, with the tolerance, configuration and title of its part where it has none of its own."""
+    whole = {**part, **case}
+    limits = tolerance_of(whole["tolerance"], case)
+    return Row(row_id, case["quantity"], shown(case), number, limits, whole["configuration"], whole["title"], case.get("note", ""))
+
+
+def not_comparable(prefix: str, part: dict[str, Any]) -> Iterator[Row]:
+    """Yield rows of published numbers beside which there is none of ours; the note says why."""
+    for name, case in part["cases"].items():
+        yield Row(f"{prefix}/{name}", case["quantity"], case["value"], None, None, part["configuration"], case["title"], case["note"])
+
+
+def _over_banks(part: dict[str, Any]) -> Iterator[Row]:
+    """Duplex over Bank-PIM: mean and largest of a grid."""
+    grid = part["grid"]
+    points = [{"model": grid["model"], "batch": b, "input": n, "output": n} for b in grid["batches"] for n in grid["lengths"]]
+    over = np.array([duplex_speedup(part, {**p, "pim": "logic"}) / duplex_speedup(part, {**p, "pim": "bank"}) for p in points])
+    for name, number in (("mean", over.mean()), ("max", over.max())):
+        yield judged(f"pim/duplex/over-banks-{name}", {**part, **grid}, grid["cases"][name], float(number))
 
 
 def _orders(part: dict[str, Any]) -> Iterator[Row]:
@@ -69,6 +97,49 @@ def pimba_ratio(part: dict[str, Any], case: dict[str, Any]) -> float:
     return spent("HBM-PIM", 2.0) / spent("Pimba", 1.0)
 
 
+def pimba_over_gpu(part: dict[str, Any], case: dict[str, Any]) -> float:
+    """Return how much longer a GPU takes in FP16, bound by its memory, than Pimba in 8 bits for the same states or caches."""
+    from arch.pim.state_update import clocks, rounds
+
+    heads, rows, columns = (_one(case[key]) for key in ("heads", "rows", "columns"))
+    found = rounds(case["operation"], "Pimba", heads, rows, columns, 1.0, _one(part["channels"]))
+    pimba_s = float(clocks(_clocks("dram-hbm2e-pimba"), found)[0]) / part["clock_hz"]
+    passes = 2 if case["operation"] == "SU" else 1  # a state is read and written, a cache is read; so are the vectors on either side
+    elements = passes * (rows * columns + rows + columns) * heads
+    return float(2 * elements[0] / (part["gpu_bandwidth"] * part["gpu_share"]) / pimba_s)
+
+
+def attacc_speedup(part: dict[str, Any], case: dict[str, Any]) -> float:
+    """Return tokens a second of GPUs beside AttAcc over GPUs alone, each at the batch that its memory holds.
+
+    The GPUs keep the weights; keys and values lie beside them, or in stacks with units that are as large as the GPUs' memory.
+    """
+    from arch.registered import find
+
+    gpu, bank, attention = find(part["gpu"]), find("attacc-bank"), published()["pim"]["attacc"]
+    outside = part["gpus"] * bank["attached_stacks"] * bank["stack_bandwidth"]
+    inside = outside * attacc_multiple(attention, attention["cases"]["bank"])
+    weights = 12 * case["layers"] * case["hidden"] ** 2
+    position = 2 * case["layers"] * case["hidden"] * case["bytes"]
+    context, longest = part["input"] + part["output"] / 2, part["input"] + part["output"]
+    held = np.floor([(part["memory"] - weights * case["bytes"]) / (position * longest), part["memory"] / (position * longest)])
+    flops = part["gpus"] * gpu[f"matrix_flops.{case['dtype']}"] * part["compute_share"]
+    reached = outside * part["bandwidth_share"]
+    seconds = np.maximum(weights * case["bytes"] / reached, 2 * weights * held / flops) + held * position * context / np.array(
+        [reached, inside]
+    )
+    return float((held[1] / seconds[1]) / (held[0] / seconds[0]))
+
+
+def of_a_package(part: dict[str, Any], case: dict[str, Any]) -> float:
+    """Return a peak of one package or stack of a device as sold."""
+    from arch.building.pim import pim_alone
+    from arch.registered import find
+
+    device = pim_alone(find(case["device"]))
+    return float(getattr(device, case["of"]) / device.stacks)
+
+
 def attacc_multiple(part: dict[str, Any], case: dict[str, Any]) -> float:
     """Return the bytes of keys and values over the time of attention, as a multiple of the stack's bandwidth to the outside."""
     from arch.pim.attention import Heads, clocks
@@ -89,6 +160,7 @@ def cent_tokens_per_s(part: dict[str, Any], case: dict[str, Any]) -> float:
     from arch.pim.global_buffer import gemv, score
     from arch.registered import find
 
+    part = {**part, **case}
     entry, model = find("dram-gddr6-aim"), part["model"]
     t, channels = _clocks(entry.id), _one(part["channels"])
     hidden, narrow, wide = model["hidden"], model["hidden"] // model["queries_a_key"], model["intermediate"]

@@ -21,7 +21,8 @@ PARTS = {
     "squares": "Large square products in PyTorch",
     "gemv": "Matrix-vector products on an A100",
     "small_matrices": "Batched factorisations, inverses and products of small matrices",
-    "pim": "Published systems with processing in memory: Pimba, AttAcc, CENT, Duplex",
+    "pim": "Published systems with processing in memory: Pimba, AttAcc, CENT, Duplex, HBM-PIM, AiM",
+    "systems": "Published accelerators and tiers of memory: SN40L, LLM in a flash",
     "energy": "Published energies of CENT, AttAcc and Duplex",
     "offload": "Published throughputs of FlexGen: OPT on a T4, weights and cache in DRAM and on SSDs",
 }
