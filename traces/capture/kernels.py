@@ -8,7 +8,7 @@ from traces import families
 from traces.capture import heroes
 from traces.capture.accesses import Access
 from traces.capture.hlo import Instruction
-from traces.capture.library import UNKNOWN, Call, describe, triton_name
+from traces.capture.library import UNKNOWN, Call, asked_precision, describe, triton_name
 from traces.capture.pallas import PallasWork, work_of
 from traces.capture.ptx import Entry
 from traces.capture.schedule import Launch
@@ -17,7 +17,15 @@ from traces.capture.work import Flops, flops_of, instruction_flops, opcode_count
 
 Row = dict[str, Any]
 
-_LIBRARY_OPCODE = {"gemm": "dot", "triangular_solve": "triangular-solve", "potrf": "cholesky", "fft": "fft", "sort": "sort", "topk": "topk"}
+_LIBRARY_OPCODE = {
+    "gemm": "dot",
+    "triangular_solve": "triangular-solve",
+    "potrf": "cholesky",
+    "convolution": "convolution",
+    "fft": "fft",
+    "sort": "sort",
+    "topk": "topk",
+}
 """The HLO operation that a library routine stands for."""
 
 
@@ -90,12 +98,7 @@ def _fusion(instruction: Instruction, launch_kind: str) -> Row:
     family = families.fusion_family(heroes.results(computation), counts, heroes.hero(instruction))
     row = _plain(launch_kind, family, opcodes_text(counts), flops_of(computation))
     dots = [i for i in computation.instructions.values() if i.opcode == "dot"]
-    return row | ({"precision": _dot_precision(dots[0])} if dots else {})
-
-
-def _dot_precision(dot: Instruction) -> str:
-    asked = dot.attributes.get("operand_precision", "")
-    return "highest" if "highest" in asked else "high" if "high" in asked else "default"
+    return row | ({"precision": asked_precision(dots[0])} if dots else {})
 
 
 def _traffic(accesses: list[Access]) -> Row:

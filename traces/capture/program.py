@@ -7,6 +7,7 @@ environment stay as they are.
 
 import inspect
 import logging
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -195,6 +196,13 @@ def _explained(function: Callable[..., Any]) -> Iterator[None]:
             f"a capture runs without a GPU's libraries, but {_name_of(function)!r} asks for cuDNN when it is traced "
             "(dot_product_attention with implementation='cudnn'): use implementation='xla', or a kernel in Pallas"
         ) from error
+    except ValueError as error:
+        if not _asks_for_devices(error):
+            raise
+        raise CaptureError(
+            f"a captured function must be a program of one device, but {_name_of(function)!r} asks for several: capture what jax.pmap or "
+            f"jax.shard_map map, with one device's share of the arguments. JAX says: {error}"
+        ) from error
     except TypeError as error:
         if not any(part in str(error) for part in ("valid JAX type", "non-array argument", "JAX array")):
             raise
@@ -202,6 +210,17 @@ def _explained(function: Callable[..., Any]) -> Iterator[None]:
             f"arguments and results of a captured function must be arrays (or pytrees of them), but {_name_of(function)!r} has others: "
             f"close over what is no array, or mark it with jax.jit(..., static_argnames=...). JAX says: {error}"
         ) from error
+
+
+def _asks_for_devices(error: ValueError) -> bool:
+    """Say whether a mesh, or jax.pmap, has more devices than there are.
+
+    Of pmap JAX says that an axis cannot be squeezed, as of ``squeeze``, whose frame it leaves in the traceback.
+    """
+    if "Number of devices" in str(error):
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    return "axis to squeeze out" in str(error) and "/jax/" not in frames[-1].filename
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -34,6 +34,7 @@ def _kernel(call: Call, known: library.Call, family: str) -> Kernel:
         launch_kind="library",
         library=known.routine,
         launches=known.launches,
+        precision=known.precision,
         sizes=(known.batch, known.m, known.n, known.k),
     )
 
@@ -61,10 +62,11 @@ def _cholesky(call: Call, setting: Setting) -> Kernel:
 
 def _qr(call: Call, setting: Setting) -> Kernel:
     """Householder's reflections, and the orthogonal factor of them unless ``mode`` is 'r'."""
-    sizes = _batch(call.reads[0])
-    known, formed = library.geqrf(*sizes), library.orgqr(*sizes)
+    batch, m, n = _batch(call.reads[0])
+    mode, reflections = call.argument("mode", "reduced"), min(m, n)
+    known, formed = library.geqrf(batch, m, n), library.orgqr(batch, m, m if mode == "complete" else reflections, reflections)
     made = _kernel(call, known, "other")
-    if call.argument("mode", "reduced") == "r":
+    if mode == "r":
         return made
     return replace(made, flops=known.flops + formed.flops, launches=known.launches + formed.launches)
 

@@ -1,0 +1,111 @@
+"""Are convolutions and factorisations of both front ends counted by arithmetic, sized as products, and priced near what others measured?"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from jax import lax
+
+import codesign as cd
+from traces.capture import library
+from traces.errors import CaptureError
+
+
+def rows(function: Any, *shapes: tuple[int, ...], **options: Any) -> list[dict[str, Any]]:
+    """The library calls of a program."""
+    trace = cd.capture(function, [jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes], target="a100-sxm-80gb", **options)
+    kernels = trace.kernels
+    names = ("library", "batch", "m", "n", "k", "precision", "flops_matrix", "launches")
+    return [{name: kernels[name][row] for name in names} for row in np.flatnonzero(kernels["launch_kind"] == "library")]
+
+
+def convolved(groups: int = 1) -> Any:
+    def convolve(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups)
+
+    return convolve
+
+
+@pytest.mark.parametrize("groups", [1, 4, 32])
+def test_a_convolution_is_the_product_that_it_is(groups: int) -> None:
+    """8 images of 14 x 14 outputs, 64 channels, 3 x 3 x 32 / groups weights of one output."""
+    (found,) = rows(convolved(groups), (8, 14, 14, 32), (3, 3, 32 // groups, 64))
+    assert (found["library"], found["batch"], found["m"], found["n"], found["k"]) == (
+        "convolution", groups, 8 * 14 * 14, 64 // groups, 9 * 32 // groups,
+    )  # fmt: skip
+    assert found["flops_matrix"] == 2 * found["batch"] * found["m"] * found["n"] * found["k"]
+
+
+def test_gradients_of_a_convolution_have_its_sizes() -> None:
+    found = rows(jax.grad(lambda x, w: (convolved()(x, w) ** 2).sum(), argnums=(0, 1)), (8, 14, 14, 32), (3, 3, 32, 64))
+    assert [(f["m"], f["n"], f["k"], f["flops_matrix"]) for f in found] == [(1568, 64, 288, 2 * 1568 * 64 * 288)] * 3
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(None, "default"), ("highest", "highest")])
+def test_a_convolution_keeps_the_precision_that_was_asked_for(asked: str | None, kept: str) -> None:
+    (found,) = rows(convolved(), (8, 14, 14, 32), (3, 3, 32, 64), precision=asked)
+    assert found["precision"] == kept
+
+
+def reflected(m: int, n: int, k: int) -> float:
+    """FLOP of applying k reflections to n columns, counted one by one: reflection j has m - j rows, and meets n - j columns."""
+    return float(sum(4 * (m - j) * (n - j) for j in range(k)))
+
+
+@pytest.mark.parametrize(("m", "n", "mode"), [(512, 128, "reduced"), (128, 128, "reduced"), (512, 64, "complete")])
+def test_both_factors_of_qr_are_counted(m: int, n: int, mode: str) -> None:
+    factored, formed = rows(lambda a: jnp.linalg.qr(a, mode=mode), (m, n))
+    columns = m if mode == "complete" else n
+    assert factored["flops_matrix"] == pytest.approx(reflected(m, n, n), rel=0.03)
+    assert formed["flops_matrix"] == pytest.approx(reflected(m, columns, n), rel=0.03)
+    assert factored["precision"] == formed["precision"] == "highest"
+    eager = cd.capture(lambda a: torch.linalg.qr(a, mode=mode), [torch.empty(m, n, device="meta")], target="a100-sxm-80gb")
+    assert np.nansum(eager.kernels["flops_matrix"]) == factored["flops_matrix"] + formed["flops_matrix"]
+
+
+def test_cholesky_counts_one_square_root_and_one_column_after_the_other() -> None:
+    """Column j scales n - j elements and updates half of the square to its right."""
+    n = 256
+    (found,) = rows(jnp.linalg.cholesky, (n, n))
+    counted = sum(1 + (n - j - 1) + (n - j - 1) * (n - j) for j in range(n))
+    assert found["flops_matrix"] == pytest.approx(counted, rel=0.02)
+    assert found["launches"] == 3 * n / 8
+
+
+PUBLISHED = {
+    ("cholesky", 16, 16): 34.8e-6, ("cholesky", 128, 128): 108.6e-6, ("cholesky", 512, 512): 376.1e-6, ("cholesky", 2048, 2048): 1954.3e-6,
+    ("qr", 16, 4): 53.2e-6, ("qr", 16, 16): 60.0e-6, ("qr", 128, 32): 189.0e-6,
+}  # fmt: skip
+"""Seconds of PyTorch's call on an H100, cuSOLVER behind it (github.com/pytorch/pytorch, pull requests 173515 and 173788)."""
+
+
+@pytest.mark.parametrize(("name", "m", "n"), PUBLISHED)
+def test_factorisations_take_about_what_was_published(name: str, m: int, n: int) -> None:
+    trace = cd.capture(getattr(torch.linalg, name), [torch.empty(m, n, device="meta")], target="h100-sxm")
+    assert 0.5 < cd.replay(trace, cd.machine("h100-sxm")).time_s / PUBLISHED[name, m, n] < 2
+
+
+def test_a_batch_of_factorisations_launches_what_its_routine_does() -> None:
+    assert library.potrf(64, 16).launches == 1 + 3 * 2  # pointers, then all matrices at once
+    assert library.geqrf(64, 32, 16).launches == 1 + 16 + 4
+    assert library.geqrf(2, 512, 64).launches == 2 * (64 + 4 * 2)  # one after the other
+    assert library.orgqr(3, 64, 64, 64).launches == 3 * 5 * 2
+    assert [library.potrf(1, 0).launches, library.geqrf(1, 0, 0).launches, library.orgqr(1, 0, 0, 0).launches] == [1, 1, 1]
+
+
+def test_a_program_of_several_devices_is_refused_with_the_way_out() -> None:
+    x = [jax.ShapeDtypeStruct((2, 8), jnp.float32)]
+
+    def sharded(x: Any) -> Any:
+        spec = jax.sharding.PartitionSpec("i")
+        mesh = jax.make_mesh((2,), ("i",))
+        return jax.shard_map(lambda x: lax.psum(x, "i"), mesh=mesh, in_specs=spec, out_specs=jax.sharding.PartitionSpec())(x)
+
+    for program in (sharded, lambda x: jax.pmap(lambda x: lax.psum(x, "i"), axis_name="i")(x)):
+        with pytest.raises(CaptureError, match=r"must be a program of one device.*capture what jax.pmap or jax.shard_map map"):
+            cd.capture(program, x, target="a100")
+    with pytest.raises(ValueError, match="axis to squeeze out"):  # the user's own mistake stays what JAX says
+        cd.capture(lambda x: jnp.squeeze(x, 0), x, target="a100")
