@@ -35,6 +35,7 @@ class Stated(Device):
     speed: float = 1.0
     static_watts: float | None = None
     area_mm2: float | None = None
+    price_usd: float | None = None
     kind: str = "toy"
 
     def price(self, work: Work) -> Prices:

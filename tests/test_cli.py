@@ -366,6 +366,8 @@ def test_files_are_told_apart_by_what_they_hold(tmp_path: Path) -> None:
         (("explore", TRACE, "-m", "a5000", "--objectives", "speed"), "no objective 'speed'"),
         (("explore", TRACE, "-m", "a5000", "--trials", "0"), "Invalid value for '--trials'"),
         (("explore", TRACE, "-m", "a5000", "--budget", "area=1"), "no budget 'area'"),
+        (("explore", TRACE, "-m", "a5000", "--vary", "sm_count=8"), "--vary takes NAME or NAME=LOW..HIGH, such as sm_count=80..200"),
+        (("explore", TRACE, "-m", "a5000", "--vary", "sm_cout"), "no parameter 'sm_cout'; did you mean 'sm_count'"),
         (("explore", TRACE, "-m", "a5000", "--budget", "area_mm2=much"), "the budget area_mm2 must be a number with a unit"),
         (("machines", "a5000++aim"), "has an empty part"),
         (("machines", "a5000+aim+aim"), "at most one PIM"),

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arch.building import machine as machine_of
 from arch.cost import cost_table
 from arch.host import Host
 from codesign.engine import replay
 from codesign.search import Space, bounds
+from codesign.testing import example_trace
 from schedulers.scheduler import Mapping
 from schedulers.serial_model import unrolled
 from tests.fixed_prices import US, adjustable_machine, random_traces, toy_machine
@@ -177,6 +179,21 @@ def test_no_machine_of_the_space_replays_faster_than_its_lower_bound(trace: Trac
     for choice in itertools.product(range(2), repeat=len(trace.kernels)):
         time_s = replay(trace, changed, Mapping(np.array(choice, dtype=int), "by hand"), record=False).time_s
         assert bound.seconds <= time_s * (1 + 1e-9) + 1e-15
+
+
+def test_whole_parameters_are_priced_at_every_value_for_prices_are_not_monotone_in_them() -> None:
+    trace, gpu = example_trace(), machine_of("a5000")
+    bound = bounds.lower_bound(trace, gpu, Space(machine={"sm_count": (40, 80), "clock_hz": ("1 GHz", "2 GHz")}))
+    assert bound.seconds is not None
+    assert "its cheapest of all values of sm_count and at the ends of clock_hz, in each of which" in bound.method
+    for sm_count, clock_hz in itertools.product(range(40, 81, 3), (1e9, 1.6e9, 2e9)):
+        changed = gpu.with_(sm_count=sm_count, clock_hz=clock_hz)
+        assert bound.seconds <= replay(trace, changed, record=False).time_s * (1 + 1e-9)
+
+
+def test_too_many_whole_values_are_priced_at_their_ends() -> None:
+    space = Space(machine={"sm_count": None, "memory_packages": None})
+    assert "cheapest at the ends of memory_packages, sm_count" in bounds.lower_bound(example_trace(), machine_of("a5000"), space).method
 
 
 def test_the_bound_of_one_device_without_a_host_is_the_replay_itself() -> None:

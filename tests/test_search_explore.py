@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,42 @@ def test_an_unknown_area_cannot_be_an_objective() -> None:
         explore(trace(), toy_machine(), objectives=("area",))
 
 
+def test_a_price_is_an_objective_where_every_part_has_one() -> None:
+    given = machine()
+    priced = [replace(device, price_usd=price) for device, price in zip(given.devices, (9000.0, 500.0), strict=True)]
+    result = explore(trace(), replace(given, devices=tuple(priced), parameters={}), objectives=("price", "time"), trials=5)
+    assert result.best.price_usd == 9500.0
+    assert "9,500 USD" in result._repr_html_()
+    with pytest.raises(SearchError, match="price of every part must be known"):
+        search(objectives=("price",))
+
+
+def test_designs_whose_area_is_unknown_are_no_designs_of_a_search_for_area() -> None:
+    result = explore(
+        example_trace(),
+        "a5000",
+        space=Space(machine={"sm_count": (32, 96), "memory_packages": None}),
+        objectives=("time", "area"),
+        trials=12,
+    )
+    assert result.cannot_run["the area of the machine is unknown with these parameters"] > 0
+    assert {design.machine["sm_count"] for design in result.pareto} == {64}
+
+
+def test_a_search_in_which_nothing_varies_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    explore(example_trace(), "a5000", trials=2)
+    assert "nothing varies: 'a5000' has one device" in caplog.text
+    assert "sm_count" in caplog.text
+    caplog.clear()
+    explore(example_trace(), "a5000", space=Space(machine={"sm_count": None}), trials=2)
+    assert "nothing varies" not in caplog.text
+
+
+def test_designs_of_a_sold_machine_are_hypothetical_where_their_parameters_are() -> None:
+    assert not explore(example_trace(), "a5000", trials=2).hypothetical
+    assert explore(example_trace(), "a5000", space=Space(machine={"sm_count": (96, 128)}), trials=2).hypothetical
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -177,7 +214,7 @@ def test_a_storage_of_another_search_is_refused_with_what_differs(tmp_path: Path
         search(trials=2, storage=storage, objectives=("area",))
     with pytest.raises(SearchError, match="trace: "):
         explore(Toy().build(), machine(), trials=2, storage=storage)
-    with pytest.raises(SearchError, match=r"machine: .*'clock': 1.0.*'clock': 2.0"):
+    with pytest.raises(SearchError, match=r"holds another \(machine\.clock: 1\.0 there, 2\.0 here\)"):
         explore(trace(), machine().with_(clock=2.0), trials=2, storage=storage)
 
 

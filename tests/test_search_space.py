@@ -39,6 +39,15 @@ def test_a_space_may_narrow_a_range_and_leave_parameters_alone() -> None:
     assert Space(machine={"banks": (2, 8)}).resolved(adjustable()).ranges["banks"].choices == (2, 4)
 
 
+def test_ends_may_be_texts_with_units_and_none_is_what_the_machine_declares() -> None:
+    space = Space(machine={"clock_hz": ("600 MHz", 1.5e9), "stacks": None, "banks": ("2", "8")})
+    assert space.resolved(adjustable()).ranges == {
+        "clock_hz": Range(6e8, 1.5e9),
+        "stacks": Range(1, 6, whole=True),
+        "banks": Range(2, 4, whole=True, choices=(2, 4)),
+    }
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [
@@ -49,6 +58,9 @@ def test_a_space_may_narrow_a_range_and_leave_parameters_alone() -> None:
         ({"machine": {"stacks": (1.5, 2)}}, "must be whole"),
         ({"machine": {"banks": (5, 8)}}, r"banks must be one of \(1, 2, 4, 16\), but the space has 5 to 8"),
         ({"machine": {"clock_hz": (float("nan"), 2)}}, "low <= high"),
+        ({"machine": {"clock_hz": ("600 MHz", "2 J")}}, "the range of clock_hz must be in one of Hz, .* but got 'J'"),
+        ({"machine": {"clock_hz": ("600", 2e9)}}, "the range of clock_hz: a number without a unit is ambiguous"),
+        ({"machine": {"stacks": 3}}, r"the range of stacks must be a pair \(low, high\), but got 3"),
         ({"policies": ("cut-point",)}, "no policy 'cut-point'; did you mean 'cut-points'"),
         ({"policies": ()}, "at least one policy"),
     ],

@@ -8,6 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from traces.rows import is_number
+from traces.si import show
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -102,17 +103,18 @@ def interrupts_remembered() -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int, int, float | None], None]]:
-    """Give a function (done, total, best so far in SI units) that moves a bar on standard error, if that is a terminal."""
+def progress_bar(total: int, objective: str) -> Iterator[Callable[[int, int, float | None], None]]:
+    """Give a function (done, total, least ``objective`` so far) that moves a bar on standard error, if that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("searching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("best {task.fields[best]}"))
     drawn = Progress(*columns, console=err(), transient=True, disable=not sys.stderr.isatty(), redirect_stdout=False)
+    unit = {"time": "s", "energy": "J", "area": "mm²", "price": "USD"}.get(objective, "1")
     with interrupts_remembered() as check, drawn as bar:
         task = bar.add_task("", total=total, best="—")
 
         def move(done: int, _: int, best: float | None) -> None:
             check()
-            bar.update(task, completed=done, best="—" if best is None else f"{best:.6g}")
+            bar.update(task, completed=done, best=show(best, unit))
 
         yield move

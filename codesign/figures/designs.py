@@ -21,14 +21,20 @@ CLOUDS = tuple(style.COLOURS[family] for family in ("gemm", "triangular_solve", 
 
 @dataclass(frozen=True)
 class Objective:
-    """One axis: what it measures and in which SI unit."""
+    """One axis: what it measures and in which unit; ``prefixed`` ones are SI units with prefixes, mm² and USD are not."""
 
     name: str
     unit: str
+    prefixed: bool = True
 
-    def label(self) -> str:
-        """Return the axis' label."""
-        return f"{self.name}, {{}}{self.unit}" if self.unit else self.name
+    def scale(self, largest: float) -> tuple[float, str]:
+        """Return by what an axis up to ``largest`` divides its values, and its label."""
+        scale, prefix = prefix_of(largest) if largest and self.prefixed else (1.0, "")
+        return scale, f"{self.name}, {prefix}{self.unit}" if self.unit else self.name
+
+    def shown(self, value: float) -> str:
+        """Return a value with its unit."""
+        return show(value, self.unit) if self.prefixed else f"{value:,.0f} {self.unit}"
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,12 @@ def pareto(
     *,
     marks: Sequence[Mark] = (),
     title: str = "",
+    more: Sequence[str] = (),
 ) -> "Figure":
-    """Draw designs in two objectives, fronts as staircases, and lower bounds of the first objective as lines."""
+    """Draw designs in two objectives, fronts as staircases, and lower bounds of the first objective as lines.
+
+    ``more`` are names of further objectives of the front, which are not drawn.
+    """
     figure, (axes,) = style.canvas(4.6)
     for index, cloud in enumerate(clouds):
         _draw_cloud(axes, cloud, CLOUDS[index % len(CLOUDS)], objectives[0])
@@ -75,9 +85,10 @@ def pareto(
     axes.set_title(title or "Designs", pad=8)
     hidden = sum(int(np.sum(np.any(cloud.values > limits, axis=1))) for cloud in clouds)
     made = figure.legend(loc="outside lower center", ncols=3, columnspacing=1.4)
-    if hidden:
-        made.set_title(f"{hidden} of {sum(len(cloud.values) for cloud in clouds)} designs lie beyond the axes")
-        made.get_title().set(color=style.MUTED, fontsize=8.5)
+    notes = [f"rings without a line are on the front by their {' and '.join(more)}"] if more else []
+    notes += [f"{hidden} of {sum(len(cloud.values) for cloud in clouds)} designs lie beyond the axes"] if hidden else []
+    made.set_title("\n".join(notes))
+    made.get_title().set(color=style.MUTED, fontsize=8.5, multialignment="center")
     return figure
 
 
@@ -95,9 +106,7 @@ def _draw_mark(axes: "Axes", mark: Mark, objective: Objective) -> None:
     if len(mark.values) > 1:
         axes.scatter(mark.values[0], mark.values[1], marker="X", s=110, color=BASE, edgecolor="white", zorder=5, label=mark.label)
     else:
-        axes.axvline(
-            mark.values[0], color=BASE, linewidth=1.2, linestyle="-.", label=f"{mark.label} {show(mark.values[0], objective.unit)}"
-        )
+        axes.axvline(mark.values[0], color=BASE, linewidth=1.2, linestyle="-.", label=f"{mark.label} {objective.shown(mark.values[0])}")
 
 
 def _draw_cloud(axes: "Axes", cloud: Cloud, colour: str, objective: Objective) -> None:
@@ -105,11 +114,12 @@ def _draw_cloud(axes: "Axes", cloud: Cloud, colour: str, objective: Objective) -
     rest, front = cloud.values[~cloud.front], cloud.values[cloud.front]
     front = front[np.argsort(front[:, 0])]
     axes.scatter(rest[:, 0], rest[:, 1], s=14, alpha=0.45, linewidths=0.8, zorder=2, facecolors=face, edgecolors=colour)
-    axes.step(front[:, 0], front[:, 1], where="post", color=colour, linewidth=1.2, zorder=3)
+    stairs = front[front[:, 1] <= np.minimum.accumulate(front[:, 1])]  # of a front in more objectives what is one in these two
+    axes.step(stairs[:, 0], stairs[:, 1], where="post", color=colour, linewidth=1.2, zorder=3)
     name = hypothetical_label(cloud.label, cloud.hypothetical)
     axes.scatter(front[:, 0], front[:, 1], s=55, linewidths=1.6, zorder=4, label=name, facecolors=face, edgecolors=colour)
     if cloud.bound is not None:
-        axes.axvline(cloud.bound, color=colour, linewidth=1.4, linestyle="--", label=f"lower bound {show(cloud.bound, objective.unit)}")
+        axes.axvline(cloud.bound, color=colour, linewidth=1.4, linestyle="--", label=f"lower bound {objective.shown(cloud.bound)}")
 
 
 def _all_values(clouds: Sequence[Cloud], marks: Sequence[Mark], which: int) -> NDArray[np.float64]:
@@ -122,10 +132,10 @@ def _axis(axes: "Axes", which: str, objective: Objective, values: NDArray[np.flo
     """Scale an axis to its values with some room, ticks in one SI prefix, and no offset or power of ten to decode."""
     low, high = float(values.min()), float(values.max())
     room = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    scale, prefix = prefix_of(high) if high else (1.0, "")
+    scale, label = objective.scale(high)
     getattr(axes, f"set_{which}lim")(low - room, high + room)
-    getattr(axes, f"set_{which}label")(objective.label().format(prefix))
-    getattr(axes, f"{which}axis").set_major_formatter(lambda value, _: f"{value / scale:.4g}")
+    getattr(axes, f"set_{which}label")(label)
+    getattr(axes, f"{which}axis").set_major_formatter(lambda value, _: f"{value / scale:.4g}" if objective.prefixed else f"{value:,.0f}")
 
 
 @style.styled
@@ -142,14 +152,12 @@ def progress(
         where="post",
         color=OURS,
         linewidth=1.6,
-        label=f"best so far {show(float(np.nanmin(values)), objective.unit)}",
+        label=f"best so far {objective.shown(float(np.nanmin(values)))}",
     )
     for mark in marks:
-        axes.axhline(
-            mark.values[0], color=BASE, linewidth=1.2, linestyle="-.", label=f"{mark.label} {show(mark.values[0], objective.unit)}"
-        )
+        axes.axhline(mark.values[0], color=BASE, linewidth=1.2, linestyle="-.", label=f"{mark.label} {objective.shown(mark.values[0])}")
     if bound is not None:
-        axes.axhline(bound, color=BOUND, linewidth=1.4, linestyle="--", label=f"lower bound {show(bound, objective.unit)}")
+        axes.axhline(bound, color=BOUND, linewidth=1.4, linestyle="--", label=f"lower bound {objective.shown(bound)}")
     reference = [float(np.nanmin(values)), *(mark.values[0] for mark in marks)]
     near = _up_to(values[np.isfinite(values)], 3 * max(reference))
     _axis(axes, "y", objective, np.concatenate([near, reference, [] if bound is None else [bound]]))

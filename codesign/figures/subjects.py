@@ -84,8 +84,9 @@ def _pareto(request: "Request") -> "Figure":
             f"a Pareto front needs the same two or more objectives of every result, but got {given}; explore time,energy or draw 'progress'"
         )
     clouds = [views.cloud(result) for result in results]
-    x, y, *_ = views.objectives(first)
-    return pareto(clouds, (x, y), marks=views.single_device(results), title=request.title or f"{first.program}: designs tried")
+    x, y, *more = views.objectives(first)
+    title = request.title or f"{first.program}: designs tried"
+    return pareto(clouds, (x, y), marks=views.single_device(results), title=title, more=[each.name for each in more])
 
 
 def _progress(request: "Request") -> "Figure":

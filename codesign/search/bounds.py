@@ -2,7 +2,8 @@
 
 They rest on one assumption: with all other parameters held, a price never falls and then rises (or the reverse) as one parameter grows,
 so that over the box of the space it is least at a corner. Each kernel is then priced at its cheapest corner on its own, warm, and
-hand-overs, contention and queues are free.
+hand-overs, contention and queues are free. Whole parameters need not keep to it if their values are not too many, for it is priced at
+every one: the number of SMs does not, for the last wave of blocks is more or less full.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float64]
 
 MOST_CORNERS = 1 << 12
+MOST_VALUES = 1 << 10
+"""Machines that are priced at most where whole parameters take all their values."""
 MOST_LAUNCHES = 2_000_000
 """Launches that the critical path walks at most, from the start."""
 
@@ -49,16 +52,37 @@ def lower_bound(trace: Trace, machine: Machine, space: Space | None = None) -> B
     """
     ranges = (space or Space(machine={})).resolved(machine).ranges
     try:
-        corners = corner_machines(machine, ranges)
-        least = _cheapest_if_monotone(trace, corners, probes(machine, ranges))
+        machines, least, where = _priced(trace, machine, ranges)
     except (MachineError, SearchError) as error:
         return Bound(None, f"none: {error}", {})
-    parts = _parts(trace, corners, least)
+    parts = _parts(trace, machines, least)
     method = max(parts, key=lambda name: parts[name])
-    where = (
-        f"each kernel priced at the cheapest ends of {', '.join(sorted(ranges))}, in each of which prices are monotone" if ranges else ""
-    )
     return Bound(parts[method], "; ".join(filter(None, [f"{method}: {METHODS[method]}", where])), parts)
+
+
+def _priced(trace: Trace, machine: Machine, ranges: dict[str, Range]) -> tuple[list[Machine], Float, str]:
+    """Return the machines that were priced, each kernel's least price on them, and in words why none inside the space is less.
+
+    Raises SearchError if that is not so, or if machines are too many.
+    """
+    if not ranges:
+        return [machine], cheapest(trace, [machine]), ""
+    values = {name: sorted({r.low, r.high}) for name, r in ranges.items()}
+    every = {name: _all_values(r) for name, r in ranges.items() if r.whole}
+    if math.prod(map(len, (values | every).values())) <= MOST_VALUES:
+        values |= every
+    else:
+        every = {}
+    machines = machines_at(machine, ranges, values)
+    least = _cheapest_if_monotone(trace, machines, probes(machine, ranges))
+    parts = [f"of all values of {', '.join(sorted(every))}"] if every else []
+    ends = sorted(ranges.keys() - every.keys())
+    parts += [f"at the ends of {', '.join(ends)}, in each of which prices are monotone"] if ends else []
+    return machines, least, f"each kernel priced at its cheapest {' and '.join(parts)}"
+
+
+def _all_values(limits: Range) -> list[float]:
+    return sorted(limits.choices) or [float(value) for value in range(int(limits.low), int(limits.high) + 1)]
 
 
 METHODS = {
@@ -68,27 +92,26 @@ METHODS = {
 }
 
 
-def _parts(trace: Trace, corners: list[Machine], least: Float) -> dict[str, float]:
+def _parts(trace: Trace, machines: list[Machine], least: Float) -> dict[str, float]:
     if not len(trace.kernels):
         return dict.fromkeys(METHODS, 0.0)
-    latency, interval = (min(getattr(m.host, name) for m in corners) for name in ("launch_latency_s", "launch_interval_s"))
+    latency, interval = (min(getattr(m.host, name) for m in machines) for name in ("launch_latency_s", "launch_interval_s"))
     each = least.min(axis=0)
-    one_memory = len({device.memory for device in corners[0].devices}) == 1
+    one_memory = len({device.memory for device in machines[0].devices}) == 1
     found = (
         critical_path(trace, each, one_memory=one_memory),
         load(least * trace.executions),
-        issue(trace, each, interval, launch_free(trace, corners)),
+        issue(trace, each, interval, launch_free(trace, machines)),
     )
     return {name: latency + seconds for name, seconds in zip(METHODS, found, strict=True)}
 
 
-def corner_machines(machine: Machine, ranges: dict[str, Range]) -> list[Machine]:
-    """Return the machines at all corners of ``ranges``; raise SearchError if they are too many, MachineError if one cannot be."""
-    ends = {name: sorted({r.low, r.high}) for name, r in ranges.items()}
-    count = math.prod(len(e) for e in ends.values())
+def machines_at(machine: Machine, ranges: dict[str, Range], values: dict[str, list[float]]) -> list[Machine]:
+    """Return the machines at all combinations of ``values``; raise SearchError if they are too many, MachineError if one cannot be."""
+    count = math.prod(map(len, values.values()))
     if count > MOST_CORNERS:
         raise SearchError(f"the space has {count} corners, more than the {MOST_CORNERS} that are priced")
-    return [with_values(machine, ranges, dict(zip(ends, corner, strict=True))) for corner in itertools.product(*ends.values())]
+    return [with_values(machine, ranges, dict(zip(values, point, strict=True))) for point in itertools.product(*values.values())]
 
 
 def with_values(machine: Machine, ranges: dict[str, Range], values: dict[str, float]) -> Machine:
@@ -112,7 +135,7 @@ def _cheapest_if_monotone(trace: Trace, corners: list[Machine], inside: list[Mac
         device, row = np.argwhere(below)[0]
         raise SearchError(
             f"prices must be monotone in each parameter, but device {corners[0].devices[device].id!r} runs kernel {row} faster inside the "
-            "space than at its corners"
+            "space than where the bound is priced"
         )
     return least
 

@@ -37,13 +37,14 @@ MOST_CORNERS = 256
 class Design:
     """One design and what a replay makes of it. ``machine`` holds the parameters that the search set, ``policy`` how it mapped.
 
-    ``energy_j`` and ``area_mm2`` are None where unknown.
+    ``energy_j``, ``area_mm2`` and ``price_usd`` are None where unknown.
     """
 
     trial: int
     time_s: float
     energy_j: float | None
     area_mm2: float | None
+    price_usd: float | None
     machine: dict[str, float]
     policy: dict[str, Any]
     mapping: Mapping
@@ -55,10 +56,10 @@ class Design:
     @classmethod
     def from_dict(cls, data: Dictionary[str, Any]) -> Design:
         """Return the design that ``to_dict`` wrote."""
-        return cls(**{**data, "mapping": Mapping.from_dict(data["mapping"])})
+        return cls(**{"price_usd": None, **data, "mapping": Mapping.from_dict(data["mapping"])})  # version 0.3 knew no prices
 
     def value(self, measure: str) -> float:
-        """Return one of 'time_s', 'energy_j', 'area_mm2'; NaN where unknown."""
+        """Return one of 'time_s', 'energy_j', 'area_mm2', 'price_usd'; NaN where unknown."""
         found = getattr(self, measure)
         return float("nan") if found is None else float(found)
 
@@ -85,6 +86,12 @@ class Designer:
         """The devices that accept every kernel of the trace."""
         costs = self.priced({})[1]
         return [d.id for d, codes in zip(self.machine.devices, costs.refusal, strict=True) if not codes.any()]
+
+    @cached_property
+    def free(self) -> bool:
+        """Whether two points of the space can be different designs."""
+        mapped = len(self.machine.devices) > 1
+        return mapped or any(limits.open for limits in self.space.ranges.values())
 
     def suggest(self, trial: optuna.Trial) -> Point:
         """Draw a point, only what its policy needs."""
@@ -157,6 +164,10 @@ class Designer:
             self._priced = {key: (machine, cost_table(self.trace, machine))}
         return self._priced[key]
 
+    def machine_of(self, design: Design) -> Machine:
+        """Return the machine of a design."""
+        return self.machine.with_(**design.machine) if design.machine else self.machine
+
     def overrides(self, point: Point) -> dict[str, float]:
         """Return the parameters of the machine that a point sets."""
         return {name: point[MACHINE + name] for name in self.space.ranges}
@@ -185,7 +196,7 @@ class Designer:
 
         machine, _ = self.priced(overrides)
         found = Evaluator(self.trace, machine).evaluate(mapping)
-        return Design(trial, found.time_s, found.energy_j, machine.area_mm2, overrides, policy, mapping)
+        return Design(trial, found.time_s, found.energy_j, machine.area_mm2, machine.price_usd, overrides, policy, mapping)
 
 
 CANNOT_RUN = (CapacityError, MappingError, MachineError)

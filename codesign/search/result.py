@@ -39,6 +39,7 @@ class Tried:
     time_s: float | None
     energy_j: float | None
     area_mm2: float | None
+    price_usd: float | None
     feasible: bool
     dominated_by: int | None
 
@@ -63,6 +64,8 @@ class Result:
 
     Parameters
     ----------
+    hypothetical
+        Whether the machine, or that of a design of the front, is nothing that is sold.
     best, pareto
         The design of least first objective, and all that no other design beats in every objective, among those within the budget.
     best_single_device_s
@@ -122,7 +125,7 @@ class Result:
             given["objectives"] = tuple(data["objectives"])
             given["best"] = Design.from_dict(data["best"])
             given["pareto"] = tuple(Design.from_dict(d) for d in data["pareto"])
-            given["tried"] = tuple(Tried(**t) for t in data["tried"])
+            given["tried"] = tuple(Tried(**{"price_usd": None, **t}) for t in data["tried"])  # version 0.3 knew no prices
             given["told_apart"] = tuple(Comparison(**c) for c in data.get("told_apart", ()))  # results of version 0.1 have none
             given["on_border"] = tuple(Border(**b) for b in data["on_border"])
         except (KeyError, TypeError, ValueError) as error:

@@ -11,41 +11,58 @@ def result_tables(result: dict[str, Any]) -> list[Rows]:
     """Return the tables of a search: what was found beside what bounds it, and the designs that no other beats."""
     machine = hypothetical_label(result["machine"], result["hypothetical"])
     title = f"{result['program']} on {machine}: {result['trials']} designs tried, seed {result['seed']}"
-    return [Rows(title, ("", "", ""), _found(result)), _front(result)]
+    return [Rows(title, ("", "", ""), [*_found(result), *_failed(result)]), _front(result)]
 
 
 def _found(result: dict[str, Any]) -> list[tuple[str, ...]]:
     best = result["best"]
-    borders = ", ".join(f"{_set(b['parameter'], b['value'])} ({b['side']} end)" for b in result["on_border"])
+    close = [c["design"] for c in result["told_apart"] if not c["told"]]
+    borders = [f"{_set(b['parameter'], b['value'])} ({b['side']} end)" for b in result["on_border"]]
     return [
         ("best time", show(best["time_s"], "s"), _how(best)),
         ("best on a single device", show(result["best_single_device_s"], "s"), result["best_single_device"]),
         ("lower bound", show(result["lower_bound_s"], "s"), result["lower_bound_method"]),
-        ("best above the bound, %", percent(result["bound_gap"]), ""),
-        (
-            "as good within the error bars",
-            _untold(result["told_apart"]),
-            "their difference from the best is less than its standard deviation",
-        ),
+        ("gap to the bound, %", percent(result["bound_gap"]), "what is left to gain at most"),
+        ("as good within the error", _count(close), ", ".join(close)),
         ("exact partition", show(result["exact_partition_s"], "s"), result["semantics"]),
-        ("best mapping above it, %", percent(result["partition_gap"]), "the best design's mapping, priced under that model too"),
-        ("on a border of the space", borders or "none", ""),
+        ("gap to the partition, %", percent(result["partition_gap"]), "of the best design's mapping, priced under that model too"),
+        ("on a border of the space", _count(borders), ", ".join(borders)),
     ]
 
 
-def _untold(comparisons: list[dict[str, Any]]) -> str:
-    """Name the designs whose difference to the best is less than its standard deviation."""
-    close = [c["design"] for c in comparisons if not c["told"]]
-    return ", ".join(close) if close else "none"
+def _count(names: list[str]) -> str:
+    return str(len(names)) if names else "none"
+
+
+def _failed(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Say how many designs could not run, and the most frequent reason."""
+    reasons = result["cannot_run"]
+    if not reasons:
+        return []
+    most = max(reasons, key=lambda reason: reasons[reason])
+    return [("could not run", f"{sum(reasons.values()):,}", f"{most}{f'; {len(reasons) - 1:,} other reasons' if len(reasons) > 1 else ''}")]
 
 
 def _front(result: dict[str, Any]) -> Rows:
-    rows = [(str(d["trial"]), show(d["time_s"], "s"), show(d["energy_j"], "J"), _area(d["area_mm2"]), _how(d)) for d in result["pareto"]]
-    return Rows("Designs that no other beats", ("trial", "time", "energy", "area", "how"), rows)
+    """The front, with the prices of designs only where one is known."""
+    priced = any(design.get("price_usd") is not None for design in result["pareto"])
+    rows = [
+        (
+            str(d["trial"]),
+            show(d["time_s"], "s"),
+            show(d["energy_j"], "J"),
+            _amount(d["area_mm2"], "mm²"),
+            *([_amount(d["price_usd"], "USD")] if priced else []),
+            _how(d),
+        )
+        for d in result["pareto"]
+    ]
+    columns = ("trial", "time", "energy", "area", *(("price",) if priced else ()), "how")
+    return Rows("Pareto front" if len(result["objectives"]) > 1 else "Best design", columns, rows)
 
 
-def _area(value: float | None) -> str:
-    return "—" if value is None else f"{value:,.0f} mm²"
+def _amount(value: float | None, unit: str) -> str:
+    return "—" if value is None else f"{value:,.0f} {unit}"
 
 
 def _how(design: dict[str, Any]) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping as Dictionary
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from arch import units
 from traces import registry
-from traces.errors import SearchError, nearest
+from traces.errors import MachineError, SearchError, nearest
 
 if TYPE_CHECKING:
     from arch.machine import Machine
@@ -73,6 +75,10 @@ class Range:
         return "high" if at >= high - margin else None
 
 
+Ends = Range | tuple[float | str, float | str] | None
+"""What a user writes for a range: it, its two ends, or None for the one that the machine declares."""
+
+
 @dataclass(frozen=True)
 class Space:
     """The designs that a search may try.
@@ -80,8 +86,9 @@ class Space:
     Parameters
     ----------
     machine
-        Parameter of the machine (``Machine.parameters``) to its Range, or a pair (low, high) in the parameter's unit. None: every
-        parameter that a designer chooses, in the range that the machine declares; {}: none, the machine stays as it is.
+        Parameter of the machine (``Machine.parameters``) to its Range, a pair (low, high) of numbers in the parameter's unit or texts
+        with one ('1.5 TB/s'), or None: the range that the machine declares. Instead of the dictionary None: every parameter that a
+        designer chooses (``design``), in its declared range; {}: none, the machine stays as it is.
     policies
         How a mapping is made, of which the search picks one for a design: names of registered schedulers, and 'groups': a device for
         every group of kernels.
@@ -93,7 +100,7 @@ class Space:
         Text columns of the kernel table; kernels that agree in all of them are one group.
     """
 
-    machine: Dictionary[str, Range | tuple[float, float]] | None = None
+    machine: Dictionary[str, Ends] | None = None
     policies: tuple[str, ...] = ("single-device", "intensity-threshold", "cut-points", GROUPS)
     threshold: Range = Range(0.01, 100.0, log=True)
     bytes_weight: Range = Range(0.0001, 1.0, log=True)
@@ -133,14 +140,15 @@ def _declared(parameter: Parameter) -> Range:
     return Range(number(parameter.low), number(parameter.high), parameter.integer, choices=choices)
 
 
-def _narrowed(name: str, value: Range | tuple[float, float], declared: dict[str, Range], machine: Machine) -> Range:
+def _narrowed(name: str, value: Ends, declared: dict[str, Range], machine: Machine) -> Range:
     """Return the range to search for a parameter, checked against what the machine declares."""
     if name not in declared:
         raise SearchError(f"machine {machine.id!r} has no parameter {name!r}; {nearest(name, declared)}")
-    limits = declared[name]
-    wanted = value if isinstance(value, Range) else Range(*value, whole=limits.whole)
+    limits, unit = declared[name], machine.parameters[name].unit
+    if value is None:
+        return limits
+    wanted = value if isinstance(value, Range) else _between(name, value, unit, whole=limits.whole)
     if wanted.low < limits.low or wanted.high > limits.high:
-        unit = machine.parameters[name].unit
         raise SearchError(
             f"{name} of machine {machine.id!r} must lie between {limits.low:g} and {limits.high:g} {unit}, "
             f"but the space has {wanted.low:g} to {wanted.high:g}"
@@ -150,3 +158,14 @@ def _narrowed(name: str, value: Range | tuple[float, float], declared: dict[str,
         raise SearchError(f"{name} must be one of {limits.choices}, but the space has {wanted.low:g} to {wanted.high:g}")
     low, high = (choices[0], choices[-1]) if choices else (wanted.low, wanted.high)
     return replace(wanted, low=low, high=high, whole=limits.whole, choices=choices)
+
+
+def _between(name: str, ends: tuple[float | str, float | str], unit: str, *, whole: bool) -> Range:
+    """Return the range between two ends, each a number in ``unit`` or a text with a unit of its own."""
+    if isinstance(ends, str) or not isinstance(ends, Sequence) or len(ends) != 2:
+        raise SearchError(f"the range of {name} must be a pair (low, high), but got {ends!r}")
+    try:
+        low, high = (units.parse(end, unit, f"the range of {name}") if isinstance(end, str) else end for end in ends)
+    except MachineError as error:
+        raise SearchError(str(error)) from error
+    return Range(low, high, whole=whole)

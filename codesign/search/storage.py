@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("codesign")
 IDENTITY = "codesign"
+SHOWN = 4
+"""Differences between two searches that a message names."""
+GRACE_S = 5
+"""Seconds after which the lock of a process that was killed is broken: nobody holds one longer than it takes to write a trial."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep Optuna's own log to warnings for as long as the context lasts."""
-    import optuna
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # of a notebook without widgets: Optuna's bar is not used
+        import optuna
 
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
@@ -50,10 +57,20 @@ def open_study(
         if held is None:
             study.set_user_attr(IDENTITY, identity)
     if held is not None and held != identity:
-        differ = [key for key in identity if held.get(key) != identity[key]]
-        shown = "; ".join(f"{key}: {held.get(key)!r:.120} there, {identity[key]!r:.120} here" for key in differ)
+        differ = list(_differences(held, identity))
+        shown = "; ".join(differ[:SHOWN]) + (f"; {len(differ) - SHOWN} more" if len(differ) > SHOWN else "")
         raise SearchError(f"a storage must go on with the search it holds, but {storage} holds another ({shown}); name another storage")
     return study
+
+
+def _differences(held: dict[str, Any], wanted: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Say in which parts two searches differ, tables by their keys."""
+    for key in dict.fromkeys([*wanted, *held]):
+        there, here = held.get(key), wanted.get(key)
+        if isinstance(there, dict) and isinstance(here, dict):
+            yield from _differences(there, here, f"{path}{key}.")
+        elif there != here:
+            yield f"{path}{key}: {there!r} there, {here!r} here"
 
 
 def _backend(storage: str | os.PathLike[str] | None) -> optuna.storages.BaseStorage | str | None:
@@ -73,13 +90,13 @@ def _journal(path: Path) -> optuna.storages.BaseStorage:
         raise SearchError(f"the storage's folder must exist, but there is no {path.parent}; make it first")
     with _usable(path):
         if path.exists():
-            lock = JournalFileSymlinkLock(str(path))
+            lock = JournalFileSymlinkLock(str(path), grace_period=GRACE_S)
             lock.acquire()
             try:
                 drop_torn_line(path)
             finally:
                 lock.release()
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileSymlinkLock(str(path), grace_period=GRACE_S)))
 
 
 def drop_torn_line(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from arch.error_bars import Groups, by_group, of_difference
 from codesign.search.bounds import Bound, lower_bound
 from codesign.search.designs import CANNOT_RUN, MACHINE, Design, Designer
+from codesign.search.goal import MEASURES, Goal
 from codesign.search.result import Border, Comparison, Result, Tried
 from schedulers.serial_model import SEMANTICS
 from traces.errors import SearchError
@@ -20,15 +22,15 @@ if TYPE_CHECKING:
     import optuna
 
 
-def summarize(study: optuna.Study, designer: Designer, *, measures: list[str], budget: dict[str, float], seed: int) -> Result:
+def summarize(study: optuna.Study, designer: Designer, goal: Goal, *, seed: int) -> Result:
     """Return the result of the trials that ``study`` holds. Raises SearchError if none of them is feasible."""
     done = completed(study)
     feasible = [trial for trial in done if is_feasible(trial)]
     if not feasible:
-        raise SearchError(_none_feasible(done, budget))
+        raise SearchError(_none_feasible(done, goal.limits))
     front = _front(feasible)
     pareto = tuple(designer.design(trial.params, trial.number) for trial in front)
-    best = min(pareto, key=lambda design: [design.value(measure) for measure in measures])
+    best = min(pareto, key=lambda design: [design.value(measure) for measure in goal.measures])
     kept = {trial.number for trial in feasible}
     trace, machine = designer.trace, designer.machine
     bound = _sound(lower_bound(trace, machine, designer.space), min(t.user_attrs["time_s"] for t in feasible))
@@ -40,9 +42,9 @@ def summarize(study: optuna.Study, designer: Designer, *, measures: list[str], b
         captured_for=trace.target,
         trace=trace.content_hash,
         machine=machine.id,
-        hypothetical=machine.hypothetical,
-        objectives=tuple(measures),
-        budget=budget,
+        hypothetical=any(designer.machine_of(design).hypothetical for design in pareto),
+        objectives=goal.measures,
+        budget=dict(goal.limits),
         seed=seed,
         trials=len(done),
         best=best,
@@ -58,7 +60,7 @@ def summarize(study: optuna.Study, designer: Designer, *, measures: list[str], b
         partition_gap=gap,
         semantics=SEMANTICS,
         cannot_run=dict(Counter(t.user_attrs["error"] for t in done if "error" in t.user_attrs)),
-        on_border=_borders(designer, best, measures),
+        on_border=_borders(designer, best, goal.measures),
         space=designer.space.to_dict(),
         told_apart=_told_apart(designer, best, pareto, single_design),
     )
@@ -76,7 +78,7 @@ def is_feasible(trial: optuna.trial.FrozenTrial) -> bool:
     return all(value <= 0 for value in trial.constraints.values())
 
 
-def _none_feasible(done: list[optuna.trial.FrozenTrial], budget: dict[str, float]) -> str:
+def _none_feasible(done: list[optuna.trial.FrozenTrial], budget: Mapping[str, float]) -> str:
     nearest = {name: min((t.user_attrs[name] for t in done if name in t.user_attrs), default=math.nan) for name in budget}
     errors = {t.user_attrs["error"] for t in done if "error" in t.user_attrs}
     limits = ", ".join(f"{name} <= {limit:g} (least tried: {nearest[name]:g})" for name, limit in budget.items())
@@ -100,8 +102,7 @@ def _dominates(values: npt.NDArray[np.float64], one: npt.NDArray[np.float64]) ->
 def _tried(trial: optuna.trial.FrozenTrial, feasible: bool, front: list[optuna.trial.FrozenTrial]) -> Tried:
     beats = _dominates(np.array([t.values for t in front]), np.array(trial.values)) if feasible else np.zeros(len(front), dtype=bool)
     by = front[int(beats.argmax())].number if beats.any() else None
-    time_s, energy_j, area_mm2 = (trial.user_attrs.get(name) for name in ("time_s", "energy_j", "area_mm2"))
-    return Tried(trial.number, time_s, energy_j, area_mm2, feasible, by)
+    return Tried(trial.number, **{name: trial.user_attrs.get(name) for name in MEASURES.values()}, feasible=feasible, dominated_by=by)
 
 
 def _sound(bound: Bound, best_s: float) -> Bound:
@@ -157,7 +158,7 @@ def _partition(designer: Designer, best: Design) -> tuple[float, float]:
     return exact, 0.0 if same else own / exact - 1
 
 
-def _borders(designer: Designer, best: Design, measures: list[str]) -> tuple[Border, ...]:
+def _borders(designer: Designer, best: Design, measures: tuple[str, ...]) -> tuple[Border, ...]:
     """Return where the best design lies on a border of the space."""
     found = []
     for name, limits in designer.space.ranges.items():
@@ -169,7 +170,7 @@ def _borders(designer: Designer, best: Design, measures: list[str]) -> tuple[Bor
     return tuple(found)
 
 
-def _differs(designer: Designer, best: Design, machine: dict[str, float], measures: list[str]) -> bool:
+def _differs(designer: Designer, best: Design, machine: dict[str, float], measures: tuple[str, ...]) -> bool:
     """Return whether the best design's mapping does better or worse on another machine of the space."""
     try:
         other = designer.evaluate(machine, best.mapping, best.policy, best.trial)
