@@ -9,8 +9,8 @@ after another in a warp; FlashAttention-3 lets one group of warps multiply while
 What is lost beside the ceilings: tiles on the diagonal of causal attention are computed in full; blocks fall onto SMs in whole turns, and
 where those of causal attention start in the order of the grid (FlashAttention-1 and -2), SMs wait at the end for the longest; a block's
 first products have no softmax to overlap; FlashAttention-1's warps share keys, so that they pass their parts of the result through
-shared memory and wait for each other meanwhile, and its output passes L2 for every tile of keys; the backward pass adds up the queries' gradient in L2, in FP32, and has two more kernels,
-which clear and convert it (flash_bwd_launch_template.h of FlashAttention-2).
+shared memory and wait for each other meanwhile, and its output passes L2 for every tile of keys; the backward pass adds up the queries'
+gradient in L2, in FP32, and has two more kernels, which clear and convert it (flash_bwd_launch_template.h of FlashAttention-2).
 """
 
 from dataclasses import dataclass, replace

@@ -196,7 +196,10 @@ PIMBA: dict[str, object] = {"simulator": "pimba x", "device_preset": "LAX_8Gb/dr
             "dtype must be a width like 1B or 2B, but is 'fp16'",
         ),
         ({**PIMBA, "dtype": "1B", "options": "chunk_group=False;command_scheduling=True"}, "options must be such that chunk_group=True"),
-        ({**PIMBA, "dtype": "1B", "options": "chunk_group=True;command_scheduling=off"}, "options must be such that command_scheduling=True"),
+        (
+            {**PIMBA, "dtype": "1B", "options": "chunk_group=True;command_scheduling=off"},
+            "options must be such that command_scheduling=True",
+        ),
         ({**PIMBA, "dtype": "1B", "options": "chunk_group=maybe"}, "options must be such that chunk_group is True"),
         ({"dtype": "int8"}, "dtype must be fp16 or bf16, but is 'int8'"),
         ({"options": "mode=HOST(no PIM)"}, "kernel must be one of the host (HOST_...) where mode is HOST"),
