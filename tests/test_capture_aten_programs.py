@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from tests.targets import A5000
 from traces.capture.aten import capture_torch
+from traces.capture.doubts import CaptureWarning
 from traces.errors import CaptureError
 
 
@@ -240,3 +241,66 @@ def test_a_product_of_complex_numbers_costs_four_real_ones():
     assert of_family(complex_, "gemm")[0][2] == 4 * of_family(real, "gemm")[0][2] == 8 * 2048**3
     times = [cd.replay(trace, cd.machine("a5000")).kernel_time_s for trace in (real, complex_)]
     assert 3.8 < times[1] / times[0] < 4.2
+
+
+def padded(x):
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 2).to(x.device).eval()
+    with torch.no_grad():
+        return encoder(x[None], src_key_padding_mask=torch.zeros(1, 8, dtype=torch.bool, device=x.device))
+
+
+def communicating(x):
+    torch.distributed.all_reduce(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (padded, "enable_nested_tensor=False"),
+        (communicating, "of one device, but the program communicates"),
+        (lambda x: torch.linalg.lstsq(x, x), "linalg_lstsq.*has no shapes without data.*solve_triangular"),
+        (torch.unique, "_unique2.*has no shapes without data"),
+    ],
+)
+def test_a_refusal_says_what_to_write_instead(function, message):
+    with pytest.raises(CaptureError, match=message):
+        captured(function, torch.empty(8, 16))
+
+
+def decoded(mask):
+    def run(model, source, target):
+        size, device = target.shape[1], target.device
+        if mask == "own":
+            return model(source, target, tgt_mask=nn.Transformer.generate_square_subsequent_mask(size, device=device))
+        given = torch.triu(torch.ones(size, size, dtype=torch.bool, device=device), 1)
+        return model(source, target, tgt_mask=given, tgt_is_causal={"unknown": None, "not causal": False}[mask])
+
+    return run
+
+
+@pytest.mark.parametrize("mask", ["own", "unknown", "not causal"])
+def test_the_modules_transformer_knows_its_causal_mask(mask):
+    """Both stacks of 2 layers, 4 sequences of 8 tokens: of the decoder's own scores a causal mask leaves 36 of 64 pairs."""
+    model = nn.Transformer(16, 2, 2, 2, 32, batch_first=True, dropout=0.0)
+    sequences = torch.empty(4, 8, 16)
+    if mask == "unknown":
+        with pytest.warns(CaptureWarning, match=r"whether its mask of \(8, 8\) is causal.*taken for causal; pass is_causal"):
+            trace = captured(decoded(mask), model, sequences, sequences)
+    else:
+        trace = captured(decoded(mask), model, sequences, sequences)
+    projections = 2 * 4 * 8 * 2 * ((4 * 16 * 16 + 2 * 16 * 32) + (8 * 16 * 16 + 2 * 16 * 32))
+    own = 64 if mask == "not causal" else 36
+    scores = 2 * 2 * 4 * 16 * 2 * (64 + own + 64)
+    assert np.nansum(trace.kernels["flops_matrix"]) == projections + scores
+
+
+def test_distances_are_a_product_with_two_columns_more():
+    trace = captured(torch.cdist, torch.empty(3, 64, 10), torch.empty(3, 128, 10))
+    assert np.nansum(trace.kernels["flops_matrix"]) == 3 * 2 * 64 * 128 * 12
+    assert not np.isnan(trace.kernels["flops_vector"]).any()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_second_derivatives_have_no_operator_without_work():
+    trace = captured(torch.func.hessian(lambda x: torch.tanh(x).pow(3).sum()), torch.empty(8))
+    assert not np.isnan(trace.kernels["flops_vector"]).any()

@@ -171,4 +171,4 @@ def _note(points: Points, known: Points, shown: Points) -> str:
     if len(known.share) > len(shown.share):
         parts.append(f"{len(known.share) - len(shown.share)} kernels with together 1 % of the time")
     hidden = "\nnot shown: " + ",\nand ".join(parts) if parts else ""
-    return f"area of a point: share of kernel time; FLOP counted from the HLO{hidden}"
+    return f"area of a point: share of kernel time; FLOP counted from the program's operations{hidden}"

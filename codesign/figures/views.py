@@ -34,7 +34,7 @@ OBJECTIVES = {
 
 
 def roofline_points(trace: "Trace", machine: "Machine") -> Points:
-    """Return every kernel of a trace as the machine's first device prices it; FLOP are counted from the HLO."""
+    """Return every kernel of a trace as the machine's first device prices it; FLOP are counted from the program's operations."""
     from arch.work import Work
 
     prices = machine.devices[0].price(Work.of(trace))

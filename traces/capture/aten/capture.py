@@ -100,6 +100,11 @@ def _record(
                 f"the program must be of operators that eager mode runs without data, but PyTorch says: {str(error).partition('Hint')[0]} "
                 "Use torch.where, a Python loop, or scaled_dot_product_attention with a mask instead"
             ) from error
+        if "process group" in str(error):
+            raise CaptureError(
+                f"a capture is of one device, but the program communicates (PyTorch says: {error}): capture what one rank computes; "
+                "messages between ranks of a workload are options of its own (tensor_parallel, Trace.data_parallel)"
+            ) from error
         if not any(sign in str(error) for sign in _NO_CUDA):
             raise
         raise CaptureError(

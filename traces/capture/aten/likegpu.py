@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from traces.capture.aten.autocast import Weights, autocasting, cast, lower_type
+from traces.capture.aten.causal import causal_masks
 from traces.capture.aten.fused import rms_norm
 from traces.capture.aten.optimisers import optimising
 from traces.errors import CaptureError
@@ -152,6 +153,7 @@ def like_cuda(capability: tuple[int, int]) -> Iterator[Choice]:
         # below inference mode nothing takes composite operators apart; it launches what runs without gradients
         stack.enter_context(patch.object(torch._C, "_InferenceMode", lambda mode: torch.set_grad_enabled(not mode)))
         stack.enter_context(patch.object(torch.distributions.Distribution, "_validate_args", False))  # checks that read values
+        stack.enter_context(causal_masks())
         for owner, name in _LAUNCHES_NOTHING:
             stack.enter_context(patch.object(owner, name, lambda *args, **kwargs: None))
         stack.enter_context(LikeCuda(chosen))

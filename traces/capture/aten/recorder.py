@@ -105,6 +105,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             return func(*args, **kwargs)
         except NotImplementedError as error:
+            if "no fake impl" in str(error):
+                remedy = _REMEDIES.get(str(func._schema.name).partition("::")[2], "use another operator, or a fixed size")
+                raise CaptureError(
+                    f"the operator {func} has no shapes without data in this PyTorch{self._where()}: its results depend on values, or "
+                    f"nobody wrote its implementation for device meta; {remedy}"
+                ) from error
             message = f"the operator {func} needs values or does not know device meta{self._where()}: {_VALUES} ({_first_line(error)})"
             raise CaptureError(message) from error
         except RuntimeError as error:
@@ -223,6 +229,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.carried.append((region, pairs))
 
 
+_REMEDIES = {
+    "_nested_tensor_from_mask_left_aligned": "nn.TransformerEncoder packs padded sequences: make it with enable_nested_tensor=False",
+    "linalg_lstsq": "use torch.linalg.qr and torch.linalg.solve_triangular",
+}
+"""What to write instead of operators that have no implementation for device meta."""
 _VALUES = "capture knows shapes only; use torch.where or a fixed number of iterations instead"
 
 

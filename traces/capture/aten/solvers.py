@@ -1,7 +1,7 @@
 """Dense linear algebra: factorisations and triangular solves as library calls with their sizes, and what PyTorch makes of them.
 
-Determinants, inverses and solves are taken apart as ATen/native/LinearAlgebra.cpp and BatchLinearAlgebra.cpp do on CUDA; launches and
-work of the parts are those of XLA's calls (traces/capture/library.py). Eigenvalues and singular values have no rule.
+Determinants, inverses, solves and distances are taken apart as ATen/native/LinearAlgebra.cpp, BatchLinearAlgebra.cpp and Distance.cpp
+do on CUDA; launches and work of the parts are those of XLA's calls (traces/capture/library.py). Eigenvalues and singular values have no rule.
 """
 
 from collections.abc import Callable
@@ -125,7 +125,17 @@ def _cholesky_solve(self: Tensor, A: Tensor, upper: bool = False) -> Tensor:
     return given
 
 
+def _euclidean_distances(x1: Tensor, x2: Tensor) -> Tensor:
+    """The product form of `cdist` (ATen/native/Distance.cpp, _euclidean_dist): norms and ones are columns of both factors."""
+    norms = [x.pow(2).sum(-1, keepdim=True) for x in (x1, x2)]
+    ones = [torch.ones_like(n) for n in norms]
+    left, right = torch.cat((x1.mul(-2), norms[0], ones[0]), -1), torch.cat((x2, ones[1], norms[1]), -1)
+    squares = torch.bmm(left.reshape(-1, *left.shape[-2:]), right.reshape(-1, *right.shape[-2:]).mT)
+    return squares.view(*left.shape[:-1], right.shape[-2]).clamp_min_(0).sqrt_()
+
+
 PARTS: dict[Any, Callable[..., Any]] = {
+    aten._euclidean_dist.default: _euclidean_distances,
     aten._linalg_det.default: _det,
     aten._linalg_slogdet.default: _slogdet,
     aten._linalg_solve_ex.default: _solve,
