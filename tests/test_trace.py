@@ -114,6 +114,73 @@ def test_reuse_distance_equals_a_walk_over_an_explicit_lru_stack(order: list[int
     assert toy.build().reuse_distance_bytes.tolist() == expected
 
 
+def test_layers_in_one_tensor_are_another_part_in_every_iteration() -> None:
+    """Weights of four layers: the loop reads each once, the next execution of the loop all of them again."""
+    toy = Toy()
+    toy.tensor("weights", 400, "parameter")
+    toy.tensor("layer", 100, "parameter", alias="weights")
+    toy.tensor("state", 10, "parameter")
+    with toy.loop(4):
+        toy.kernel("k", ["layer", "state"])
+        toy.kernel("k", ["layer"])
+    assert toy.build().reuse_distance_bytes.tolist() == [np.inf, 200.0, 10.0]  # one layer after the state, the next before it
+    twice = Toy()
+    twice.tensor("weights", 400, "parameter")
+    twice.tensor("layer", 100, "parameter", alias="weights")
+    twice.tensor("state", 10, "parameter")
+    with twice.loop(2), twice.loop(4):
+        twice.kernel("k", ["layer", "state"])
+    assert twice.build().reuse_distance_bytes.tolist() == [310.0, 100.0]
+
+
+def test_a_part_that_is_read_more_often_than_there_are_parts_is_the_same_part() -> None:
+    toy = Toy()
+    toy.tensor("weights", 400, "parameter")
+    toy.tensor("part", 100, "parameter", alias="weights")
+    with toy.loop(5):
+        toy.kernel("k", ["part"])
+    assert toy.build().reuse_distance_bytes.tolist() == [0.0]
+
+
+PLACES = st.lists(st.integers(0, 3), min_size=1, max_size=6)
+"""Tensors that kernels touch in turn: 0 and 1 in parts that change with the iteration, 2 and 3 whole."""
+
+
+@given(PLACES, PLACES, st.integers(2, 4))
+def test_sweeps_have_the_distances_of_a_walk_through_every_iteration(body: list[int], around: list[int], trips: int) -> None:
+    parts, whole = {0: 8.0, 1: 64.0}, {2: 1000.0, 3: 30000.0}
+    around = [2 + place % 2 for place in around]
+    toy = Toy()
+    for tensor, size in parts.items():
+        toy.tensor(f"all{tensor}", int(size) * trips, "parameter")
+        toy.tensor(str(tensor), int(size), "parameter", alias=f"all{tensor}")
+    for tensor, size in whole.items():
+        toy.tensor(str(tensor), int(size), "parameter")
+    with toy.loop(3):
+        with toy.loop(trips):
+            for tensor in body:
+                toy.kernel("k", [str(tensor)])
+        for tensor in around:
+            toy.kernel("k", [str(tensor)])
+    expected, stack = [np.inf] * (len(body) + len(around)), list[tuple[int, int]]()
+
+    def touch(place: int, tensor: int, iteration: int) -> None:
+        item = (tensor, iteration if tensor in parts else 0)
+        if item in stack:
+            others = stack[stack.index(item) + 1 :]
+            expected[place] = sum((parts | whole)[name] for name, _ in others)
+            stack.remove(item)
+        stack.append(item)
+
+    for _ in range(3):
+        for iteration in range(trips):
+            for place, tensor in enumerate(body):
+                touch(place, tensor, iteration)
+        for place, tensor in enumerate(around, start=len(body)):
+            touch(place, tensor, 0)
+    assert toy.build().reuse_distance_bytes.tolist() == expected
+
+
 def test_a_saved_trace_loads_equal_and_saves_to_the_same_bytes(tmp_path: Path) -> None:
     trace = chain().build(options={"molecule": "CH4"})
     trace.save(tmp_path / "a.trace")

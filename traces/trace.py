@@ -4,7 +4,7 @@ import hashlib
 import os
 from functools import cached_property
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from traces import schema
 from traces.errors import TraceError
 from traces.summary import Summary, summarize
 from traces.table import Table
+
+if TYPE_CHECKING:
+    from traces.locality import Walk
 
 MANIFEST_KEYS = ("program", "versions", "target", "precision", "x64", "batch", "options", "captured")
 
@@ -109,11 +112,14 @@ class Trace:
         return np.asarray(self.accesses["mode"] == "write", dtype=np.bool_)
 
     @cached_property
-    def _walk(self) -> NDArray[np.int32]:
+    def _walk(self) -> "Walk":
         from traces.locality import walk_of
 
-        columns = {name: self.regions[name] for name in ("parent", "trip_count", "first_kernel", "end_kernel")}
-        return walk_of(columns, len(self.kernels))
+        return walk_of(self._regions, len(self.kernels))
+
+    @property
+    def _regions(self) -> dict[str, NDArray[Any]]:
+        return {name: self.regions[name] for name in ("parent", "trip_count", "first_kernel", "end_kernel")}
 
     @cached_property
     def last_writer(self) -> NDArray[np.int32]:
@@ -124,31 +130,40 @@ class Trace:
         from traces.locality import last_writers
 
         sets = int(self.alias_index.max(initial=-1)) + 1
-        return last_writers(self._walk, self.access_offsets, self.access_alias, self.access_writes, sets)
+        steps = self._walk.steps[self._walk.steps < len(self.kernels)]
+        return last_writers(steps, self.access_offsets, self.access_alias, self.access_writes, sets)
 
     @cached_property
     def reuse_distance_bytes(self) -> NDArray[np.float64]:
         """For each access: distinct bytes of other alias sets since its own was touched last, loops wrapped around once.
 
-        inf at the first touch. An LRU stack distance over whole accesses (bytes_unique; unknown counts as none). Of ranks side by
-        side each has a cache of its own; shape [accesses].
+        inf at the first touch. An LRU stack distance over whole accesses (bytes_unique; unknown counts as none). An access that touches
+        another part of its tensor in every iteration (`traces.locality.Sweeps`) finds it where the loop before left it. Of ranks
+        side by side each has a cache of its own; shape [accesses].
         """
         from traces.ranks import held
 
-        if held(self) == 1:
-            return self._reuse_distances(self._walk)
-        of_kernel, ranks = self.kernels["stream"], held(self)
-        each = np.stack([self._reuse_distances(self._walk[of_kernel[self._walk] == rank]) for rank in range(ranks)])
-        found: NDArray[np.float64] = each[of_kernel[self.accesses["kernel"]], np.arange(each.shape[1])]
+        ranks, stream = held(self), self.kernels["stream"]
+        if ranks == 1:
+            return self._reuse_distances(np.ones(len(stream), dtype=np.bool_))
+        each = np.stack([self._reuse_distances(stream == rank) for rank in range(ranks)])
+        found: NDArray[np.float64] = each[stream[self.accesses["kernel"]], np.arange(each.shape[1])]
         return found
 
-    def _reuse_distances(self, walk: NDArray[np.int32]) -> NDArray[np.float64]:
-        from traces.locality import reuse_distances
+    def _reuse_distances(self, kernels: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Distances where only some kernels run, bool[kernels]."""
+        from traces.locality import Sweeps, reuse_distances
 
-        sets = int(self.alias_index.max(initial=-1)) + 1
-        steps = int(np.diff(self.access_offsets)[walk].sum()) if len(walk) else 0
+        owner, alias, sets = self.accesses["kernel"], self.access_alias, len(self.alias_bytes)
         size = np.nan_to_num(self.accesses["bytes_unique"], nan=0.0)
-        return reuse_distances(walk, self.access_offsets, self.access_alias, size, sets, steps)
+        sweeps = Sweeps.of(self._regions, self.kernels["region"][owner], size, self.alias_bytes[alias].astype(np.float64))
+        later, sets = sweeps.later(alias, sets)
+        added, of, bytes_, sets = sweeps.at_entries(alias, sets, len(self.regions), kernels[owner])
+        walk = self._walk.only(np.concatenate((kernels, np.ones(len(self.regions), dtype=np.bool_)))[self._walk.steps])
+        offsets = np.concatenate((self.access_offsets, len(alias) + added[1:]))
+        first, later, size = (np.concatenate(pair) for pair in ((alias, of), (later, of), (size, bytes_)))
+        touches = int(np.diff(offsets)[walk.steps].sum())
+        return reuse_distances(walk.steps, walk.second, offsets, first, later, size, sets, touches)[: len(owner)]
 
     @cached_property
     def content_hash(self) -> str:
