@@ -1,7 +1,8 @@
 """Dense linear algebra: factorisations and triangular solves as library calls with their sizes, and what PyTorch makes of them.
 
 Determinants, inverses, solves and distances are taken apart as ATen/native/LinearAlgebra.cpp, BatchLinearAlgebra.cpp and Distance.cpp
-do on CUDA; launches and work of the parts are those of XLA's calls (traces/capture/library.py). Eigenvalues and singular values have no rule.
+do on CUDA; launches and work of the parts are those of XLA's calls (traces/capture/library.py). Eigenvalues and singular values have
+no rule.
 """
 
 from collections.abc import Callable
