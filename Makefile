@@ -15,12 +15,16 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "codesign needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 
+COMPILE := echo "compiling the engine to machine code, once: about a minute" && $(BIN)/python -m codesign.compiling
+
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 	$(PIP) -c constraints.txt -e '.[xla-gpu,nnvmc]'
+	@$(COMPILE)
 	touch $@
 
 $(VENV)/.installed-dev: $(SOURCES) | $(BIN)/python
 	$(PIP) -c constraints.txt -e '.[xla-gpu,nnvmc,torch,dev]'
+	@$(COMPILE)
 	touch $@ $(VENV)/.installed
 
 demo: install

@@ -1,9 +1,11 @@
-"""Is a function without a wrapper refused to Python, instead of ending the process; does a long compilation say so, once?"""
+"""Are functions without a wrapper refused to Python; does a long compilation say so, once; can the engine be compiled ahead?"""
 
 import logging
 
 import pytest
 
+import codesign as cd
+from codesign.compiling import compile_engine
 from traces import compiled as module
 from traces.compiled import compiled, inner
 
@@ -39,3 +41,28 @@ def test_a_long_compilation_says_so_once(caplog: pytest.LogCaptureFixture, monke
             said.append(len(caplog.records))
     assert said == [0, 0, 1, 1]
     assert "once after an installation" in caplog.text
+
+
+class Count(module.event.Listener):
+    """Counts functions that are compiled."""
+
+    def __init__(self) -> None:
+        self.compiled: list[str] = []
+
+    def on_start(self, event: object) -> None:
+        self.compiled.append(event.data["dispatcher"].py_func.__qualname__)  # type: ignore[attr-defined]
+
+    def on_end(self, event: object) -> None:
+        """Nothing."""
+
+
+def test_after_the_engine_was_compiled_first_uses_compile_nothing() -> None:
+    compile_engine()
+    count = Count()
+    with module.event.install_listener("numba:compile", count):
+        trace = cd.load("psiformer-lih-a5000")
+        cd.replay(trace, "h200")
+        cd.replay(trace, "a5000+aim-fp32@link", "cut-points")
+        cd.replay(trace, "a5000", disturbances=[cd.Disturbance("a5000", start_s=0.01, duration_s=0.01, closed=0.5)])
+        cd.explain(trace, "a5000")
+    assert count.compiled == []
