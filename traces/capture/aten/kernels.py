@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from traces.capture.aten import collectives, launch, operators, products, routines, sdpa, solvers
+from traces.capture.aten import cells, collectives, launch, operators, products, routines, sdpa, solvers
 from traces.capture.aten.call import Call, Touch, fastest_axis, main_dtype, read, storage_key, touched_bytes, write
 from traces.capture.aten.kernel import NO_SIZE, UNKNOWN, Kernel, Rule, Setting
 from traces.capture.work import Flops
 
-_RULES: dict[str, Rule] = {**products.RULES, **routines.RULES, **sdpa.RULES, **collectives.RULES, **solvers.RULES}
+_RULES: dict[str, Rule] = {**products.RULES, **routines.RULES, **sdpa.RULES, **collectives.RULES, **solvers.RULES, **cells.RULES}
 _registered: dict[str, Rule] = {}
 _DENSE = ("linalg_", "_linalg_", "cholesky", "geqrf", "ormqr", "lu_", "ldl_", "triangular_solve")
 """Beginnings of the names of factorisations and solves: library calls of many dependent steps."""

@@ -14,6 +14,7 @@ from traces.capture.aten.autocast import Weights, autocasting, cast, lower_type
 from traces.capture.aten.causal import causal_masks
 from traces.capture.aten.fused import rms_norm
 from traces.capture.aten.optimisers import optimising
+from traces.capture.aten.recurrent import chooser
 from traces.errors import CaptureError
 
 FLASH_CAPABILITY = (8, 0)
@@ -55,7 +56,15 @@ class Choice:
         self.weights = weights or Weights()
         self.compiled = False
         """Whether a program is traced for Inductor, which takes norms apart and fuses them."""
-        self.functions = {F.scaled_dot_product_attention: self.attention, F.rms_norm: self.rms_norm, F.dropout: self.dropout}
+        self.functions: dict[Any, Any] = {
+            F.scaled_dot_product_attention: self.attention,
+            F.rms_norm: self.rms_norm,
+            F.dropout: self.dropout,
+        }
+
+    def recurrent(self) -> dict[Any, Any]:
+        """What stands for the functions behind recurrent layers (see recurrent.py)."""
+        return {function: chooser(kind, function, self.weights) for kind, function in _RECURRENT.items()}
 
     def attention(
         self,
@@ -101,6 +110,7 @@ class Choice:
         return _DROPOUT(input, p, training, inplace)
 
 
+_RECURRENT = {"lstm": torch.lstm, "gru": torch.gru, "rnn_tanh": torch.rnn_tanh, "rnn_relu": torch.rnn_relu}
 _ATTENTION, _RMS_NORM, _DROPOUT = F.scaled_dot_product_attention, F.rms_norm, F.dropout
 _EFFICIENT_TYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -156,5 +166,5 @@ def like_cuda(capability: tuple[int, int]) -> Iterator[Choice]:
         stack.enter_context(causal_masks())
         for owner, name in _LAUNCHES_NOTHING:
             stack.enter_context(patch.object(owner, name, lambda *args, **kwargs: None))
-        stack.enter_context(LikeCuda(chosen))
+        stack.enter_context(LikeCuda(chosen | choice.recurrent()))
         yield choice
