@@ -243,6 +243,7 @@ def test_an_unknown_column_names_the_nearest() -> None:
     ("column", "values"),
     [
         ("parent", [-1, 1]),
+        ("parent", [-1, 77]),
         ("parent", [-1, -1]),
         ("first_kernel", [0, 3]),
         ("end_kernel", [2, 3]),

@@ -168,7 +168,7 @@ def _check_range(kind: str, column: schema.Column, array: Array) -> None:
     bad = np.flatnonzero((array < low) | np.isinf(array))
     if len(bad):
         row = int(bad[0])
-        raise TraceError(f"{kind}.{column.name} must be finite and not negative, but row {row} has {array[row]!r}")
+        raise TraceError(f"{kind}.{column.name} must be finite and not negative, but row {row} has {array[row].item()!r}")
 
 
 def _encode(kind: str, column: schema.Column, values: Values) -> tuple[Array, list[str]]:

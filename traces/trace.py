@@ -249,8 +249,9 @@ def _check_regions(trace: Trace) -> None:
     regions, count = trace.regions, len(trace.kernels)
     if not len(regions) or regions["parent"][0] != -1 or np.any(regions["parent"][1:] < 0):
         raise TraceError(
-            "row 0 of regions must be the root (parent null), and only it, but parents are " + str(list(regions["parent"][:5]))
+            "row 0 of regions must be the root (parent null), and only it, but parents are " + str(regions["parent"][:5].tolist())
         )
+    _check_indices("regions", "parent", regions["parent"], len(regions), low=-1)
     first, end, parent = regions["first_kernel"].copy(), regions["end_kernel"], regions["parent"]
     if first[0] != 0 or end[0] != count:
         raise TraceError(f"the root region must hold all launches 0 to {count}, but holds {first[0]} to {end[0]}")

@@ -82,8 +82,10 @@ def _none_feasible(done: list[optuna.trial.FrozenTrial], budget: Mapping[str, fl
     nearest = {name: min((t.user_attrs[name] for t in done if name in t.user_attrs), default=math.nan) for name in budget}
     errors = {t.user_attrs["error"] for t in done if "error" in t.user_attrs}
     limits = ", ".join(f"{name} <= {limit:g} (least tried: {nearest[name]:g})" for name, limit in budget.items())
+    if not limits:
+        return f"some design must run, but none of {len(done)} does: {sorted(errors)[0] if errors else 'the reason is not known'}"
     failed = f"; {len(errors)} kinds of designs cannot run, such as: {sorted(errors)[0]}" if errors else ""
-    return f"some design must keep the budget, but none of {len(done)} does: {limits or 'no budget'}{failed}"
+    return f"some design must keep the budget, but none of {len(done)} does: {limits}{failed}"
 
 
 def _front(trials: list[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
