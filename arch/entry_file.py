@@ -107,7 +107,7 @@ def _check_types(raw: dict[str, Any], path: Path) -> None:
 def _base(raw: dict[str, Any], kind: str, path: Path, derived: tuple[Path, ...]) -> Entry | None:
     if "base" not in raw:
         return None
-    name = raw["base"]
+    name = _stem(raw["base"], path.parent)
     for folder in (path.parent, FOLDER):
         found = folder / f"{name}.toml"
         if found.is_file() and found.resolve() not in derived:
@@ -117,6 +117,13 @@ def _base(raw: dict[str, Any], kind: str, path: Path, derived: tuple[Path, ...])
             return base
     known = nearest(name, (file.stem for file in FOLDER.glob("*.toml")))
     raise MachineError(f"{path}: there is no other file for the base {name!r}; {known}")
+
+
+def _stem(name: str, folder: Path) -> str:
+    """Return the name of the file of ours that has ``name`` as an alias, unless it is a file's own name."""
+    if any((place / f"{name}.toml").is_file() for place in (folder, FOLDER)):
+        return name
+    return next((file.stem for file in sorted(FOLDER.glob("*.toml")) if name in parsed(file).get("aliases", ())), name)
 
 
 def _kind(raw: dict[str, Any], path: Path) -> str:

@@ -1,10 +1,12 @@
 """The tables of a machine and of the catalogue, from what ``Machine.to_dict`` gives."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from arch.labels import hypothetical_label
 from traces.rows import Rows
 from traces.si import capacity, show
+
+T = TypeVar("T")
 
 KINDS = {
     "gpu": "GPUs",
@@ -47,7 +49,11 @@ def machine_tables(machine: dict[str, Any]) -> list[Rows]:
         *_peaks(machine),
         Rows("Memories", ("memory", "capacity", "bandwidth"), _memories(machine)),
         *_joins(machine),
-        Rows("Parameters that can be changed", ("name", "value", "low", "high", "searched", "meaning"), _parameters(machine)),
+        Rows(
+            "Parameters that can be changed (*: what a search varies unless told)",
+            ("name", "", "value", "low", "high", "meaning"),
+            _parameters(machine),
+        ),
         Rows("Not modelled", ("device", "what the real thing does and the price leaves out"), _not_modelled(machine)),
         Rows("Numbers", ("number", "value", "unit", "kind of source", "source", "note"), _numbers(machine, places)),
         Rows("Sources", ("", ""), [(place, source) for source, place in places.items()]),
@@ -61,8 +67,7 @@ def _devices(machine: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _peaks(machine: dict[str, Any]) -> list[Rows]:
     """Return the table of peak rates by dtype, equal devices once, where any are known."""
-    by_device = {d["id"]: d["peak_flops_per_s"] for d in machine["devices"] if d["peak_flops_per_s"]}
-    kept = {device: peaks for place, (device, peaks) in enumerate(by_device.items()) if peaks not in list(by_device.values())[:place]}
+    kept = _once({d["id"]: d["peak_flops_per_s"] for d in machine["devices"] if d["peak_flops_per_s"]})
     rows = [
         (device, dtype, *(show(peaks.get(unit, {}).get(dtype), "FLOP/s") for unit in ("vector", "matrix")))
         for device, peaks in kept.items()
@@ -87,13 +92,18 @@ def _joins(machine: dict[str, Any]) -> list[Rows]:
 
 
 def _not_modelled(machine: dict[str, Any]) -> list[tuple[str, ...]]:
-    return [(device, text) for device, texts in machine["not_modelled"].items() for text in texts]
+    return [(device, text) for device, texts in _once(machine["not_modelled"]).items() for text in texts]
+
+
+def _once(by_device: dict[str, T]) -> dict[str, T]:
+    """Return what is said of devices, of equal ones only of the first."""
+    said = list(by_device.values())
+    return {device: what for place, (device, what) in enumerate(by_device.items()) if what not in said[:place]}
 
 
 def _parameters(machine: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Searched is what a search varies unless it is told what to vary."""
     return [
-        (name, *(show(p[key], p["unit"]) for key in ("value", "low", "high")), "yes" if p["design"] else "", p["doc"])
+        (name, "*" if p["design"] else "", *(show(p[key], p["unit"]) for key in ("value", "low", "high")), p["doc"])
         for name, p in machine["parameters"].items()
     ]
 

@@ -15,7 +15,7 @@ CSS = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --muted: #555; --strong: #888; --line: #ccc; --faint: #e4e4e4; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e2e2e2; --paper: #1b1b1b; --muted: #a3a3a3; --strong: #777; --line: #4a4a4a; --faint: #303236; }
-  figure img { background: #fff; border-radius: 4px; filter: invert(0.895) hue-rotate(180deg); }
+  figure img:not(.themed) { background: #fff; border-radius: 4px; filter: invert(0.895) hue-rotate(180deg); }
 }
 body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: var(--ink); background: var(--paper); }
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }

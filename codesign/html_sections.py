@@ -10,7 +10,7 @@ from codesign.figures import default_kind, plot
 from codesign.html_parts import figure_html
 from codesign.search.rows import result_tables
 from traces import html
-from traces.si import show
+from traces.summary import work_table
 
 if TYPE_CHECKING:
     from arch.machine import Machine
@@ -34,14 +34,8 @@ def section(item: Any) -> str | None:
 
 
 def _trace(trace: "Trace") -> str:
-    groups = [
-        (by, r.name, f"{r.kernels:,}", f"{r.launches:,}", show(r.flops, "FLOP"), show(r.bytes_unique, "B"))
-        for by in ("phase", "family")
-        for r in trace.summary(by).rows
-    ]
-    work = html.table(("by", "name", "kernels", "launches", "work (HLO)", "bytes touched"), groups)
     figures = figure_html(plot(trace, "roofline")) if trace.target else ""
-    return _heading(f"{trace.program}: the trace") + html.table(("", ""), _facts(trace)) + work + figures
+    return _heading(f"{trace.program}: the trace") + html.table(("", ""), _facts(trace)) + html.tables([work_table(trace)]) + figures
 
 
 def _facts(trace: "Trace") -> list[tuple[str, str]]:

@@ -241,6 +241,11 @@ def test_a_faulty_file_is_refused_with_file_and_key(tmp_path: Path, old: str, ne
     assert "user.toml" in str(error.value)
 
 
+def test_a_base_may_be_an_alias(tmp_path: Path) -> None:
+    entry = arch.load_entry(write(tmp_path, 'id = "mine"\nkind = "gpu"\nbase = "h100"\n'))
+    assert entry.numbers == registered.find("h100-sxm").numbers
+
+
 def test_a_value_may_be_a_text_with_its_unit(tmp_path: Path) -> None:
     entry = arch.load_entry(write(tmp_path, USER_LINK.replace('value = 10, unit = "GB/s"', 'value = "1.5 TB/s"')))
     assert (entry["bandwidth"], entry.quantity("bandwidth").value, entry.quantity("bandwidth").unit) == (1.5e12, 1.5, "TB/s")

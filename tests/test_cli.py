@@ -372,6 +372,7 @@ def test_files_are_told_apart_by_what_they_hold(tmp_path: Path) -> None:
         (("machines", "a5000++aim"), "has an empty part"),
         (("machines", "a5000+aim+aim"), "at most one PIM"),
         (("capture", "ferminet", "--target", "aim"), "a5000"),
+        (("capture", __file__, "--target", "a5000"), "a Python program captures itself: call cd.capture"),
         (("capture", "ferminet", "--target", "a5000", "--molecule", "CH5"), "did you mean 'CH4'"),
         (("capture", "ferminet", "--target", "a5000", "--set", "depth=3"), "no option 'depth'"),
         (("plot", "/"), "is a folder"),

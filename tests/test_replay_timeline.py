@@ -65,6 +65,19 @@ def test_equal_calls_are_one_of_the_heaviest_and_the_longest_stands_first() -> N
     assert Timeline.from_dict(timeline.to_dict()).kernels == timeline.kernels
 
 
+def test_a_call_is_counted_as_often_as_it_ran_where_a_loop_hands_over() -> None:
+    """The first time around the loop its tensor is on the GPU, later on the PIM: the loop becomes two."""
+    trace = Toy()
+    trace.kernel("start", [], ["a"], family="gemm")
+    with trace.loop(5):
+        trace.kernel("step", ["a"], ["b"], family="elementwise", flops_vector=6.0, bytes_unique=24.0)
+        trace.kernel("back", ["b"], ["a"], family="reduce")
+    timeline = replay(trace.build(), FAR, on(0, 1, 0))
+    (step,) = [call for call in timeline.kernels if call["name"] == "step"]
+    assert (step["launches"], step["bytes"]) == (5, 24.0)
+    assert step["bytes_per_s"] == pytest.approx(5 * 24.0 / step["time_s"])
+
+
 def test_totals_of_a_hand_made_case() -> None:
     timeline = replay(chain(), FAR, on(0, 1))
     assert timeline.time_s == pytest.approx(20e-6)

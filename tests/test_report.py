@@ -1,5 +1,6 @@
 """Is the report page whole, self-contained, and does it say what it should?"""
 
+import base64
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import codesign as cd
+from codesign.figures import style
 from codesign.html_parts import LARGE_BYTES, figure_html
 from codesign.html_report import CSS
 from traces import html
@@ -156,13 +158,31 @@ def test_what_cannot_be_shown_is_an_error(item: Any) -> None:
         cd.report([item])
 
 
-def test_a_figure_of_very_many_parts_is_drawn_in_pixels() -> None:
+def svg_of(drawn: str) -> str:
+    (encoded,) = re.findall(r"data:image/svg\+xml;base64,([^\"]*)", drawn)
+    return base64.b64decode(encoded).decode()
+
+
+def test_what_stands_in_the_axes_of_a_figure_of_very_many_parts_is_drawn_in_pixels() -> None:
     from matplotlib.figure import Figure
 
     small, large = Figure(), Figure()
     small.subplots().plot([0, 1])
-    large.subplots().scatter(range(6000), range(6000))
-    assert "data:image/svg+xml;" in figure_html(small)
+    dots = large.subplots().scatter(range(6000), range(6000))
+    assert "<image" not in svg_of(figure_html(small))
     drawn = figure_html(large)
-    assert "data:image/png;" in drawn
-    assert len(drawn) < 2 * LARGE_BYTES
+    assert "<image" in svg_of(drawn)
+    assert len(drawn) < LARGE_BYTES
+    assert not dots.get_rasterized()
+
+
+def test_figures_of_ours_follow_a_dark_screen_and_others_are_turned_by_the_page() -> None:
+    from matplotlib.figure import Figure
+
+    ours, other = figure_html(style.canvas(2.0)[0]), figure_html(Figure())
+    assert 'class="themed"' in ours
+    assert f'[style*="fill: {style.INK}"] {{ fill: #e2e2e2 !important }}' in svg_of(ours)
+    assert "prefers-color-scheme" not in other + svg_of(other)
+    paper = luminance(style.DARK[style.PAPER])
+    for colour in style.COLOURS.values():
+        assert (luminance(style.DARK.get(colour, colour)) + 0.05) / (paper + 0.05) > 2.5

@@ -37,4 +37,6 @@ def _three(value: float) -> str:
 
 def percent(fraction: float | None) -> str:
     """Return '12.3' for 0.123: a percentage without its sign; '—' for what is unknown."""
-    return "—" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.1f}"
+    if fraction is None or math.isnan(fraction):
+        return "—"
+    return f"{round(100 * fraction, 1) + 0.0:.1f}"  # adding zero: -0.04 is 0.0, not -0.0

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from traces import html, schema
 from traces.errors import TraceError
+from traces.rows import Rows
 from traces.si import show
 
 if TYPE_CHECKING:
@@ -83,3 +84,13 @@ def summarize(trace: "Trace", by: str) -> Summary:
         Row(names[i] or "none", int(k), int(n), float(f), float(b), int(u)) for i, (k, n, f, b, u) in enumerate(zip(*columns, strict=True))
     ]
     return Summary(by, sorted(rows, key=lambda r: -r.bytes_unique))
+
+
+def work_table(trace: "Trace", caption: str = "") -> Rows:
+    """Return a table of kernels, launches, FLOP and bytes by phase and by family."""
+    cells = [
+        (by, r.name, f"{r.kernels:,}", f"{r.launches:,}", show(r.flops, "FLOP"), show(r.bytes_unique, "B"))
+        for by in ("phase", "family")
+        for r in summarize(trace, by).rows
+    ]
+    return Rows(caption, ("by", "name", "kernels", "launches", "work (HLO)", "bytes touched"), cells)

@@ -8,8 +8,7 @@ import typer
 
 from codesign import files
 from codesign.cli.options import Json, WorkloadSettings, deliver, given_settings, note_command
-from codesign.cli.terminal import note, quiet_output, table
-from traces.si import show
+from codesign.cli.terminal import note, quiet_output, tables
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -58,6 +57,11 @@ def _capture_file(ctx: typer.Context, program: Path, target: str, given: dict[st
     from traces.errors import CaptureError
 
     files.check_readable(program)
+    if program.suffix == ".py":
+        raise CaptureError(
+            f"a Python program captures itself: call cd.capture(function, args, target={target!r}).save(path) in {program} and run it "
+            "(docs/capture.md, docs/pytorch.md); a file to capture here is what jax.export's serialize() returns"
+        )
     if given:
         raise CaptureError(f"an exported program has no options, but got {', '.join(given)}; options are of workloads")
     path = output or Path(f"{program.stem}-{target}.trace")
@@ -86,10 +90,6 @@ def _summary(trace: "Trace", path: Path) -> dict[str, Any]:
 
 
 def _table(trace: "Trace") -> "Group":
-    title = f"{trace.program} for {trace.target}: {len(trace.kernels):,} kernels, {trace.launches:,} launches"
-    rows = [
-        (phase, r.name, f"{r.kernels:,}", f"{r.launches:,}", show(r.flops, "FLOP"), show(r.bytes_unique, "B"))
-        for phase in ("phase", "family")
-        for r in trace.summary(phase).rows
-    ]
-    return table(title, ("by", "name", "kernels", "launches", "work", "bytes touched"), rows)
+    from traces.summary import work_table
+
+    return tables([work_table(trace, f"{trace.program} for {trace.target}: {len(trace.kernels):,} kernels, {trace.launches:,} launches")])

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from traces.rows import Rows
 
 
+GAP = 2
+"""Columns of space after a column of a table."""
+NARROW = 12
+"""What a column of sentences keeps at least, the gap included."""
+
+
 def out() -> "Console":
     """Return the console on standard output; a pipe gets wide lines, so that nothing is cut."""
     from rich.console import Console
@@ -49,15 +55,34 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     from rich.table import Table
     from rich.text import Text
 
-    heads = any(columns)
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_header=heads)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_header=any(columns))
     cells = [tuple(row) for row in rows]
-    for index, column in enumerate(columns):
-        numbers = bool(cells) and all(is_number(row[index]) for row in cells)
-        made.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    texts = [(head, *(row[place] for row in cells)) for place, head in enumerate(columns)]
+    numbers = [bool(cells) and all(map(is_number, column[1:])) for column in texts]
+    whole = _unbroken(texts, numbers, out().width)
+    for head, number, keep in zip(columns, numbers, whole, strict=True):
+        made.add_column(head, justify="right" if number else "left", overflow="fold", no_wrap=keep)
     for row in cells:
         made.add_row(*map(escape, row))
     return Group(Text(title, style="bold"), made)
+
+
+def _unbroken(columns: list[tuple[str, ...]], numbers: list[bool], width: int) -> list[bool]:
+    """Return which columns of texts keep their lines whole in a terminal of ``width``.
+
+    The widest sentences give way first, each down to its longest word or ``NARROW``; where that is not enough numbers leave their units,
+    and only then names are broken.
+    """
+    lines = [max(map(len, texts), default=0) + GAP for texts in columns]
+    words = [max((len(word) for text in texts for word in text.split()), default=0) + GAP for texts in columns]
+    whole = [True] * len(columns)
+    order = sorted(range(len(columns)), key=lambda place: (lines[place] == words[place], numbers[place], -lines[place]))
+    for place in order:
+        narrow = [line if keep else min(word, NARROW) for line, word, keep in zip(lines, words, whole, strict=True)]
+        if sum(narrow) <= width:
+            return whole
+        whole[place] = False
+    return whole
 
 
 def tables(parts: "Sequence[Rows]") -> "Group":

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codesign.engine.program import Floats
+from codesign.engine.program import Floats, Ints
 
 if TYPE_CHECKING:
     from traces.trace import Trace
@@ -14,51 +14,44 @@ MOST = 12
 _WORK = ("flops_matrix", "flops_vector", "flops_transcendental")
 
 
-def heaviest(trace: "Trace", kernel: np.ndarray, seconds: Floats) -> list[dict[str, Any]]:
+def heaviest(trace: "Trace", kernel: Ints, runs: Ints, seconds: Floats) -> list[dict[str, Any]]:
     """Return the calls with the most time, the longest first.
 
     Parameters
     ----------
     trace
         What was replayed.
-    kernel, seconds
-        Of each operation that is a kernel its row in the trace, and the time that all its runs took; shape [operations].
+    kernel, runs, seconds
+        Of each operation that is a kernel its row in the trace, how often it was launched, and the time that took; shape [operations].
+        A row is several operations where it runs on several ranks, or differently the first time around a loop.
 
     Returns
     -------
     list
         Of each call ``name``, ``family``, ``dtype``, ``size`` (of a product [batch,] m, n, k, else empty), ``scope``, ``launches``,
-        ``time_s`` of all of them, ``share`` of the kernel time, and FLOP (from the HLO) and unique bytes a second, None if unknown.
+        ``bytes`` (unique ones of a launch), ``time_s`` of all launches, ``share`` of the kernel time, and FLOP (from the HLO) and
+        unique bytes a second; amounts are None if unknown.
     """
-    kernels, alike = trace.kernels, trace.alike
-    spent = np.bincount(alike[kernel], seconds, minlength=int(alike.max(initial=-1)) + 1)
-    runs = trace.executions
+    kernels, call = trace.kernels, trace.alike[kernel]
+    share = runs / kernels["launches"][kernel]  # amounts are those of all launches of a row
     flops = sum((kernels[name] for name in _WORK), start=np.zeros(len(kernels)))
-    work = flops * runs
-    moved = kernels["bytes_unique"] * runs
+    spent, launches, work, moved = (
+        np.bincount(call, weights) for weights in (seconds, runs, share * flops[kernel], share * kernels["bytes_unique"][kernel])
+    )
     whole = float(spent.sum()) or 1.0
-    rows = []
-    for group in np.argsort(-spent, kind="stable")[:MOST]:
-        mine = np.flatnonzero(alike == group)
-        if not spent[group] > 0:
-            break
-        ran = _times_run(kernel, mine)
-        rows.append(
-            {
-                **_call(trace, int(mine[0])),
-                "launches": int((runs[mine] * kernels["launches"][mine]).sum()) * ran,
-                "time_s": float(spent[group]),
-                "share": float(spent[group] / whole),
-                "flops_per_s": _rate(float(work[mine].sum()) * ran, spent[group]),
-                "bytes_per_s": _rate(float(moved[mine].sum()) * ran, spent[group]),
-            }
-        )
-    return rows
-
-
-def _times_run(kernel: np.ndarray, mine: np.ndarray) -> int:
-    """Return how many operations a row of the trace became: one a rank."""
-    return max(1, round(int(np.isin(kernel, mine).sum()) / len(mine)))
+    return [
+        {
+            **_call(trace, int(np.argmax(trace.alike == group))),
+            "launches": int(launches[group]),
+            "bytes": _ratio(moved[group], launches[group]),
+            "time_s": float(spent[group]),
+            "share": float(spent[group] / whole),
+            "flops_per_s": _ratio(work[group], spent[group]),
+            "bytes_per_s": _ratio(moved[group], spent[group]),
+        }
+        for group in np.argsort(-spent, kind="stable")[:MOST]
+        if spent[group] > 0
+    ]
 
 
 def _call(trace: "Trace", row: int) -> dict[str, Any]:
@@ -68,5 +61,5 @@ def _call(trace: "Trace", row: int) -> dict[str, Any]:
     return {**{name: str(kernels[name][row]) for name in ("name", "family", "dtype", "scope")}, "size": size}
 
 
-def _rate(amount: float, seconds: float) -> float | None:
-    return None if np.isnan(amount) else amount / float(seconds)
+def _ratio(amount: float, of: float) -> float | None:
+    return None if np.isnan(amount) else float(amount / of)

@@ -26,13 +26,18 @@ def comparison_tables(comparison: dict[str, Any]) -> list[Rows]:
     """Return the table of one trace replayed on several machines, each beside the first, and its kernel time by family on each."""
     timelines = comparison["timelines"]
     first = timelines[0]
-    columns = ("machine", "time", "times as fast", "kernel time", "± %", "unvalidated %", "energy", "peak memory")
+    columns = ("machine", "time", "± %", "speedup", "unvalidated %", "energy", "peak memory")
     title = f"{first['program']}, {first['scheduler']}, captured for {first['captured_for'] or 'an unknown device'}"
     names = [hypothetical_label(each["machine"], each["hypothetical"]) for each in timelines]
     families = dict.fromkeys(name for each in timelines for name in each["shares"]["family"])
+    whole = ("all", *(show(each["kernel_time_s"], "s") for each in timelines))
     return [
         Rows(title, columns, [_beside(each, first) for each in timelines]),
-        Rows("Kernel time", ("family", *names), [(family, *(_family_time(each, family) for each in timelines)) for family in families]),
+        Rows(
+            "Kernel time",
+            ("family", *names),
+            [whole, *((family, *(_family_time(each, family) for each in timelines)) for family in families)],
+        ),
     ]
 
 
@@ -41,9 +46,8 @@ def _beside(timeline: dict[str, Any], first: dict[str, Any]) -> tuple[str, ...]:
     return (
         hypothetical_label(timeline["machine"], timeline["hypothetical"]),
         show(timeline["time_s"], "s"),
-        f"{first['time_s'] / timeline['time_s']:.2f}" if timeline["time_s"] else "—",
-        show(timeline["kernel_time_s"], "s"),
         percent(known["relative"]),
+        f"{first['time_s'] / timeline['time_s']:.2f}" if timeline["time_s"] else "—",
         percent(known["unvalidated_share"]),
         show(timeline["energy_j"], "J"),
         show(max(timeline["peak_memory_bytes"].values(), default=0), "B"),
@@ -77,8 +81,7 @@ def _totals(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
     peaks = [(f"peak of {name}", show(peak, "B")) for name, peak in timeline["peak_memory_bytes"].items()]
     return [
         ("time", show(timeline["time_s"], "s")),
-        ("kernel time", show(timeline["kernel_time_s"], "s")),
-        *_doubt(timeline["uncertainty"]),
+        *_kernel_time(timeline),
         ("waiting for the host", show(timeline["host_bound_s"], "s")),
         ("energy", show(timeline["energy_j"], "J")),
         ("launches", f"{timeline['launches']:,}"),
@@ -100,27 +103,25 @@ def _assumed(timeline: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
     return list(timeline.get("assumed", {}).items())
 
 
-def _doubt(uncertainty: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Say how far the kernel time can be off, and how much of it no measurement stands behind."""
-    if not uncertainty:
-        return []
-    return [
-        ("standard deviation of it, %", percent(uncertainty["relative"])),
-        ("unvalidated share of it, %", percent(uncertainty["unvalidated_share"])),
-    ]
+def _kernel_time(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Say what all kernels take, how far off that can be, and how much of it no measurement stands behind."""
+    known = timeline["uncertainty"]
+    doubt = f" ± {percent(known['relative'])} %" if known else ""
+    share = [("of it unvalidated", f"{percent(known['unvalidated_share'])} %")] if known else []
+    return [("kernel time", show(timeline["kernel_time_s"], "s") + doubt), *share]
 
 
-HEAVIEST = ("kernel", "size, or where", "launches", "time", "%", "work", "touched")
-WIDTH = 23
-"""Characters of a kernel's name and of where it is from: seven columns fit a terminal of 100."""
+HEAVIEST = ("kernel", "size", "launches", "time", "%", "throughput", "bandwidth")
+NAME, SIZE = 18, 26
+"""Characters of a kernel's name and of what it works on: seven columns fit a terminal of 100."""
 
 
 def _heavy(call: dict[str, Any]) -> tuple[str, ...]:
     """A call's rates are its own FLOP and bytes over its own time: beside a machine's peaks they say how far it is from each."""
-    where = "×".join(map(str, call["size"])) or "/".join(call["scope"].split("/")[-2:])
+    name = call["name"].removeprefix("aten::")
     return (
-        _short(call["name"].removeprefix("aten::")),
-        _short(f"{call['dtype']} {where}".strip()),
+        _short(name, NAME),
+        _short(f"{call['dtype']} {_size(call)}".strip(), SIZE),
         f"{call['launches']:,}",
         show(call["time_s"], "s"),
         percent(call["share"]),
@@ -129,10 +130,16 @@ def _heavy(call: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _short(text: str) -> str:
+def _size(call: dict[str, Any]) -> str:
+    """A product's sides; of other kernels the family and the bytes of a launch. Files of version 0.3 hold no bytes."""
+    sides = "×".join(map(str, call["size"]))
+    return sides or f"{call['family'].replace('_', ' ')} {show(call.get('bytes'), 'B')}"
+
+
+def _short(text: str, width: int) -> str:
     """Leave out the middle of a long name: the beginning says what it is, the end which one."""
-    half = (WIDTH - 1) // 2
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1 - half]}…{text[-half:]}"
+    half = (width - 1) // 2
+    return text if len(text) <= width else f"{text[: width - 1 - half]}…{text[-half:]}"
 
 
 def _shares(timeline: dict[str, Any]) -> list[Rows]:

@@ -192,7 +192,7 @@ def timeline_of(
         uncertainty=uncertainty(trace, machine, program, elapsed),
         assumed=assumed(trace, machine, program, elapsed),
         energy_parts=parts(program, machine, costs, trace.kernels["launches"], time),
-        kernels=heaviest(trace, program["kernel"][mine], elapsed[mine]),
+        kernels=heaviest(trace, program["kernel"][mine], program.executions[mine], elapsed[mine]),
         entries=None if run.records is None else entries_of(program, run.records, trace),
         memory=memory,
     )

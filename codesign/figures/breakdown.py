@@ -16,6 +16,8 @@ SMALLEST_FAMILY = 0.005
 """Families below this fraction of the whole are drawn as 'other'."""
 SMALLEST_PHASE = 0.005
 """Phases below this fraction are not named above the bar."""
+UNNAMED = "none"
+"""The phase of kernels of none: a program without phases has no names above its bar."""
 CHARACTER = 1.05
 """Width of a character of a phase's name, in percent of the axis."""
 
@@ -108,7 +110,7 @@ def _draw(axes: "Axes", bar: Bar, y: float, height: float) -> None:
         for segment in (s for s in bar.segments if s.phase == phase):
             _fill(axes, segment, left, y, height)
             left += 100 * segment.share
-    if not bar.published:
+    if not bar.published and {s.phase for s in bar.segments} != {UNNAMED}:
         _name_phases(axes, bar, y - height / 2 - 0.05)
 
 

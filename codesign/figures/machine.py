@@ -28,7 +28,7 @@ CELL_GAP = 1.1
 """Inches between two memories in one column: the text of their link fits between."""
 FOOT = 0.75
 """Inches for the host and the legend."""
-DEVICE, MEMORY = style.COLOURS["gemm"], "#EDEDED"
+DEVICE, MEMORY = style.COLOURS["gemm"], style.PANEL
 
 
 @dataclass(frozen=True)
@@ -187,10 +187,11 @@ def _draw_box(axes: "Axes", foot: Point, width: float, box: Box) -> None:
         linewidth=1.3,
     )
     axes.add_patch(shape)
+    ink = style.ink_on(face) if face == DEVICE else style.INK
     for row, text in enumerate(box.lines):
         y = foot[1] + box.height - PADDING / 2 - LINE * (row + 0.5)
         size, weight = (_fitting(text, width), "bold") if row == 0 else (min(9.0, _fitting(text, width)), "normal")
-        axes.text(foot[0], y, text, ha="center", va="center", fontsize=size, fontweight=weight, color=style.ink_on(face))
+        axes.text(foot[0], y, text, ha="center", va="center", fontsize=size, fontweight=weight, color=ink)
 
 
 def _fitting(text: str, width: float) -> float:

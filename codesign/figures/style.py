@@ -49,12 +49,29 @@ STACK = (
 )
 """Families in the order of a stack: elementwise and slice_concat touch, because the survey's families do not tell them apart."""
 
+PAPER = "#FFFFFF"
 INK = "#222222"
 MUTED = "#6E6E6E"
 MOVING = "#4D4D4D"
 """Transfers and hand-overs: no family, one dark grey."""
+GRID = "#DDDDDD"
+PANEL = "#EDEDED"
+"""The face of what is no family: a memory of a machine."""
 OTHER_WORK = "#E4E4E4"
 """What a publication does not break down."""
+
+DARK = {
+    PAPER: "#1b1b1b",
+    INK: "#e2e2e2",
+    MUTED: "#a3a3a3",
+    MOVING: "#9a9a9a",
+    GRID: "#3a3c40",
+    PANEL: "#303236",
+    COLOURS["sort"]: "#8f83e0",
+    COLOURS["attention"]: "#c75c93",
+    COLOURS["collective"]: "#c4533d",
+}
+"""What a dark page draws instead: paper and ink change places, dark families become lighter; the others are read on both."""
 
 WIDTH = 8.0
 """Inches; at 150 dots an inch a figure is 1200 pixels wide and its text as large as a README's."""
@@ -62,6 +79,7 @@ WIDTH = 8.0
 RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
+    "text.color": INK,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -71,7 +89,7 @@ RC: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "grid.color": "#DDDDDD",
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
