@@ -39,8 +39,7 @@ def reuse_distances(walk: Int, second: Long, offsets: Long, alias: Int, later: I
     """Return for each access the distinct bytes of other alias sets since its own was touched last; inf at the first touch.
 
     The LRU stack distance, counted with a Fenwick tree over time that holds each alias set's bytes at its last touch.
-    A touch of less than half of what an access asks for leaves most of that where it was: the last touch that was large
-    enough counts then (a row that is written to a cache of keys does not bring the whole cache back). In the second pass of a loop an
+    In the second pass of a loop an
     access touches ``later`` instead of ``alias``: where these differ it is another part, which the iteration before did not touch, and
     the distance that it had at the entry into the loop stays.
     ``size`` is bytes an access, ``touches`` the number of accesses of the walk. Cost: touches x log(touches).
@@ -63,11 +62,7 @@ def reuse_distances(walk: Int, second: Long, offsets: Long, alias: Int, later: I
             if before > 0:
                 another_part = tensor != alias[a] and before <= began[second[step]]
                 if not another_part:
-                    since, own = before, 0.0
-                    if 2.0 * held[tensor] < size[a]:
-                        since = whole[tensor] if 2.0 * covered[tensor] >= size[a] else 0
-                        own = held[tensor] if since < before else 0.0
-                    distance[a] = max(total - _up_to(tree, since) - own, 0.0) if since > 0 else np.inf
+                    distance[a] = _since(tree, total, size[a], before, held[tensor], whole[tensor], covered[tensor])
                 _add(tree, before, -held[tensor])
                 total -= held[tensor]
             _add(tree, time, size[a])
@@ -78,6 +73,20 @@ def reuse_distances(walk: Int, second: Long, offsets: Long, alias: Int, later: I
                 whole[tensor] = time
                 covered[tensor] = size[a]
     return distance
+
+
+@in_place
+def _since(tree: Float, total: float, size: float, last: int, held: float, whole: int, covered: float) -> float:
+    """Distinct bytes of others since the last touch that left what an access of ``size`` bytes asks for; inf if none did.
+
+    A touch of less than half of it leaves most of that where it was: the last one that was large enough (``covered`` bytes at time
+    ``whole``) counts then. A row that is written to a cache of keys does not bring the whole cache back.
+    """
+    since, own = last, 0.0
+    if 2.0 * held < size:
+        since = whole if 2.0 * covered >= size else 0
+        own = held if since < last else 0.0
+    return max(total - _up_to(tree, since) - own, 0.0) if since > 0 else np.inf
 
 
 @in_place

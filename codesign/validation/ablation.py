@@ -61,7 +61,15 @@ def rows() -> Iterator[Row]:
 def _row(name: str, quantity: str, error: float) -> Row:
     kind = quantity.partition(":")[0]
     configuration = "frozen constants but for those of the term; every tenth row of the calibration table above three times its floor"
-    return Row(f"ablation/{name}/{kind}", quantity, None, error, None, configuration, "arch/calibration/gpu_kernels.parquet")
+    return Row(
+        f"ablation/{name}/{kind}",
+        quantity,
+        published=None,
+        ours=error,
+        tolerance=None,
+        configuration=configuration,
+        source="arch/calibration/gpu_kernels.parquet",
+    )
 
 
 def _sample() -> "pd.DataFrame":

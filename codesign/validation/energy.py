@@ -37,7 +37,15 @@ def _rows(system: str, compute: Compute, table: dict[str, Any]) -> Iterator[Row]
 def _dynamic(system: str, compute: Compute, part: dict[str, Any]) -> Iterator[Row]:
     for name, case in part["cases"].items():
         number, quantity = compute({**part, "static": False}, case), f"{case['quantity']}, dynamic energy alone"
-        yield Row(f"energy/{system}/{name}-dynamic", quantity, shown(case), number, None, part["configuration"], part["title"])
+        yield Row(
+            f"energy/{system}/{name}-dynamic",
+            quantity,
+            published=shown(case),
+            ours=number,
+            tolerance=None,
+            configuration=part["configuration"],
+            source=part["title"],
+        )
 
 
 def _static_w(part: dict[str, Any]) -> float:

@@ -30,18 +30,26 @@ def _by_op(table: Mapping[str, Any], seen: Mapping[str, Mapping[str, float]]) ->
         yield Row(
             f"kernels/left-out/{op}",
             f"{op}: median error on a left-out device, mean over devices",
-            None,
-            float(np.mean(found)) if found else None,
-            tolerance_of(table["leave_one_out"]["tolerance"], {}),
-            CONFIGURATION,
-            table["title"],
+            published=None,
+            ours=float(np.mean(found)) if found else None,
+            tolerance=tolerance_of(table["leave_one_out"]["tolerance"], {}),
+            configuration=CONFIGURATION,
+            source=table["title"],
         )
 
 
 def _cells(table: Mapping[str, Any], seen: Mapping[str, Mapping[str, float]]) -> Iterator[Row]:
     for cell, numbers in seen.items():
         bias = tolerance_of(table["bias"]["tolerance"], {})
-        yield Row(f"kernels/median/{cell}", f"{cell}: median error, left out", None, numbers["median"], None, CONFIGURATION, table["title"])
+        yield Row(
+            f"kernels/median/{cell}",
+            f"{cell}: median error, left out",
+            published=None,
+            ours=numbers["median"],
+            tolerance=None,
+            configuration=CONFIGURATION,
+            source=table["title"],
+        )
         yield Row(
             f"kernels/bias/{cell}", f"{cell}: bias of the summed time, left out", 0.0, numbers["bias"], bias, CONFIGURATION, table["title"]
         )
@@ -55,11 +63,11 @@ def _neusight(table: Mapping[str, Any], seen: Mapping[str, Mapping[str, float]])
         yield Row(
             f"kernels/neusight/{op}",
             f"{op}: median error of NeuSight (learned) on its held-out GPUs, ours on left-out ones",
-            said[name],
-            float(np.mean(found)) if found else None,
-            None,
-            CONFIGURATION,
-            said["note"],
+            published=said[name],
+            ours=float(np.mean(found)) if found else None,
+            tolerance=None,
+            configuration=CONFIGURATION,
+            source=said["note"],
         )
 
 

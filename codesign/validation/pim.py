@@ -43,7 +43,16 @@ def judged(row_id: str, part: dict[str, Any], case: dict[str, Any], number: floa
 def not_comparable(prefix: str, part: dict[str, Any]) -> Iterator[Row]:
     """Yield rows of published numbers beside which there is none of ours; the note says why."""
     for name, case in part["cases"].items():
-        yield Row(f"{prefix}/{name}", case["quantity"], case["value"], None, None, part["configuration"], case["title"], case["note"])
+        yield Row(
+            f"{prefix}/{name}",
+            case["quantity"],
+            published=case["value"],
+            ours=None,
+            tolerance=None,
+            configuration=part["configuration"],
+            source=case["title"],
+            note=case["note"],
+        )
 
 
 def _over_banks(part: dict[str, Any]) -> Iterator[Row]:

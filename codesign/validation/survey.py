@@ -26,11 +26,10 @@ def _shares(survey: dict[str, Any]) -> Iterator[Row]:
     table = survey["shares"]
     for ansatz in survey["ansatze"]:
         found = survey_step(ansatz, survey["molecule"])
-        yield _share(survey, ansatz, "sampling", table[ansatz]["sampling"], found, (), sampling=True)
-        for family, value in table[ansatz].get("within", {}).items():
-            yield _share(survey, ansatz, f"within/{family}", value, found, _families(family), sampling=True)
-        for family, value in table[ansatz]["outside"].items():
-            yield _share(survey, ansatz, f"outside/{family}", value, found, _families(family), sampling=False)
+        yield _share(survey, ansatz, found, table[ansatz]["sampling"], place="sampling")
+        for place in ("within", "outside"):
+            for family, value in table[ansatz].get(place, {}).items():
+                yield _share(survey, ansatz, found, value, place=place, family=family)
 
 
 def _families(name: str) -> tuple[str, ...]:
@@ -41,19 +40,17 @@ def _families(name: str) -> tuple[str, ...]:
     return {"elementwise": BAND, "triangular_solve": ("triangular_solve", "lu")}.get(name) or tuple(name.split("+"))
 
 
-def _share(
-    survey: dict[str, Any], ansatz: str, what: str, value: float, found: Step | None, families: tuple[str, ...], *, sampling: bool
-) -> Row:
-    """Return a row for a share; those within sampling are fractions of it."""
-    place, _, family = what.partition("/")
-    ours = None if found is None else found.share(families, sampling=sampling)
+def _share(survey: dict[str, Any], ansatz: str, found: Step | None, value: float, *, place: str, family: str = "") -> Row:
+    """Return a row for a share: of ``sampling``, of a family ``within`` it (a fraction of sampling), or of one ``outside``."""
+    families = _families(family) if family else ()
+    ours = None if found is None else found.share(families, sampling=place != "outside")
     if place == "within" and found is not None and ours is not None:
         ours /= found.share(sampling=True)
     rule = survey["shares"]["sampling_tolerance" if place == "sampling" else "family_tolerance"]
     names = {"sampling": "sampling", "within": f"{_band(family)} within sampling", "outside": f"{_band(family)} outside sampling"}
     return row_of(
         survey,
-        f"share/{ansatz}/{what}",
+        "/".join(filter(None, ("share", ansatz, place, family))),
         f"{survey['labels'][ansatz]}, {names[place]}: share of {'sampling' if place == 'within' else 'kernel'} time",
         ansatz,
         ours,
@@ -180,9 +177,25 @@ def _alternatives(survey: dict[str, Any]) -> Iterator[Row]:
             time_s, share = (None, None) if found is None else (found.kernel_time_s, found.share(sampling=True))
             band, sampling = survey["kernel_time"][molecule], survey["shares"][ansatz]["sampling"]
             head = f"survey/alternative/{ansatz}{other['recorded']}/{molecule}"
-            yield Row(f"{head}/time", f"{name}: kernel time on A5000, s", shown(band), time_s, None, other["configuration"], "")
+            yield Row(
+                f"{head}/time",
+                f"{name}: kernel time on A5000, s",
+                published=shown(band),
+                ours=time_s,
+                tolerance=None,
+                configuration=other["configuration"],
+                source="",
+            )
             if molecule == survey["molecule"]:
-                yield Row(f"{head}/sampling", f"{name}: share of sampling", sampling, share, None, other["configuration"], "")
+                yield Row(
+                    f"{head}/sampling",
+                    f"{name}: share of sampling",
+                    published=sampling,
+                    ours=share,
+                    tolerance=None,
+                    configuration=other["configuration"],
+                    source="",
+                )
     yield from _alternative_speedups(survey)
     yield from _transposes(survey)
     yield from _profiled(survey)
@@ -209,10 +222,26 @@ def _profiled(survey: dict[str, Any]) -> Iterator[Row]:
         for molecule, found in times.items():
             quantity = f"{label}, {molecule}, under Nsight Compute: kernel time on A5000, s"
             band, ours = shown(survey["kernel_time"][molecule]), None if found is None else found.kernel_time_s
-            yield Row(f"survey/alternative/profiled/{ansatz}/{molecule}", quantity, band, ours, None, configuration, "")
+            yield Row(
+                f"survey/alternative/profiled/{ansatz}/{molecule}",
+                quantity,
+                published=band,
+                ours=ours,
+                tolerance=None,
+                configuration=configuration,
+                source="",
+            )
         quantity = f"{label}, under Nsight Compute: kernel time of {last} over {first}, A5000"
         ours = _ratio(times[last], times[first])
-        yield Row(f"survey/alternative/profiled/{ansatz}/growth", quantity, shown(survey["growth"][ansatz]), ours, None, configuration, "")
+        yield Row(
+            f"survey/alternative/profiled/{ansatz}/growth",
+            quantity,
+            published=shown(survey["growth"][ansatz]),
+            ours=ours,
+            tolerance=None,
+            configuration=configuration,
+            source="",
+        )
 
 
 def _alternative_speedups(survey: dict[str, Any]) -> Iterator[Row]:
@@ -226,7 +255,16 @@ def _alternative_speedups(survey: dict[str, Any]) -> Iterator[Row]:
             quantity = f"{gpu} over A5000, alternative: {end} of 16 cells"
             note = "" if cell is None else f"{survey['labels'][cell[0]]}, {cell[1]}"
             row_id = f"survey/alternative/speedup/{gpu}/{end}"
-            yield Row(row_id, quantity, ends[end], None if cell is None else known[cell], None, configuration, "", note)
+            yield Row(
+                row_id,
+                quantity,
+                published=ends[end],
+                ours=None if cell is None else known[cell],
+                tolerance=None,
+                configuration=configuration,
+                source="",
+                note=note,
+            )
 
 
 def _training(survey: dict[str, Any]) -> Iterator[Row]:

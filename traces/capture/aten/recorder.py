@@ -128,7 +128,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _foreign(self, func: Any) -> str:
         return (
             f"tensors must be arguments of the program or be made on their device, but {func} got one of the CPU{self._where()}: "
-            "pass it as an argument, or make it with device=x.device"
+            "pass it, or the module or optimiser that holds it, as an argument, or make it with device=x.device"
         )
 
     def _record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
