@@ -53,6 +53,14 @@ def test_transformations_of_jax_are_no_side_effects(function: Any) -> None:
         captured(function)
 
 
+def test_a_sort_that_cub_would_do_is_warned_of() -> None:
+    with pytest.warns(CaptureWarning, match=r"[0-9]+ kernels sort in XLA's own way.*CUB's radix sort"):
+        captured(jnp.sort, jax.ShapeDtypeStruct((100_000,), jnp.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CaptureWarning)
+        captured(jnp.sort, jax.ShapeDtypeStruct((4096,), jnp.float32))
+
+
 def test_counting_calls_is_no_harm() -> None:
     """It happens once, while tracing; the trace is the program's."""
     calls: list[str] = []

@@ -133,10 +133,12 @@ def _blob(exported: Any) -> tuple[str, bytes]:
 
 def _run(job: "Job", program: "ExportedProgram") -> "Trace":
     """Compile in this process where it can, else in another."""
-    from traces.capture.doubts import warn_of_unknown_work
+    from traces.capture.doubts import warn_of_sorts, warn_of_unknown_work
 
     trace = _compiled(job, program)
     warn_of_unknown_work(trace)
+    if job.target.platform == "cuda":
+        warn_of_sorts(trace)
     return trace
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from traces.trace import Trace
 
 _NAMED = 5
+SORTED_BY_CUB = 16384
+"""Elements from which XLA rewrites a sort as a call of CUB (xla/backends/gpu/transforms/sort_rewriter.cc)."""
 
 
 class CaptureWarning(UserWarning):
@@ -35,6 +37,20 @@ def warn_of_unknown_work(trace: "Trace") -> None:
         CaptureWarning,
         stacklevel=4,
     )
+
+
+def warn_of_sorts(trace: "Trace") -> None:
+    """Warn (CaptureWarning) of large sorts that XLA made itself: on a GPU it calls CUB, whose scratch memory it cannot ask for here."""
+    kernels = trace.kernels
+    large = kernels["bytes_unique"] > SORTED_BY_CUB * 2 * 4  # read and written, of the smallest types that are sorted often
+    own = np.flatnonzero((kernels["family"] == "sort") & (kernels["launch_kind"] == "fusion") & large)
+    if len(own):
+        warnings.warn(
+            f"{trace.program}: {len(own)} kernels sort in XLA's own way, step by step; where the GPU is there XLA calls CUB's radix sort for "
+            "plain keys, with or without values, which is several times faster",
+            CaptureWarning,
+            stacklevel=4,
+        )
 
 
 def _belongs(tracer: Any, traces: list[Any]) -> bool:
