@@ -40,13 +40,13 @@ def warn_of_unknown_work(trace: "Trace") -> None:
 
 
 def warn_of_sorts(trace: "Trace") -> None:
-    """Warn (CaptureWarning) of large sorts that XLA made itself: on a GPU it calls CUB, whose scratch memory it cannot ask for here."""
+    """Warn (CaptureWarning) of large sorts that XLA made itself: where the GPU is, it calls CUB, and asks it how much scratch memory."""
     kernels = trace.kernels
     large = kernels["bytes_unique"] > SORTED_BY_CUB * 2 * 4  # read and written, of the smallest types that are sorted often
     own = np.flatnonzero((kernels["family"] == "sort") & (kernels["launch_kind"] == "fusion") & large)
     if len(own):
         warnings.warn(
-            f"{trace.program}: {len(own)} kernels sort in XLA's own way, step by step; where the GPU is there XLA calls CUB's radix sort for "
+            f"{trace.program}: {len(own)} kernels sort in XLA's own way, step by step; where the GPU is, it calls CUB's radix sort for "
             "plain keys, with or without values, which is several times faster",
             CaptureWarning,
             stacklevel=4,

@@ -1,7 +1,8 @@
-"""Nsight Systems: the SQLite file of ``nsys export --type sqlite``.
+"""SQLite files of profilers: ``nsys export --type sqlite``, nvprof's own (``nvprof -o``), rocprofv3's (``traces.formats.rocpd``).
 
 Tables and columns are those of the "SQLite Schema Reference" in NVIDIA's documentation: CUPTI_ACTIVITY_KIND_KERNEL, _MEMCPY and
-_MEMSET, names by id in StringIds, devices in TARGET_INFO_GPU. Columns that a version does not have are left unknown.
+_MEMSET, names by id in StringIds, devices in TARGET_INFO_GPU; in nvprof's CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL, StringTable and
+CUPTI_ACTIVITY_KIND_DEVICE. Columns that a version does not have are left unknown.
 """
 
 import sqlite3
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from traces.errors import TraceError
+from traces.formats import rocpd
 from traces.formats.format import Importer
 from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_NS, Ints, Launches, Profile
 from traces.formats.source import Source
@@ -19,6 +21,8 @@ from traces.table import Values
 
 MAGIC = b"SQLite format 3\0"
 KERNELS, COPIES, MEMSETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
+CONCURRENT = "CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL"
+DEVICES_OF_NVPROF = "CUPTI_ACTIVITY_KIND_DEVICE"
 GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
 
 COLUMNS = {
@@ -28,7 +32,7 @@ COLUMNS = {
 """Our column to theirs."""
 
 
-_NAMES = ("demangledName", "shortName", "mangledName")
+_NAMES = ("demangledName", "shortName", "mangledName", "name")
 _OWNER = ("globalPid", "contextId")
 """Whose a stream is."""
 _READ = {"start", "end", "deviceId", "streamId", "staticSharedMemory", "dynamicSharedMemory", *_OWNER, *_NAMES, *COLUMNS.values()}
@@ -40,7 +44,7 @@ class NsysSqlite(Importer):
     """Nsight Systems, exported as SQLite."""
 
     name: ClassVar[str] = "nsys"
-    description: ClassVar[str] = "Nsight Systems report exported as SQLite"
+    description: ClassVar[str] = "SQLite of Nsight Systems (nsys export), nvprof -o, rocprofv3"
 
     def recognises(self, source: Source) -> bool:
         """Say whether it is an SQLite file; whether it is Nsight's shows its tables."""
@@ -71,7 +75,10 @@ def _opened(source: Source) -> sqlite3.Connection:
 
 def _profile(source: Source, database: sqlite3.Connection) -> Profile:
     tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")}
-    if KERNELS not in tables:
+    if any(table.startswith(rocpd.DISPATCHES) for table in tables):
+        return rocpd.profile(source, database, tables)
+    kernels = [table for table in (KERNELS, CONCURRENT) if table in tables]
+    if not kernels:
         graphs = database.execute(f"SELECT count(*) FROM {GRAPHS}").fetchone()[0] if GRAPHS in tables else 0
         if graphs:
             raise TraceError(
@@ -82,7 +89,7 @@ def _profile(source: Source, database: sqlite3.Connection) -> Profile:
             f"{source} must have the table {KERNELS}, but has {', '.join(sorted(tables)[:8]) or 'none'}; record with "
             "`nsys profile --trace=cuda` and export with `nsys export --type sqlite`"
         )
-    rows = _rows(database, KERNELS)
+    rows = [row for table in kernels for row in _rows(database, table)]
     names = _names(database, tables, rows)
     kinds = [KERNEL] * len(rows)
     for table, kind, what in ((COPIES, COPY, "Memcpy"), (MEMSETS, MEMSET, "Memset")):
@@ -115,11 +122,20 @@ def _rows(database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
 
 def _names(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> list[str]:
     """Return the demangled name of each kernel: an id of StringIds."""
-    strings = dict(tuple(row) for row in database.execute("SELECT id, value FROM StringIds")) if "StringIds" in tables else {}
+    strings = _strings(database, tables)
     found = []
     for row in rows:
         given = [row[column] for column in _NAMES if row.get(column)]
         found.append(str(next((strings[value] for value in given if value in strings), given[0] if given else "")))
+    return found
+
+
+def _strings(database: sqlite3.Connection, tables: set[str]) -> dict[int, str]:
+    """Return the texts that other tables refer to by id."""
+    found: dict[int, str] = {}
+    for table, number in (("StringIds", "id"), ("StringTable", "_id_")):
+        if table in tables:
+            found |= dict(tuple(row) for row in database.execute(f"SELECT {number}, value FROM {table}"))
     return found
 
 
@@ -161,6 +177,8 @@ def _may_be_one(owner: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 def _device(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    if DEVICES_OF_NVPROF in tables:
+        return _device_of_nvprof(database, tables, rows)
     if "TARGET_INFO_GPU" not in tables:
         return "", {}
     wanted = min((row["deviceId"] for row in rows if row.get("deviceId") is not None), default=0)
@@ -171,6 +189,17 @@ def _device(database: sqlite3.Connection, tables: set[str], rows: list[dict[str,
     if ours.get("computeMajor") is not None:
         facts["compute_capability"] = f"{ours['computeMajor']}.{ours.get('computeMinor', 0)}"
     return str(ours.get("name") or ""), facts
+
+
+def _device_of_nvprof(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    wanted = min((row["deviceId"] for row in rows if row.get("deviceId") is not None), default=0)
+    found = [dict(row) for row in database.execute(f"SELECT * FROM {DEVICES_OF_NVPROF}")]
+    ours = next((gpu for gpu in found if gpu.get("id") == wanted), found[0] if found else {})
+    counts = {"sm_count": ours.get("numMultiprocessors"), "memory_bytes": ours.get("globalMemorySize")}
+    facts: dict[str, Any] = {name: count for name, count in counts.items() if isinstance(count, int) and count > 0}
+    if ours.get("computeCapabilityMajor") is not None:
+        facts["compute_capability"] = f"{ours['computeCapabilityMajor']}.{ours.get('computeCapabilityMinor', 0)}"
+    return str(_strings(database, tables).get(ours.get("name", -1), "")), facts
 
 
 def _launches(rows: list[dict[str, Any]], names: list[str], kinds: list[str]) -> Launches:

@@ -76,7 +76,7 @@ def _table(source: Source, rows: Rows) -> CsvTable:
 def _launches(table: CsvTable) -> Launches:
     start, end = table.counts("start"), table.counts("end")
     return Launches(
-        name=[re.sub(r"(\s*\[clone )?\.kd\]?$", "", name) for name in table.text("name")],  # the descriptor's name in the code object
+        name=[plain_name(name) for name in table.text("name")],
         kind=[KERNEL] * len(table),
         start_ns=start,
         duration_ps=np.where(end >= start, (end - start) * PS_PER_NS, -2),  # negative: found by the check of the clock
@@ -96,13 +96,19 @@ def _sizes(table: CsvTable) -> dict[str, Values]:
     """Return blocks and threads of a block by axis; older versions have only the product of the three, which stands on the first axis."""
     if "grid_x" not in table:
         threads, block = table.counts("grid"), table.counts("block")
-        return {"grid_x": _blocks(threads, block), "block_x": block}
+        return {"grid_x": blocks(threads, block), "block_x": block}
     found: dict[str, Values] = {}
     for axis in "xyz":
         threads, block = table.counts(f"grid_{axis}"), table.counts(f"block_{axis}")
-        found |= {f"grid_{axis}": _blocks(threads, block), f"block_{axis}": block}
+        found |= {f"grid_{axis}": blocks(threads, block), f"block_{axis}": block}
     return found
 
 
-def _blocks(threads: Ints, block: Ints) -> Ints:
+def plain_name(name: str) -> str:
+    """Return a kernel's name without the ending of its descriptor's in the code object."""
+    return re.sub(r"(\s*\[clone )?\.kd\]?$", "", name)
+
+
+def blocks(threads: Ints, block: Ints) -> Ints:
+    """Return the blocks that so many threads are, the last of which need not be full; -1 where not known."""
     return np.where((threads > 0) & (block > 0), -(-threads // np.maximum(block, 1)), -1)

@@ -141,7 +141,7 @@ class Source:
 
     def text_start(self) -> str:
         """The first bytes as text, '' if they are none."""
-        return "" if b"\0" in self.start else self.start.decode("utf-8", errors="replace")
+        return "" if b"\0" in self.start else self.start.decode("utf-8-sig", errors="replace")
 
     def text(self) -> str:
         """The whole content as text. Raises TraceError if it is none."""
