@@ -272,6 +272,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*sort in XLA's own way")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_live_peak_is_within_the_compilers_memory(name):
     function, args = PROGRAMS[name]
