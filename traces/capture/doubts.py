@@ -46,8 +46,8 @@ def warn_of_sorts(trace: "Trace") -> None:
     own = np.flatnonzero((kernels["family"] == "sort") & (kernels["launch_kind"] == "fusion") & large)
     if len(own):
         warnings.warn(
-            f"{trace.program}: {len(own)} kernels sort in XLA's own way, step by step; where the GPU is, it calls CUB's radix sort, along rows, for "
-            "plain keys, with or without values, which is several times faster",
+            f"{trace.program}: {len(own)} kernels sort in XLA's own way, step by step; where the GPU is, it calls CUB's radix sort "
+            "for rows of plain keys, with or without values, which is several times faster",
             CaptureWarning,
             stacklevel=4,
         )
