@@ -117,7 +117,14 @@ def test_quantities_of_a_disturbance_and_a_host_may_be_texts_with_their_unit() -
 
 @pytest.mark.parametrize(
     "changed",
-    [{"times": 2.5}, {"times": 0}, {"every_s": float("nan")}, {"bandwidth": float("inf"), "closed": 0.0}, {"start_s": float("inf")}],
+    [
+        {"times": 2.5},
+        {"times": 0},
+        {"every_s": float("nan")},
+        {"bandwidth": float("inf"), "closed": 0.0},
+        {"start_s": float("inf")},
+        {"duration_s": 1e9},
+    ],
 )
 def test_a_disturbance_out_of_range_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(MachineError, match="disturbance"):

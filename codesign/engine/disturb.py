@@ -14,10 +14,12 @@ UNIT = 1.0
 """A queue's speed as a resource: an operation that lasts n ps alone asks for n units over n ps."""
 MOST = 1_000_000
 """Times that one disturbance may come."""
+LONGEST_S = 9000.0
+"""Seconds that a time of a disturbance may be: the clock of a replay counts picoseconds."""
 AMOUNTS = {
-    "start_s": Amount("s"),
-    "duration_s": Amount("s", positive=True),
-    "every_s": Amount("s"),
+    "start_s": Amount("s", most=LONGEST_S),
+    "duration_s": Amount("s", positive=True, most=LONGEST_S),
+    "every_s": Amount("s", most=LONGEST_S),
     "bandwidth": Amount("B/s"),
     "closed": Amount("1", most=1.0),
     "times": Amount("1", positive=True, most=MOST, whole=True),
