@@ -73,26 +73,32 @@ def _both(sharpness: float | Float, one: Float, other: Float) -> Float:
     return total
 
 
-def kernel_s(
-    entry: Entry,
-    dtype: str,
-    batch: Float,
-    m: Float,
-    n: Float,
-    k: Float,
-    hot: Hot | None = None,
-    idle_s: Float | float = 0.0,
-    drawn: float = 1.0,
-) -> Float:
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """Under which products run; arrays of shape [products]."""
+
+    hot: Hot | None = None
+    """What L2 holds before; None: what fits."""
+    idle_s: Float | float = 0.0
+    """How long the GPU rests between kernels: its power is capped on average."""
+    drawn: float = 1.0
+    """Their power over that of the products whose energy is known."""
+    vector_kernel: bool = True
+    """Whether the library has a kernel of its own for a row times a matrix."""
+
+
+STEADY = Conditions()
+
+
+def kernel_s(entry: Entry, dtype: str, batch: Float, m: Float, n: Float, k: Float, under: Conditions = STEADY) -> Float:
     """Return the seconds of products of XLA dtype ``dtype``; 'f32' is full FP32 on the vector pipes, 'tf32' the tensor cores.
 
-    ``hot`` says what L2 holds before (None: what fits), ``idle_s`` how long the GPU rests between kernels: its power is capped
-    on average. ``drawn`` is their power over that of the products whose energy is known. Arrays of shape [products].
+    Arrays of shape [products].
     """
     work = Products(batch, m, n, k, np.full(len(m), float(itemsize(dtype))))
-    unit = library(entry, dtype, drawn=drawn)
-    warm = resident(entry, work) if hot is None else hot
-    rest = np.broadcast_to(np.asarray(idle_s, dtype=np.float64), m.shape)
+    unit = library(entry, dtype, drawn=under.drawn, vector_kernel=under.vector_kernel)
+    warm = resident(entry, work) if under.hot is None else under.hot
+    rest = np.broadcast_to(np.asarray(under.idle_s, dtype=np.float64), m.shape)
     chosen = plan(unit, work, warm, rest)
     return entry["kernel_floor"] + start_s(unit, warm.b) + sustained_s(unit, chosen, rest)
 

@@ -91,7 +91,7 @@ class Choices:
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """The products of a vector and a matrix; arrays of shape [such products]."""
+    """The products of a vector and a matrix for which the library has a kernel; arrays of shape [such products]."""
 
     rows: Int
     """Which products they are."""
@@ -121,12 +121,12 @@ def _choices(tiling: Tiling, work: Products, hot: Hot) -> Choices:
         ways=ways(tiling, tile_m, tile_n, splits[split], work[row], hot[row]),
         spot=spot,
         way=way.reshape(-1, len(work.m)),
-        vectors=_vectors(work, hot),
+        vectors=_vectors(tiling, work, hot),
     )
 
 
-def _vectors(work: Products, hot: Hot) -> Vectors:
-    rows = np.flatnonzero((work.m == 1) | (work.n == 1))
+def _vectors(tiling: Tiling, work: Products, hot: Hot) -> Vectors:
+    rows = np.flatnonzero(((work.m == 1) | (work.n == 1)) & tiling.vector_kernel)
     few, held = work[rows], hot[rows]
     a, b, c = few.operand_bytes
     cold = a * (1 - held.a) + b * (1 - held.b) + c * (1 - held.c)

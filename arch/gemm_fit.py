@@ -86,9 +86,8 @@ class _Group:
         """Return the mean absolute logarithm of predicted over measured; a row counts at most 1."""
         own = self.entry.recalibrated(values)
         host, idle = self._by_name(measuring.host_s, own), self._by_name(measuring.idle_s, own)
-        warm, work = measuring.hot(own, self.source, self.dtype, self.work), self.work
-        drawn = measuring.drawn(own, self.source)
-        kernel = kernel_s(own, self.dtype, work.batch, work.m, work.n, work.k, warm, idle, drawn)
+        under, work = measuring.conditions(own, self.source, self.dtype, self.work, idle), self.work
+        kernel = kernel_s(own, self.dtype, work.batch, work.m, work.n, work.k, under)
         seen = measuring.measured_s(own, self.source, host, kernel)
         return float(np.mean(np.minimum(np.abs(np.log(seen / self.measured_s)), 1.0)))
 

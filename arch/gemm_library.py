@@ -1,6 +1,6 @@
 """What a GEMM library brings to a GPU: its tiles, and the numbers of the unit that computes them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -49,6 +49,8 @@ class Tiling:
     sector_bytes: float
     partial_fill: float
     """What is read of a result, over what is written, if its rows do not begin on sectors."""
+    vector_kernel: bool
+    """A row times a matrix has a kernel of its own, which cuts nothing into tiles."""
 
     def resident(self, area: Float) -> Float:
         """Return how many blocks of tiles of an area an SM holds: half of the registers are accumulators."""
@@ -97,16 +99,17 @@ def _dense_share(tiling: Tiling) -> float:
     return float(tiling.loop_share(tile_m, tile_n, threads).max())
 
 
-def library(entry: Entry, dtype: str, tuned: bool = False, drawn: float = 1.0) -> Library:
+def library(entry: Entry, dtype: str, tuned: bool = False, drawn: float = 1.0, vector_kernel: bool = True) -> Library:
     """Return the unit that serves products of an XLA dtype on a GPU; ``drawn`` as ``power.sustained_flops_per_s`` has it.
 
-    ``tuned``: the caller tries the library's kernels and keeps the fastest, as XLA does (gemm_algorithm_picker); else the library
-    chooses, and on GPUs since the A100 it takes one tile for all batched products in full FP32.
+    ``vector_kernel``: the library has a kernel for a row times a matrix. ``tuned``: the caller tries the library's kernels and keeps
+    the fastest, as XLA does (gemm_algorithm_picker); else the library chooses, and on GPUs since the A100 it takes one tile for all
+    batched products in full FP32.
     """
     matrix = entry.group("matrix_flops")
     tensor = dtype in matrix and dtype != "f32"
     peak = matrix[dtype] if tensor else entry.group("vector_flops").get(dtype, np.inf)
-    tiling = _tiling(entry, dtype, tensor, tuned)
+    tiling = replace(_tiling(entry, dtype, tensor, tuned), vector_kernel=vector_kernel)
     return Library(
         tiling=tiling,
         tensor=tensor,
@@ -152,6 +155,7 @@ def _tiling(entry: Entry, dtype: str, tensor: bool, tuned: bool) -> Tiling:
         tlb_loss=0.0 if tensor else entry["gemm_tlb_loss"],
         sector_bytes=entry["sector_bytes"],
         partial_fill=filled(entry),
+        vector_kernel=True,
     )
 
 

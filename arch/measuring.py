@@ -3,7 +3,8 @@
 - NeuSight times an eager operator again and again with the same operands: L2 holds what of them fits. The host's time between
   operators lets the GPU rest, and so does making the operands of the next shape: power is capped on average over both.
 - AIConfigurator replays a CUDA graph of as many copies of the weights as exceed L2, at most five, with the same activations
-  (its collector's loop: one to five copies, as many as L2 over the weights; collect_gemm.py).
+  (its collector's loop: one to five copies, as many as L2 over the weights; collect_gemm.py). TensorRT-LLM's products are
+  cublasLt's, which cuts a row into tiles as any product: on an A100 and an L40S one row takes as long as two.
 - Vidur profiles the layers of a model one after another: a layer's input was just written, its weights were last read a step ago.
   It does so for minutes: at the cap a product of the A100 takes 1.1 to 1.2 times what it takes in AIConfigurator's short runs.
 """
@@ -11,13 +12,21 @@
 import numpy as np
 
 from arch.entry import Entry
-from arch.gemm import resident
+from arch.gemm import Conditions, resident
 from arch.gemm_choices import Hot, Products
 from arch.gemm_library import library
 from arch.streaming import kept_share
 from arch.work import Float
 
 _COPIES = 5
+
+
+_TILES_ONLY = frozenset({"aiconfigurator"})
+
+
+def conditions(entry: Entry, source: str, dtype: str, work: Products, idle_s: Float | float) -> Conditions:
+    """Return under which conditions a source measured products; ``idle_s`` as ``idle_s`` below says, shape [products] or one."""
+    return Conditions(hot(entry, source, dtype, work), idle_s, drawn(entry, source), source not in _TILES_ONLY)
 
 
 def hot(entry: Entry, source: str, dtype: str, work: Products) -> Hot:

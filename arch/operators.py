@@ -155,8 +155,8 @@ def _block_threads(cols: Float, size: float) -> Float:
 def _product_s(entry: Entry, work: Operators) -> Float:
     batch, m, n, k = (work.shape[name] for name in SHAPES["gemm"])
     products = Products(batch, m, n, k, np.full(len(m), itemsize(work.dtype)))
-    warm, idle = measuring.hot(entry, work.source, work.dtype, products), measuring.idle_s(entry, work.source, work.name)
-    return gemm.kernel_s(entry, work.dtype, batch, m, n, k, warm, idle, measuring.drawn(entry, work.source))
+    under = measuring.conditions(entry, work.source, work.dtype, products, measuring.idle_s(entry, work.source, work.name))
+    return gemm.kernel_s(entry, work.dtype, batch, m, n, k, under)
 
 
 def tensor_cores(entry: Entry, work: Operators) -> bool:

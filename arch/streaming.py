@@ -87,9 +87,16 @@ def cost(entry: Entry, stream: Stream) -> Cost:
     held = stream.held_bytes * kept_share(entry, stream.moved_bytes, entry["l2"])
     from_dram = (stream.moved_bytes - held + again + filled(entry) * stream.partial_bytes) / dram_rate(entry)
     from_l2 = (stream.moved_bytes + stream.again_bytes) / (entry["l2_bandwidth"] * entry["l2_efficiency"])
+    to_sms = (stream.moved_bytes + stream.again_bytes) / sms_rate(entry, stream.blocks)
     issue = issue_s(entry, stream.blocks, stream.warp_instructions)
-    memory = np.maximum(from_dram, from_l2)
+    memory = np.maximum(np.maximum(from_dram, from_l2), to_sms)
     return Cost(overlapped(entry, memory, issue, stream.blocks / (entry["sm_count"] * resident)), memory, issue)
+
+
+def sms_rate(entry: Entry, blocks: Float) -> Float:
+    """Return the B/s that the SMs take which have a block of a grid: those without one leave their part of the bandwidth unused."""
+    rate: Float = np.minimum(blocks, entry["sm_count"]) * entry["l1_bytes_per_clock"] * entry["clock"]
+    return rate
 
 
 def issue_s(entry: Entry, blocks: Float, warp_instructions: Float) -> Float:

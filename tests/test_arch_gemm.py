@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import arch
+import codesign as cd
 from arch import gemm, measuring, power
 from arch.entry import Entry
 from arch.gemm_choices import CHUNK, Hot, Products, ways
@@ -223,7 +225,7 @@ def test_full_fp32_products_reach_what_pytorch_was_measured_to(name: str, side: 
 def test_products_on_a_b200_take_what_xla_measured(dtype: str, m: int, n: int, k: int, tflops: float) -> None:
     """openxla/xla, matmul_interpolator_data.h, sm_100. Nothing is fitted to any B200; operands from DRAM."""
     shape = [np.array([float(value)]) for value in (1, m, n, k)]
-    seconds = gemm.kernel_s(find("b200"), dtype, *shape, hot(0.0))[0]
+    seconds = gemm.kernel_s(find("b200"), dtype, *shape, gemm.Conditions(hot(0.0)))[0]
     assert 2e-12 * m * n * k / seconds == pytest.approx(tflops, rel=0.15)
 
 
@@ -262,7 +264,7 @@ def test_a_row_times_a_matrix_on_the_a100_takes_what_waferllm_measured(side: int
     assert microseconds("a100-sxm-80gb", "f16", 1, 1, side, side) == pytest.approx(us, rel=tolerance)
 
 
-@pytest.mark.parametrize(("side", "copies", "share"), [(512, 5, 1.0), (4096, 2, 0.0), (5120, 1, 0.54), (8192, 1, 0.0)])
+@pytest.mark.parametrize(("side", "copies", "share"), [(512, 5, 1.0), (4096, 2, 0.0), (5120, 1, 0.12), (8192, 1, 0.0)])
 def test_aiconfigurator_uses_as_many_copies_of_the_weights_as_exceed_l2(side: int, copies: int, share: float) -> None:
     """50 MiB of L2 on an H100: 5120 x 5120 BF16 weights fill exactly that, of which L2 holds a part from one use to the next."""
     entry = find("h100-sxm")
@@ -272,10 +274,21 @@ def test_aiconfigurator_uses_as_many_copies_of_the_weights_as_exceed_l2(side: in
     assert copies == min(5, max(1, -(-50 * 2**20 // (2 * side * side))))
 
 
+@pytest.mark.parametrize(("device", "k", "n"), [("a100-sxm", 4096, 4096), ("l40s", 1536, 1536), ("h200", 8192, 4096)])
+def test_one_row_takes_as_long_as_two_where_cublaslt_multiplies_it(device: str, k: int, n: int) -> None:
+    """AIConfigurator's rows come from cublasLt, which has no kernel for a row times a matrix; cuBLAS has one."""
+    table = pd.DataFrame({"device": device, "op": "gemm", "dtype": "bfloat16", "batch": 1, "m": [1, 2], "n": n, "k": k})
+    one, two = 1e-6 * cd.predict(table.assign(source="aiconfigurator")).kernel_us
+    assert one == pytest.approx(two, rel=0.02)
+    under = measuring.conditions(find(device), "aiconfigurator", "bf16", of(1, 1, n, k), 0.0)
+    own = gemm.kernel_s(find(device), "bf16", *(np.array([float(size)]) for size in (1, 1, n, k)), replace(under, vector_kernel=True))
+    assert own[0] < 0.95 * one
+
+
 def test_a_kernel_that_the_host_cannot_keep_up_with_is_not_slowed_by_the_cap() -> None:
     entry = find("t4")
     shape = [np.array([float(value)]) for value in (1, 1024, 1024, 1024)]
-    steady, rested = gemm.kernel_s(entry, "f32", *shape), gemm.kernel_s(entry, "f32", *shape, idle_s=1.0)
+    steady, rested = gemm.kernel_s(entry, "f32", *shape), gemm.kernel_s(entry, "f32", *shape, gemm.Conditions(idle_s=1.0))
     assert rested[0] < 0.7 * steady[0]
 
 
@@ -330,7 +343,7 @@ def test_the_model_of_products_is_what_the_gpu_prices_library_calls_with() -> No
     seconds = price(product(2048, 2048, 2048), "a100").duration_s[0]
     entry = find("a100-sxm-40gb")
     shape = [np.array([2048.0])] * 3
-    cold = gemm.kernel_s(entry, "f32", np.ones(1), *shape, hot(0.0))[0]
+    cold = gemm.kernel_s(entry, "f32", np.ones(1), *shape, gemm.Conditions(hot(0.0)))[0]
     assert seconds == pytest.approx(cold, rel=0.05)
     assert arch.machine("a100").gpu.id == "a100-sxm-40gb"
 

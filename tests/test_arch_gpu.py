@@ -35,7 +35,7 @@ def streamed(size: int, grid: int, name: str = "a5000") -> float:
     return FLOOR + dram + l1 / (1 + turns / entry["overlap_turns"])
 
 
-@pytest.mark.parametrize(("name", "bandwidth", "efficiency"), [("a5000", 768e9, 0.94), ("a100", 1555e9, 0.88), ("h200", 4.8e12, 0.78)])
+@pytest.mark.parametrize(("name", "bandwidth", "efficiency"), [("a5000", 768e9, 0.94), ("a100", 1555e9, 0.88), ("h200", 4.8e12, 0.84)])
 def test_a_cold_elementwise_kernel_takes_its_bytes_over_the_achieved_bandwidth(name: str, bandwidth: float, efficiency: float) -> None:
     size = 128 * MIB
     seconds = price(elementwise(size, grid=size // 4 // 512), name).duration_s[0]

@@ -1,5 +1,6 @@
 """Does a prediction keep the table as it is, never read its times, compare with them where they are, and refuse faulty rows?"""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -353,3 +354,57 @@ def test_a_csv_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
     status, _, err = run(tmp_path / "kernels.csv", "-o", tmp_path / "out.csv")
     assert (status, "must have each column once, but it has several named m" in err) == (2, True)
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_gzipped_csv_is_read_as_what_it_holds(tmp_path: Path) -> None:
+    text = kernels().reset_index(drop=True).to_csv(index=False).encode()
+    (tmp_path / "kernels.csv").write_bytes(text)
+    (tmp_path / "kernels.csv.gz").write_bytes(gzip.compress(text))
+    outputs = []
+    for name in ("kernels.csv", "kernels.csv.gz"):
+        assert run(tmp_path / name, "-o", tmp_path / "out.csv")[0] == 0
+        outputs.append((tmp_path / "out.csv").read_bytes())
+    assert outputs[0] == outputs[1]
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(text)[:-20])
+    status, _, err = run(tmp_path / "cut.csv.gz", "-o", tmp_path / "none.csv")
+    assert (status, "must be a table" in err) == (2, True)
+
+
+def test_true_is_no_size(tmp_path: Path) -> None:
+    (tmp_path / "kernels.csv").write_text("device,op,dtype,batch,m,n,k\na100,gemm,float32,1,True,3,4\n")
+    status, _, err = run(tmp_path / "kernels.csv", "-o", tmp_path / "out.csv")
+    assert (status, "row 0: m must be a whole number above zero, but is True" in err) == (2, True)
+
+
+UNUSUAL = """device,op,name,dtype,batch,m,n,k,rows,cols,source
+h100-sxm,gemm,linear,float32,1.0,1,4096,4096.0,,,neusight
+l4,gemm,bmm,float32,1,4096,4096,1,,,neusight
+b200,gemm,bmm,bfloat16,1,1,1,1,,,aiconfigurator
+h200,gemm,linear,bfloat16,1,1,1048577,16,,,aiconfigurator
+a100-pcie-80gb,gemm,bmm,float32,100000,4,4,4,,,neusight
+h200,gemm,linear,float8_e4m3fn,1,5000000,5000000,3,,,vidur
+h100-sxm,gemm,linear,int8,1,9007199254740992,1,1,,,
+l4,elementwise,add,float16,,,,,1,9007199254740992,
+l4,layernorm,ln,float32,,,,,1,100000000,neusight
+h100-sxm,softmax,softmax,float32,,,,,1,100000000,neusight
+h100-sxm,softmax,softmax,float32,,,,,100000000,1,neusight
+"""
+
+
+@pytest.mark.parametrize("change", ["", "\r\n", "\ufeff"])
+def test_unusual_rows_have_a_price_however_the_lines_end(tmp_path: Path, change: str) -> None:
+    text = UNUSUAL.replace("\n", change) if change == "\r\n" else change + UNUSUAL
+    (tmp_path / "kernels.csv").write_bytes(text.encode())
+    status, _, err = run(tmp_path / "kernels.csv", "-o", tmp_path / "out.csv")
+    assert status == 0, err
+    found = pd.read_csv(tmp_path / "out.csv")[ADDED]
+    assert np.isfinite(found).all(axis=None)
+    assert (found > 0).all(axis=None)
+
+
+def test_one_row_of_a_softmax_is_read_by_one_sm() -> None:
+    """A block a row: one SM moves 128 bytes a clock, three reads and a write of 400 MB, and a hundred rows hardly take longer."""
+    row = {"device": "h100-sxm", "op": "softmax", "dtype": "float32", "cols": 100_000_000}
+    one, many = cd.predict(pd.DataFrame([row | {"rows": rows} for rows in (1, 100)])).kernel_us
+    assert one >= 4 * 4e8 / (128 * 1.98e9) * 1e6
+    assert one <= many < 15 * one

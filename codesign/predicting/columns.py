@@ -47,10 +47,10 @@ class Labels:
 
 
 def sizes(table: "pd.DataFrame", column: str) -> Float:
-    """Return a column of sizes as floats, NaN where it is missing, absent or no number."""
+    """Return a column of sizes as floats, NaN where it is missing, absent or no number; true and false are none."""
     import pandas as pd
 
-    if column not in table.columns:
+    if column not in table.columns or pd.api.types.is_bool_dtype(table[column]):
         return np.full(len(table), np.nan)
     return pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64, na_value=np.nan)
 

@@ -1,5 +1,7 @@
 """Reads and writes tables of measurements: Parquet or CSV, told apart by what a file holds; written by the name's ending."""
 
+import gzip
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from traces.errors import CodesignError
 if TYPE_CHECKING:
     import pandas as pd
 
-_PARQUET = b"PAR1"
+_PARQUET, _GZIP = b"PAR1", b"\x1f\x8b"
 ENDINGS = (".parquet", ".csv")
 
 
@@ -22,10 +24,11 @@ def read(path: Path) -> "pd.DataFrame":
     files.check_readable(path)
     content = path.read_bytes()
     try:
+        content = gzip.decompress(content) if content.startswith(_GZIP) else content
         if content.startswith(_PARQUET):
             return pd.read_parquet(BytesIO(content))
         return _csv(path, content)
-    except (ValueError, ArrowException, OSError) as error:
+    except (ValueError, ArrowException, OSError, EOFError, zlib.error) as error:
         raise CodesignError(f"{path} must be a table, Parquet or CSV with a line of column names, but {_first_line(error)}") from error
 
 
