@@ -10,16 +10,15 @@ model's; no such hardware exists.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 import codesign as cd
+from studies.printing import console, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,16 +140,17 @@ def _outcome(ansatz: str, name: str, found: cd.Timeline, base: cd.Timeline, area
     return Outcome(ansatz, name, ceiling, found.time_s, base.time_s / found.time_s, energy, area)
 
 
-def table(gpu: str = GPU) -> Table:
-    """Return the outcomes as a table: a line a variant, a column an ansatz."""
-    made = Table("", *RECORDED.values(), "adds, mm²", title=f"{MOLECULE} on {gpu}: a step faster by (energy of it, %)")
-    columns = [outcomes(ansatz, gpu) for ansatz in RECORDED]
-    for line in zip(*columns, strict=True):
+COLUMNS = ("", *RECORDED.values(), "adds, mm²")
+
+
+def rows(gpu: str = GPU) -> list[tuple[str, ...]]:
+    """Return ``COLUMNS`` of the outcomes: a line a variant, a column an ansatz."""
+    found = []
+    for line in zip(*(outcomes(ansatz, gpu) for ansatz in RECORDED), strict=True):
         cells = [f"{o.speedup:.2f}" if o.ceiling else f"{o.speedup:.2f} ({100 * o.energy:.0f})" for o in line]
-        made.add_row(
-            ("ceiling: " if line[0].ceiling else "") + line[0].variant, *cells, "—" if line[0].ceiling else f"{line[0].area_mm2:.1f}"
-        )
-    return made
+        name = ("ceiling: " if line[0].ceiling else "") + line[0].variant
+        found.append((name, *cells, "—" if line[0].ceiling else f"{line[0].area_mm2:.1f}"))
+    return found
 
 
 COLOURS = {
@@ -187,13 +187,13 @@ def figure() -> "Figure":
     return drawn
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print the tables of the A5000 and the H200; write the figure if its name is given."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    console.print(table(), table("h200"))
-    if len(sys.argv) > 1:
-        figure().savefig(sys.argv[1])
+    for gpu in (GPU, "h200"):
+        console().print(table(COLUMNS, rows(gpu), f"{MOLECULE} on {gpu}: a step faster by (energy of it, %)"))
+    if arguments:
+        figure().savefig(arguments[0])
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

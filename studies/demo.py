@@ -9,21 +9,14 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 import codesign as cd
 from studies import demo_page
 from studies import nnvmc_survey as survey
 from studies.demo_page import GPU, LABELS, MACHINES, MOLECULE, Outcome
+from studies.printing import console, table
 
 FOLDER = Path("build/demo")
 TRIALS, SEED = 150, 1
-
-RIGHT = ("difference", "best time", "on one device", "lower bound", "time", "kernels", "hand-over", "energy")
-
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 
 
 def main() -> None:
@@ -32,7 +25,7 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     outcome = run(capture(LABELS))
     demo_page.write(outcome, FOLDER)
-    console.print(f"\n{FOLDER / 'index.html'} shows all of it ({time.monotonic() - began:.0f} s).")
+    console().print(f"\n{FOLDER / 'index.html'} shows all of it ({time.monotonic() - began:.0f} s).")
 
 
 def run(traces: dict[str, cd.Trace]) -> Outcome:
@@ -61,7 +54,7 @@ def capture(names: Iterable[str]) -> dict[str, cd.Trace]:
     for name in names:
         path = FOLDER / f"{name}-{MOLECULE.lower()}-{GPU}.trace"
         command = ["codesign", "capture", name, "--molecule", MOLECULE, "--target", GPU, "-o", str(path)]
-        console.print("$", " ".join(command))
+        console().print("$", " ".join(command))
         quiet = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         running[name] = path, quiet
     compile_engine()
@@ -86,10 +79,10 @@ def finished(path: Path, process: "subprocess.Popen[str]") -> cd.Trace:
 def show_replay(name: str, timeline: cd.Timeline) -> None:
     """Print a replay's totals, and its shares by phase and family beside the survey's."""
     said, _ = survey.kernel_time(name, MOLECULE)
-    console.print(f"\n[bold]{LABELS[name]} on {MOLECULE}, {GPU}[/bold]: kernel time {1e3 * timeline.kernel_time_s:.0f} ms", end="")
-    console.print(f" (survey: {said}), a step {1e3 * timeline.time_s:.0f} ms, {timeline.launches:,} launches")
-    console.print(table(survey.COLUMNS, survey.rows(name, timeline)))
-    console.print(table(("phase", "family", "ours, %"), broken_down(timeline)))
+    console().print(f"\n[bold]{LABELS[name]} on {MOLECULE}, {GPU}[/bold]: kernel time {1e3 * timeline.kernel_time_s:.0f} ms", end="")
+    console().print(f" (survey: {said}), a step {1e3 * timeline.time_s:.0f} ms, {timeline.launches:,} launches")
+    console().print(table(survey.COLUMNS, survey.rows(name, timeline)))
+    console().print(table(("phase", "family", "ours, %"), broken_down(timeline)))
 
 
 def broken_down(timeline: cd.Timeline) -> list[tuple[str, ...]]:
@@ -103,19 +96,9 @@ def broken_down(timeline: cd.Timeline) -> list[tuple[str, ...]]:
     return rows
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table for the terminal: numbers to the right."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        made.add_column(column, justify="right" if "%" in column or column in RIGHT else "left")
-    for row in rows:
-        made.add_row(*row)
-    return made
-
-
 def explore(trace: cd.Trace, name: str) -> cd.Result:
     """Search the mapping and the machine for time and energy, and keep the result."""
-    console.print(f"\nexploring {name}: {TRIALS} designs")
+    console().print(f"\nexploring {name}: {TRIALS} designs")
     result = cd.explore(trace, cd.machine(name), objectives=("time", "energy"), trials=TRIALS, seed=SEED)
     result.save(FOLDER / f"{name}-result.json")
     return result
@@ -123,9 +106,9 @@ def explore(trace: cd.Trace, name: str) -> cd.Result:
 
 def show_results(results: Sequence[cd.Result]) -> None:
     """Print what was found on each machine beside what bounds it."""
-    console.print(table(("machine", "best time", "on one device", "lower bound", "best above it, %"), map(found, results)))
+    console().print(table(("machine", "best time", "on one device", "lower bound", "gap, %"), map(found, results)))
     for result in results:
-        console.print(f"best design on {marked(result)}: {how(result)}")
+        console().print(f"best design on {marked(result)}: {how(result)}")
 
 
 def show_mappings(timelines: Sequence[cd.Timeline]) -> None:
@@ -134,7 +117,7 @@ def show_mappings(timelines: Sequence[cd.Timeline]) -> None:
         (t.machine, t.scheduler, *(f"{1e3 * seconds:.1f} ms" for seconds in (t.time_s, t.kernel_time_s, t.hand_over_s)), energy(t))
         for t in timelines
     ]
-    console.print(table(("machine", "mapping", "time", "kernels", "hand-over", "energy"), rows))
+    console().print(table(("machine", "mapping", "time", "kernels", "hand-over", "energy"), rows))
 
 
 def energy(timeline: cd.Timeline) -> str:

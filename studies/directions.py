@@ -9,17 +9,15 @@ GPU of 24 GiB whose idle tensors leave for the host's DRAM.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 import codesign as cd
 from studies.beyond_attention import RECORDED, outcomes, trace
+from studies.printing import console, table
 
 GPU, ARRAY = "a5000", "sn40l"
 TRIALS, SEED = 40, 1
@@ -131,15 +129,12 @@ def _line(cells: "list[str] | tuple[str, ...]") -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print the table; write the page if its name is given."""
-    table = Table(*columns(), title=f"A step on CH4 faster than on {GPU} alone by")
-    for row in rows():
-        table.add_row(*row)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+    console().print(table(columns(), rows(), f"A step on CH4 faster than on {GPU} alone by"))
+    if arguments:
+        Path(arguments[0]).write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

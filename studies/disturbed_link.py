@@ -9,15 +9,15 @@ steps took: one that took longer than the GPU alone would sends the next ones th
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 import codesign as cd
+from studies.printing import console, table
 
 TRACE = "ferminet-ch4-a5000-langevin"
 MACHINE = "a5000+aim-fp32@nvlink5"
@@ -136,19 +136,16 @@ def figure(found: Runs, path: Path) -> None:
     drawn.savefig(path, dpi=150)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print the table; draw the figure if a path is given."""
     found = runs()
-    table = Table("policy", "s", "over undisturbed")
-    for name, seconds in found.time_s.items():
-        table.add_row(name, f"{seconds:.3f}", f"{seconds / found.time_s['decided before, undisturbed']:.2f}")
-    console = Console(width=110)
-    console.print(table)
-    console.print("steps on: " + " ".join(found.chose))
+    quiet = found.time_s["decided before, undisturbed"]
+    rows = [(name, f"{seconds:.3f}", f"{seconds / quiet:.2f}") for name, seconds in found.time_s.items()]
+    console().print(table(("policy", "s", "over undisturbed"), rows))
+    console().print("steps on: " + " ".join(found.chose))
     if arguments:
         figure(found, Path(arguments[0]))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

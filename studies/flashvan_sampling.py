@@ -8,16 +8,13 @@ FlashVAN takes nearly the same time for 32 configurations and 128 (as in the pap
 The 36 of both passes is out of reach of types and traffic: products alone differ by the ratio of the units' peaks, the rest by bytes.
 """
 
-import sys
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 import codesign as cd
+from studies.printing import console, table
 
 GPU = "h100-sxm"
 VARIANTS = {
@@ -101,15 +98,12 @@ def rows() -> list[tuple[str, ...]]:
 
 def main() -> None:
     """Print ours beside the published numbers, and what each change gives."""
-    table = Table("speedup", "published", "ours", "difference", title="FlashVAN over the transformer VAN, H100")
-    for row in compare():
-        table.add_row(row.quantity, f"{row.published:g}", f"{row.ours:.1f}", f"{row.difference:+.0%}")
+    beside = [(row.quantity, f"{row.published:g}", f"{row.ours:.1f}", f"{row.difference:+.0%}") for row in compare()]
+    heads = ("speedup", "published", "ours", "difference")
     columns = ("batch", "variant", "step, ms", "sampling, ms", "passes, ms", "step x", "sampling x", "passes x", "host-bound")
-    parts = Table(*columns, title=f"{SPINS} spins: what each change gives")
-    for line in rows():
-        parts.add_row(*line)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    console.print(table, parts)
+    console().print(
+        table(heads, beside, "FlashVAN over the transformer VAN, H100"), table(columns, rows(), f"{SPINS} spins: what each change gives")
+    )
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ sequences in one kernel, FlexGen has blocks of 48: the T4 is given the room that
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 import codesign as cd
+from studies.printing import console, table
 
 TRACE = "opt-30b-t4-batch144-prompt512-tokens31-segments1-host"
 """Attention over the cache in single precision, as FlexGen's program computes it on the CPU."""
@@ -81,18 +80,16 @@ def figure(found: dict[str, float], path: Path) -> None:
     drawn.savefig(path, dpi=150)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print the table; draw the figure if a path is given."""
     found = throughputs()
-    table = Table("variant", "tokens/s", "of FlexGen's placement", "over the published 7.32")
     base = next(iter(found.values()))
-    for name, value in found.items():
-        table.add_row(name, f"{value:.2f}", f"{value / base:.2f}", f"{value / PUBLISHED:.2f}")
-    Console(width=110).print(table)
+    columns = ("variant", "tokens/s", "of FlexGen's placement", f"over the published {PUBLISHED}")
+    rows = [(name, f"{value:.2f}", f"{value / base:.2f}", f"{value / PUBLISHED:.2f}") for name, value in found.items()]
+    console().print(table(columns, rows))
     if arguments:
         figure(found, Path(arguments[0]))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

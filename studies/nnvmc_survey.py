@@ -6,15 +6,13 @@ The published numbers are the rows of ``codesign.validate(["survey"])``; here a 
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
 import codesign as cd
+from studies.printing import console, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,17 +129,14 @@ def figure(timelines: Mapping[str, cd.Timeline]) -> "Figure":
     return cd.plot(labelled, "breakdown", published=bars, title=title)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print published numbers beside ours; write the figure if its name is given."""
     timelines = {name: recorded(name) for name in ("ferminet", "default")}
     for name, timeline in timelines.items():
-        table = Table(*COLUMNS, title=f"{name}: kernel time {1e3 * timeline.kernel_time_s:.0f} ms")
-        for row in rows(name, timeline):
-            table.add_row(*row)
-        Console().print(table)
-    if len(sys.argv) > 1:
-        figure(timelines).savefig(sys.argv[1])
+        console().print(table(COLUMNS, rows(name, timeline), f"{name}: kernel time {1e3 * timeline.kernel_time_s:.0f} ms"))
+    if arguments:
+        figure(timelines).savefig(arguments[0])
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -6,15 +6,12 @@ Published: NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets/resnet50
 Ours: kernels alone, batch 128. Nobody measured a single convolution for us, and nothing is fitted to these numbers.
 """
 
-import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 import codesign as cd
+from studies.printing import console, table
 
 BATCH = 128
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
@@ -102,16 +99,19 @@ def images_per_s(run: Run) -> float:
     return BATCH / cd.replay(captured(run), cd.machine(run.gpu), record=False).kernel_time_s
 
 
-def main() -> int:
+COLUMNS = ("GPU", "what", "precision", "published, images/s", "ours", "ours / published")
+
+
+def row(run: Run) -> tuple[str, ...]:
+    """Return ``COLUMNS`` of a run."""
+    ours, what = images_per_s(run), "training" if run.training else "inference"
+    return (run.gpu, what, run.precision, f"{run.published:,.0f}", f"{ours:,.0f}", f"{ours / run.published:.2f}")
+
+
+def main() -> None:
     """Print the table."""
-    table = Table("GPU", "what", "precision", "published, images/s", "ours", "ours / published")
-    for run in RUNS:
-        ours = images_per_s(run)
-        what = "training" if run.training else "inference"
-        table.add_row(run.gpu, what, run.precision, f"{run.published:,.0f}", f"{ours:,.0f}", f"{ours / run.published:.2f}")
-    Console(width=140).print(table)
-    return 0
+    console().print(table(COLUMNS, map(row, RUNS)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,13 +5,10 @@
 Nothing is fitted to these numbers. The traces are one rank's; a replay runs all of them side by side, with collectives over NVLink.
 """
 
-import sys
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
-
 import codesign as cd
+from studies.printing import console, table
 
 TENSORRT = "NVIDIA/TensorRT-LLM, docs/source/performance.md (version 0.5): FP16, latency of the first token"
 VLLM = "vllm-project/vllm, pull request 2192: 256 + 256 tokens with a custom all-reduce; 16.37 s with NCCL"
@@ -65,17 +62,12 @@ def row(run: Run) -> tuple[str, ...]:
     return (run.machine, str(run.batch), lengths, *seconds, f"{share:.1f}")
 
 
-def main() -> int:
+def main() -> None:
     """Print the table and where its numbers come from."""
-    table = Table(*COLUMNS)
-    for run in RUNS:
-        table.add_row(*row(run))
-    console = Console(width=140)
-    console.print(table)
+    console().print(table(COLUMNS, map(row, RUNS)))
     for source in dict.fromkeys(run.source for run in RUNS):
-        console.print(source)
-    return 0
+        console().print(source)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

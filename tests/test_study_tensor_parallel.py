@@ -15,5 +15,5 @@ def test_the_difference_to_a_published_run_does_not_grow(run, known):  # type: i
 
 
 def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main() == 0
+    main()
     assert "8xa100-sxm-40gb" in capsys.readouterr().out
