@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import codesign as cd
 from arch.building import machine as catalogue_machine
 from arch.cost import cost_table
 from arch.machine import Machine
@@ -28,6 +29,7 @@ from tests.fixed_prices import adjustable_machine, toy_machine
 from tests.toys import Toy
 from traces import Trace
 from traces.errors import SearchError
+from traces.recordings import load_recorded
 
 
 def trace() -> Trace:
@@ -386,3 +388,13 @@ def test_prices_that_are_not_monotone_leave_no_bound_but_say_so() -> None:
     assert result.lower_bound_s is None
     assert result.bound_gap is None
     assert result.lower_bound_method.startswith("none: prices must be monotone")
+
+
+def test_a_search_for_one_rank_of_several_varies_the_machine_of_all() -> None:
+    trace = load_recorded("llama-2-70b-a100-sxm-80gb-tensor_parallel4-batch1-prompt128-tokens0")
+    space = Space(machine={"peer_link_bandwidth_bytes_per_s": None})
+    found = explore(trace, "4xa100-sxm-80gb", space=space, trials=3, seed=1)
+    assert found.best.policy == {"name": "ranks"}
+    assert found.lower_bound_s <= found.best.time_s <= cd.replay(trace, "4xa100-sxm-80gb").time_s
+    faster = cd.machine("4xa100-sxm-80gb").with_(**found.best.machine)
+    assert cd.replay(trace, faster, found.best.mapping).time_s == found.best.time_s

@@ -6,9 +6,10 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from codesign.engine.inputs import machine_for
+from codesign.engine.inputs import machine_for, with_all_ranks
 from codesign.search import storage as storages
 from codesign.search.designs import CANNOT_RUN, Design, Designer
 from codesign.search.goal import MEASURES, NAMES, Goal
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from traces.trace import Trace
 
 log = logging.getLogger("codesign")
+SINGLE = "single-device"
 SEEDS = 2**32
 """How many seeds there are: NumPy's generators, which Optuna's samplers draw from, take 32 bits."""
 Progress = Callable[[int, int, float | None], None]
@@ -72,12 +74,15 @@ def explore(
         that cannot be used, or when no design tried keeps the budget.
     """
     machine = machine_for(trace, machine)
+    trace, mapped = with_all_ranks(trace, machine, SINGLE)
     goal = Goal.of(objectives, budget or {})
     if trials < 1:
         raise SearchError(f"`trials >= 1` must hold, but got trials={trials}")
     if not 0 <= seed < SEEDS:
         raise SearchError(f"`0 <= seed < 2**32` must hold, but got seed={seed}")
     space = (space or Space()).resolved(machine)
+    if isinstance(mapped, str) and mapped != SINGLE:  # every rank has a device of its own: only the machine varies
+        space = replace(space, policies=(mapped,))
     designer = Designer(trace, machine, space)
     _check_known(designer, goal)
     if not designer.free:
