@@ -63,7 +63,20 @@ def import_profile(
     if chosen is None:
         captured = trace.manifest["captured"]
         trace.manifest["target"] = device_id(captured["device"], captured["facts"])
+        captured["remarks"] += _unknown_device(captured["device"], trace.target)
     return trace
+
+
+def _unknown_device(name: str, target: str) -> list[str]:
+    """Say what a replay lacks where the catalogue does not have the device that a profile was measured on."""
+    from arch.registered import names
+
+    if target in names():
+        return []
+    what = f"the catalogue has no device that fits {name!r}" if name else "the file does not say which device it was measured on"
+    return [
+        f"{what}: the option target (a device's id, or a file of your own) names the one whose measured times a replay repeats or scales"
+    ]
 
 
 def device_id(name: str, facts: dict[str, Any]) -> str:

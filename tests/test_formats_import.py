@@ -98,6 +98,21 @@ def test_a_profiles_device_becomes_the_catalogues(name: str, facts: dict[str, An
     assert device_id(name, facts) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "remark"),
+    [
+        ("NVIDIA H100 NVL", "the catalogue has no device that fits 'NVIDIA H100 NVL'"),
+        ("", "the file does not say which device"),
+        ("NVIDIA H200", ""),
+    ],
+)
+def test_a_device_that_the_catalogue_lacks_is_remarked(tmp_path: Path, name: str, remark: str) -> None:
+    path = tmp_path / "report.csv"
+    path.write_text(f"Start (ns),Duration (ns),CorrId,Device,Strm,Name\n1000,20,7,{name},7,sgemm\n")
+    remarks = document("import", path, "-o", tmp_path / "a.trace")["remarks"]
+    assert [each.startswith(remark) and "the option target" in each for each in remarks] == [True] * bool(remark)
+
+
 def test_the_command_says_what_it_found(tmp_path: Path) -> None:
     found = document("import", A100, "-o", tmp_path / "a.trace")
     assert found["kind"] == "import"
