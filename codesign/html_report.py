@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from codesign import files
-from codesign.html_parts import figure_html
+from codesign.html_figures import figure_html
 from traces import html
 from traces.errors import CodesignError
 from traces.si import show

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from arch.rows import machine_tables
 from codesign.engine.rows import timeline_tables
 from codesign.figures import default_kind, plot
-from codesign.html_parts import figure_html
+from codesign.html_figures import figure_html
 from codesign.search.rows import result_tables
 from traces import html
 from traces.summary import work_table

@@ -62,7 +62,7 @@ def partition(trace: Trace, machine: Machine, costs: CostTable, bytes_weight: fl
     from schedulers.least_cost import least_cost
     from schedulers.live_cuts import live_cuts
 
-    first_accepting(trace, machine, costs)
+    first_accepting(trace, machine, costs)  # raises where no device takes a kernel, which no path through the cuts would show
     run_s = np.where(costs.refusal == 0, costs.duration_s * trace.executions, np.inf)
     events, depth = program_events(trace)
     terms = hand_over_terms(machine).weighted(bytes_weight)

@@ -54,7 +54,7 @@ class FlexGen(Scheduler):
 
     def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
         """Return the mapping; raise MappingError if the machine lacks such a memory or a device that works in the DRAM."""
-        device = first_accepting(trace, machine, costs).copy()
+        device = first_accepting(trace, machine, costs)
         if self.host_attention:
             device[self._attention(trace)] = device_in_dram(machine, "host_attention")
         copies = Offload(self._homes(trace, machine), self.distance, self.slices, self.synchronous, self.pinned, self.write_backs)

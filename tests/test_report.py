@@ -10,7 +10,7 @@ import pytest
 
 import codesign as cd
 from codesign.figures import style
-from codesign.html_parts import LARGE_BYTES, figure_html
+from codesign.html_figures import LARGE_BYTES, figure_html
 from codesign.html_report import CSS
 from traces import html
 from traces.recordings import load_recorded

@@ -7,7 +7,7 @@ from html import escape
 from traces.errors import CodesignError
 from traces.rows import Rows, is_number
 
-_LEFT, _RIGHT = ' style="text-align:left"', ' class="number" style="text-align:right"'
+_LEFT, _RIGHT = ' style="text-align:left"', ' class="number" style="text-align:right; white-space:nowrap"'
 """Notebooks have a style of their own for cells, which only one that stands in the cell overrides."""
 
 

@@ -29,7 +29,10 @@ def machines(
     with quiet_output():
         if name:
             found = machine(_with_part(name)).with_(**parse_settings(settings))
-            described, output = found.to_dict(), _without_picture(found, output)
+            described = found.to_dict()
+            if output is not None and _is_picture(output):
+                _draw(found, output)
+                output = None
         else:
             _refuse_for_all(output, settings)
             payload = {"devices": _catalogue(), "machines": {found.id: _overview(found) for found in map(machine, _names())}}
@@ -60,23 +63,19 @@ def _with_part(name: str) -> str:
     return example
 
 
-def _is_picture(output: Path | None) -> bool:
+def _is_picture(output: Path) -> bool:
     from codesign.figures import FORMATS
 
-    return output is not None and output.suffix.lower().lstrip(".") in FORMATS
+    return output.suffix.lower().lstrip(".") in FORMATS
 
 
-def _without_picture(machine: "Machine", output: Path | None) -> Path | None:
-    """Draw the machine if ``output`` is the name of a picture, and return where the document goes, if anywhere."""
-    if output is None or not _is_picture(output):
-        return output
+def _draw(machine: "Machine", picture: Path) -> None:
     from codesign import files
     from codesign.figures import plot
 
-    files.check_writable(output)
-    plot(machine, path=output)
-    note(f"wrote {output}")
-    return None
+    files.check_writable(picture)
+    plot(machine, path=picture)
+    note(f"wrote {picture}")
 
 
 def _refuse_for_all(output: Path | None, settings: list[str] | None) -> None:
@@ -85,7 +84,7 @@ def _refuse_for_all(output: Path | None, settings: list[str] | None) -> None:
         raise CodesignError(
             f"--set changes one machine, but got {settings[0]!r} for all; name one: codesign machines a5000 --set {settings[0]}"
         )
-    if _is_picture(output):
+    if output is not None and _is_picture(output):
         raise CodesignError(
             f"a picture shows one machine, but {output} was asked for of all; name one: codesign machines a5000+aim -o {output}"
         )

@@ -142,10 +142,6 @@ def _fill(axes: "Axes", segment: Segment, left: float, y: float, height: float) 
 def _legend(figure: "Figure", bars: Sequence[Bar]) -> None:
     from matplotlib.patches import Patch
 
-    present = style.in_stack_order({f for b in bars for s in b.segments for f in s.families})
-    handles = [Patch(color=style.colour(f), label=style.family_name(f)) for f in present]
-    if any(not s.families for b in bars for s in b.segments):
-        handles.append(Patch(color=style.OTHER_WORK, label="not broken down"))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=style.legend_columns(len(handles)), handlelength=1.2, columnspacing=1.4
-    )
+    parts = [segment for bar in bars for segment in bar.segments]
+    whole = [] if all(part.families for part in parts) else [Patch(color=style.OTHER_WORK, label="not broken down")]
+    style.family_legend(figure, {family for part in parts for family in part.families}, *whole)

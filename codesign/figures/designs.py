@@ -87,8 +87,7 @@ def pareto(
     made = figure.legend(loc="outside lower center", ncols=3, columnspacing=1.4)
     notes = [f"rings without a line are on the front by their {' and '.join(more)}"] if more else []
     notes += [f"{hidden} of {sum(len(cloud.values) for cloud in clouds)} designs lie beyond the axes"] if hidden else []
-    made.set_title("\n".join(notes))
-    made.get_title().set(color=style.MUTED, fontsize=8.5, multialignment="center")
+    style.note(made, "\n".join(notes))
     return figure
 
 
@@ -166,8 +165,7 @@ def progress(
     axes.grid(True, axis="y")
     axes.set_title(title or "Search", pad=8)
     made = figure.legend(loc="outside lower center", ncols=4, columnspacing=1.4)
-    made.set_title(_not_drawn(values, float(axes.get_ylim()[1])))
-    made.get_title().set(color=style.MUTED, fontsize=8.5)
+    style.note(made, _not_drawn(values, float(axes.get_ylim()[1])))
     return figure
 
 

@@ -57,7 +57,7 @@ def timeline(operations: Operations, window: tuple[float, float] | None = None, 
     whole.set_ylabel("whole run", color=style.MUTED)
     zoomed.set_ylabel("window", color=style.MUTED)
     zoomed.set_xlabel(f"time, window of {show(window[1] - window[0], 's')} marked above")
-    _legend(figure, operations)
+    style.family_legend(figure, operations.family)
     return figure
 
 
@@ -114,10 +114,3 @@ def _queue_axis(axes: "Axes", names: tuple[str, ...]) -> None:
     axes.set_ylim(len(names) - 0.45, -0.55)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-
-
-def _legend(figure: "Figure", operations: Operations) -> None:
-    from matplotlib.patches import Patch
-
-    handles = [Patch(color=style.colour(f), label=style.family_name(f)) for f in style.in_stack_order(operations.family)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, handlelength=1.2, columnspacing=1.4)

@@ -138,8 +138,7 @@ def _draw_points(axes: "Axes", points: Points) -> None:
 def _legend(figure: "Figure", points: Points, note: str) -> None:
     handles = [_handle(family, float(points.share[points.family == family].sum())) for family in style.in_stack_order(points.family)]
     made = figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.4, handletextpad=0.3)
-    made.set_title(note)
-    made.get_title().set(color=style.MUTED, fontsize=8.5, multialignment="center")
+    style.note(made, note)
 
 
 def _handle(family: str, share: float) -> "Line2D":

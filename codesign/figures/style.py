@@ -10,6 +10,8 @@ from traces.si import prefix_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+    from matplotlib.patches import Patch
 
 P = ParamSpec("P")
 
@@ -144,9 +146,19 @@ def in_stack_order(families: Iterable[str]) -> list[str]:
     return [f for f in STACK if f in present] + sorted(present - set(STACK))
 
 
-def legend_columns(entries: int) -> int:
-    """Return the columns of a legend of families below a figure: six fit into one row, more stand in rows of five."""
-    return entries if entries <= 6 else 5
+def family_legend(figure: "Figure", families: Iterable[str], *more: "Patch") -> "Legend":
+    """Write which colour each family has below a figure, and what ``more`` stand for: six in one row, more in rows of five."""
+    from matplotlib.patches import Patch
+
+    handles = [*(Patch(color=colour(f), label=family_name(f)) for f in in_stack_order(families)), *more]
+    columns = len(handles) if len(handles) <= 6 else 5
+    return figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=1.2, columnspacing=1.4)
+
+
+def note(legend: "Legend", text: str) -> None:
+    """Write a line, or several, above a legend."""
+    legend.set_title(text)
+    legend.get_title().set(color=MUTED, fontsize=8.5, multialignment="center")
 
 
 def ink_on(background: str) -> str:

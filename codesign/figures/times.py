@@ -27,7 +27,7 @@ class Taken:
 
 @style.styled
 def times(replays: Sequence[Taken], title: str = "") -> "Figure":
-    """Draw the replays from top to bottom on one axis of seconds, each with its makespan and how many times as fast as the first it is."""
+    """Draw the replays from top to bottom on one axis of seconds, each with its makespan and the speedup over the first."""
     figure, (axes,) = style.canvas(1.6 + 0.5 * len(replays))
     longest = max(max(sum(r.seconds.values()) + r.doubt_s, r.time_s) for r in replays) or 1.0
     scale, prefix = prefix_of(longest)
@@ -40,7 +40,8 @@ def times(replays: Sequence[Taken], title: str = "") -> "Figure":
     axes.set_xlim(0, 1.28 * longest / scale)
     axes.set_xlabel(f"time, {prefix}s")
     axes.set_title(title or "Time of a step", pad=8)
-    _legend(figure, replays)
+    legend = style.family_legend(figure, {family for replay in replays for family in replay.seconds})
+    style.note(legend, "bar: kernel time by family; whisker: its standard deviation; line: the whole time")
     return figure
 
 
@@ -60,15 +61,3 @@ def _say(axes: "Axes", place: int, replay: Taken, first: Taken, scale: float) ->
         text += f", {first.time_s / replay.time_s:.2f}×"
     end = max(sum(replay.seconds.values()) + replay.doubt_s, replay.time_s) / scale
     axes.annotate(text, (end, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=9, color=style.INK)
-
-
-def _legend(figure: "Figure", replays: Sequence[Taken]) -> None:
-    from matplotlib.patches import Patch
-
-    present = style.in_stack_order({family for replay in replays for family in replay.seconds})
-    handles = [Patch(color=style.colour(family), label=style.family_name(family)) for family in present]
-    made = figure.legend(
-        handles=handles, loc="outside lower center", ncols=style.legend_columns(len(handles)), handlelength=1.2, columnspacing=1.4
-    )
-    made.set_title("bar: kernel time by family; whisker: its standard deviation; line: the whole time")
-    made.get_title().set(color=style.MUTED, fontsize=8.5)
