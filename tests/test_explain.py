@@ -204,11 +204,11 @@ def test_explanations_add_up_and_gains_are_at_most_half_of_the_share() -> None:
     assert found.gains[0].gain == max(gain.gain for gain in found.gains)
 
 
-def test_discrete_parameters_are_replayed_at_the_next_sizes() -> None:
+def test_discrete_parameters_are_replayed_at_the_next_sizes_and_at_twice_as_many() -> None:
     found = cd.explain(load_recorded("ferminet-lih-a5000"), cd.machine("a5000+aim-fp32"), "intensity-threshold")
     stacks = {size.other for size in found.sizes if size.name == "pim_stacks"}
     value = cd.machine("a5000+aim-fp32").parameters["pim_stacks"].value
-    assert stacks == {value - 1, value + 1}
+    assert stacks == {value - 1, value + 1, 2 * value}
 
 
 def test_what_binds_kernels_is_the_longest_term_of_their_price() -> None:

@@ -52,7 +52,7 @@ def _parameters(found: dict[str, Any]) -> Rows:
             f"{p['elasticity'] or 0.0:+.3f}{' tie' if p['tie'] else ''}",
             f"{show(p['holds_low'], p['unit'])} to {show(p['holds_high'], p['unit'])}",
             show(p["doubled_s"], "s"),
-            percent(None if p["doubled_s"] is None else 1 - p["doubled_s"] / found["time_s"]),
+            _gain(p["doubled_s"], found["time_s"]),
         )
         for p in found["parameters"]
     ]
@@ -61,5 +61,12 @@ def _parameters(found: dict[str, Any]) -> Rows:
 
 
 def _sizes(found: dict[str, Any]) -> list[Rows]:
-    rows = [(s["name"], f"{s['value']:g}", f"{s['other']:g}", show(s["time_s"], "s")) for s in found["sizes"]]
-    return [Rows("Next sizes (replayed)", ("parameter", "value", "other value", "time then"), rows)] if rows else []
+    rows = [
+        (s["name"], f"{s['value']:g}", f"{s['other']:g}", show(s["time_s"], "s"), _gain(s["time_s"], found["time_s"]))
+        for s in found["sizes"]
+    ]
+    return [Rows("Other sizes (replayed)", ("parameter", "value", "other value", "time then", "gain, %"), rows)] if rows else []
+
+
+def _gain(then_s: float | None, now_s: float) -> str:
+    return percent(None if then_s is None else 1 - then_s / now_s)

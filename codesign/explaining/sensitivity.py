@@ -59,7 +59,7 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Size:
-    """The next value of a discrete parameter: replayed."""
+    """Another value of a discrete parameter: replayed."""
 
     name: str
     value: float
@@ -75,7 +75,7 @@ def sensitivities(base: Baseline) -> list[Sensitivity]:
 
 
 def sizes(base: Baseline) -> list[Size]:
-    """Return the time at the next smaller and larger value of each discrete parameter."""
+    """Return the time at the next smaller and larger value of each discrete parameter, and at twice as many of what is counted."""
     discrete = {name: p for name, p in base.machine.parameters.items() if p.integer or p.choices}
     return [
         Size(name, p.value, p.unit, other, base.time_s(base.machine.with_(**{name: other})))
@@ -89,7 +89,8 @@ def _neighbours(parameter: "Parameter") -> list[float]:
         ordered = sorted(parameter.choices)
         below, above = [c for c in ordered if c < parameter.value], [c for c in ordered if c > parameter.value]
         return below[-1:] + above[:1]
-    return [other for other in (parameter.value - 1, parameter.value + 1) if parameter.low <= other <= parameter.high]
+    others = dict.fromkeys((parameter.value - 1, parameter.value + 1, 2 * parameter.value))
+    return [other for other in others if parameter.low <= other <= parameter.high]
 
 
 def _sensitivity(base: Baseline, name: str, parameter: "Parameter") -> Sensitivity:
