@@ -304,3 +304,19 @@ def test_distances_are_a_product_with_two_columns_more():
 def test_second_derivatives_have_no_operator_without_work():
     trace = captured(torch.func.hessian(lambda x: torch.tanh(x).pow(3).sum()), torch.empty(8))
     assert not np.isnan(trace.kernels["flops_vector"]).any()
+
+
+@pytest.mark.parametrize(
+    ("function", "matrix", "vector"),
+    [
+        (lambda a: torch.linalg.cross(a[:, :3], a[:, 3:6]), 0, 3 * 32 * 3),
+        (lambda a: a.int() << 2, 0, 32 * 32 + 32 * 32),  # conversion and shift
+        (lambda a: torch.histc(a, 10), 0, 4 * 32 * 32),
+        (torch.linalg.lu, 2 / 3 * 32**3, 0),
+        (torch.cholesky_inverse, 2 * 32**3, 0),  # two triangles, 32 right-hand sides each
+        (lambda a: torch.linalg.householder_product(a, a[0, :8]), 4 * 32 * 32 * 8 - 2 * 64 * 8**2 + 4 / 3 * 8**3, 0),
+    ],
+)
+def test_rarer_operators_have_their_work(function, matrix, vector):
+    kernels = captured(function, torch.empty(32, 32)).kernels
+    assert (kernels["flops_matrix"].sum(), kernels["flops_vector"].sum()) == (pytest.approx(matrix), vector)

@@ -72,7 +72,15 @@ def _qr(call: Call, setting: Setting) -> Kernel:
     return replace(made, flops=known.flops + formed.flops, launches=known.launches + formed.launches)
 
 
+def _orthogonal(call: Call, setting: Setting) -> Kernel:
+    """`linalg_householder_product`: the columns that reflections make of the identity's."""
+    reflections, scales = call.reads[:2]
+    return _kernel(call, library.orgqr(*_batch(reflections), int(scales.shape[-1])), "other")
+
+
 RULES: dict[str, Rule] = {
+    "linalg_householder_product": _orthogonal,
+    "linalg_lu": _factorise,
     "linalg_lu_factor_ex": _factorise,
     "linalg_solve_triangular": _triangle,
     "linalg_cholesky_ex": _cholesky,
@@ -135,7 +143,14 @@ def _euclidean_distances(x1: Tensor, x2: Tensor) -> Tensor:
     return squares.view(*left.shape[:-1], right.shape[-2]).clamp_min_(0).sqrt_()
 
 
+def _cholesky_inverse(self: Tensor, upper: bool = False) -> Tensor:
+    identity = torch.zeros_like(self)
+    identity.diagonal(0, -2, -1).fill_(1)
+    return _cholesky_solve(identity, self, upper)
+
+
 PARTS: dict[Any, Callable[..., Any]] = {
+    aten.cholesky_inverse.default: _cholesky_inverse,
     aten._euclidean_dist.default: _euclidean_distances,
     aten._linalg_det.default: _det,
     aten._linalg_slogdet.default: _slogdet,
