@@ -12,7 +12,7 @@ import arch
 from arch.catalog import builtin
 from arch.entry import Opcodes
 from arch.opcodes import demand
-from arch.pim import PIM
+from arch.pim import PIM, attention
 from arch.work import Work
 from tests.toys import Toy
 from traces.errors import MachineError
@@ -358,3 +358,42 @@ def test_prices_of_many_kernels_are_those_of_each_alone(rows: int, inner: int, v
     work = Work.of(toy.build())
     alone = [device.price(work.rows([i])).duration_s[0] for i in range(3)]
     np.testing.assert_allclose(device.price(work).duration_s, alone)
+
+
+def fused_attention(queries: int, keys: int, library: str = "flash_attention", dtype: str = "f16") -> Work:
+    """256 heads of 128, with the statistics in FP32 that a library writes beside the result."""
+    toy, heads, dim = Toy(), 256, 128
+    for name, rows in (("q", queries), ("k", keys), ("v", keys), ("o", queries)):
+        toy.tensor(name, 2 * heads * rows * dim)
+    toy.tensor("statistics", 4 * heads * queries)
+    toy.kernel(
+        "attention", ["q", "k", "v"], ["o", "statistics"], family="attention", launch_kind="library", library=library, dtype=dtype,
+        opcodes="attention:1", precision="", batch=heads, m=queries, n=keys, k=dim, flops_matrix=4.0 * heads * queries * keys * dim,
+        flops_vector=0.0,
+    )  # fmt: skip
+    made = toy.build()
+    tensors = made.tensors.decoded() | {"dtype": [dtype] * 4 + ["f32"]}
+    return Work.of(Trace(made.kernels, Table.build("tensors", tensors), made.accesses, made.regions, made.manifest))
+
+
+@pytest.mark.parametrize("name", ["attacc-bank", "attacc-bg", "attacc-buffer", "neupims"])
+def test_fused_attention_takes_what_scores_softmax_and_context_take(name: str) -> None:
+    device = pim(name, refresh=False)
+    one, heads = np.ones(1), attention.Heads(np.array([521.0]), np.array([256.0]), np.array([128.0]), 2.0, np.array([16.0]))
+    clocks = attention.clocks(device.timing, device.entry.text["level"], heads, refresh=False)
+    for queries in (1, 3):
+        prices = device.price(fused_attention(queries, 521))
+        assert prices.duration_s == pytest.approx(queries * clocks * device.clock_s)
+        assert prices.dram_bytes >= 2 * 2 * 256 * 521 * 128 * queries * one  # what units read beyond the keys and values is padding
+
+
+@pytest.mark.parametrize(
+    ("name", "work", "reason"),
+    [
+        ("duplex", fused_attention(1, 521), "library call flash_attention"),
+        ("attacc-bank", fused_attention(1, 521, "flash_attention_backward"), "library call flash_attention_backward"),
+        ("attacc-bank", fused_attention(1, 521, dtype="f32"), "library call flash_attention"),
+    ],
+)
+def test_fused_attention_that_units_cannot_run_is_refused(name: str, work: Work, reason: str) -> None:
+    assert pim(name).refuse(work).reason(0) == reason

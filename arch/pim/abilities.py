@@ -37,16 +37,29 @@ def _make(table: Opcodes, work: Work) -> Abilities:
     product = known.family.is_("gemm")
     reasons = Reasons(len(kernels))
     reasons.add(known.unknown, "work unknown")
-    calls = known.library & ~product
+    attention = fused(work) & known.dtype.isin(_with(table, "attention"))
+    calls = known.library & ~product & ~attention
     _refuse_calls(reasons, calls, Text.of(kernels, "library"), known.family)
     reasons.add(known.triton, "triton kernel")
     for dtype in sorted(set(known.dtype.values) - set(table.commands)):
         reasons.add(known.dtype.is_(dtype), f"dtype {dtype or 'unknown'}")
-    _refuse_operands(reasons, table, known)
+    _refuse_operands(reasons, table, known, attention)
     _refuse_opcodes(reasons, table, work, asked, which)
     vector = np.array([d.per_vector for d in asked], dtype=np.float64)[which]
     special = np.array([d.per_transcendental for d in asked], dtype=np.float64)[which]
     return Abilities(reasons.done(), vector, special)
+
+
+def fused(work: Work) -> Bool:
+    """Return which kernels are fused attention of a library, forwards, whose sizes are known (bool[kernels])."""
+    known = facts(work)
+    sized = np.minimum.reduce([known.batch, known.m, known.n, known.k]) > 0
+    return np.asarray(Text.of(work.kernels, "library").is_("flash_attention") & sized, dtype=np.bool_)
+
+
+def _with(table: Opcodes, opcode: str) -> set[str]:
+    """The types for which units have an opcode."""
+    return {dtype for dtype, commands in table.commands.items() if opcode in commands}
 
 
 def _demands(table: Opcodes, work: Work) -> tuple[list[Demand], Int]:
@@ -84,12 +97,16 @@ def _refuse_calls(reasons: Reasons, calls: Bool, library: Text, family: Text) ->
         reasons.add(calls & family.is_(name), f"library call {name}")
 
 
-def _refuse_operands(reasons: Reasons, table: Opcodes, known: Facts) -> None:
-    """Operands of another type, and ones of which nobody knows before where they lie; transposed ones are laid out anew."""
+def _refuse_operands(reasons: Reasons, table: Opcodes, known: Facts, attention: Bool) -> None:
+    """Operands of another type, and ones of which nobody knows before where they lie; transposed ones are laid out anew.
+
+    The statistics that fused attention writes beside its result, in FP32, come from the softmax unit.
+    """
     kernels = len(reasons.code)
     masks = any("select" in commands for commands in table.commands.values())
     allowed = {"", *table.commands} | ({"pred"} if masks else set())  # of unknown type: the kernel's
-    large = known.unique > _SCALAR_BYTES
+    statistics = attention[known.owner] & known.writes & known.tensor_dtype.is_("f32")
+    large = (known.unique > _SCALAR_BYTES) & ~statistics
     for dtype in sorted(set(known.tensor_dtype.values) - allowed):
         reasons.add(_any(known, large & known.tensor_dtype.is_(dtype), kernels), f"operand dtype {dtype or 'unknown'}")
     other = ~known.family.is_("gemm")
@@ -103,7 +120,7 @@ def _any(known: Facts, chosen: Bool, kernels: int) -> Bool:
 
 def _refuse_opcodes(reasons: Reasons, table: Opcodes, work: Work, asked: list[Demand], which: Int) -> None:
     known, opcodes = facts(work), Text.of(work.kernels, "opcodes")
-    dots = {dtype for dtype, commands in table.commands.items() if "dot" in commands}
+    dots = _with(table, "dot")
     product = known.family.is_("gemm")
     reasons.add(product & ~known.dtype.isin(dots), "opcode dot")
     checked = ~(product & known.library) & ~Text.of(work.kernels, "launch_kind").is_("copy", "memset")

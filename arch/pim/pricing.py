@@ -9,10 +9,10 @@ which pass through the host once more; the machine's hand-over charges for what 
 import numpy as np
 
 from arch.facts import Facts, facts, once, total
-from arch.pim.abilities import Abilities, abilities
+from arch.pim.abilities import Abilities, abilities, fused
 from arch.pim.elementwise import elementwise
 from arch.pim.parts import Parts
-from arch.pim.products import product
+from arch.pim.products import fused_attention, product
 from arch.pim.refresh import refreshes
 from arch.pim.units import Units
 from arch.work import Bool, Float, Prices, Work
@@ -23,6 +23,8 @@ def price(pim: Units, work: Work) -> Prices:
     known, able = facts(work), abilities(pim.entry, work)
     gemm, moved = once(work, "pim operands", lambda: _operands(known))
     parts = Parts.choose(gemm, product(pim, known), elementwise(pim, work, able))
+    if pim.style == "attention":
+        parts = Parts.choose(fused(work), fused_attention(pim, known), parts)
     parts = parts.with_term("layout_s", _layout(pim, moved))
     parts = parts.with_term("refresh_s", _refresh(pim, sum(parts.terms.values(), np.zeros(len(known.launches)))))
     return _prices(pim, known, able, parts)

@@ -131,3 +131,24 @@ def _streaming(pim: Units, p: _Products) -> Parts:
     commands = next(iter(pim.entry.opcodes.commands.values())).get("dot", 1.0)
     compute = 2 * p.batch * rows * p.inner * p.vectors * commands / pim.peak_flops
     return Parts.of(moved, column_s=memory, operation_s=np.maximum(compute - memory, 0.0))
+
+
+_INTERVALS = {"bank": ("nCCDAB",), "bg": ("nCCDSB",), "buffer": ("nBL", "nCCDS")}
+
+
+def fused_attention(pim: Units, known: Facts) -> Parts:
+    """Return the parts of fused attention, shape [kernels]: score, softmax and context of every query's keys and values.
+
+    Each head of a query streams its own keys and values, also where several heads share them.
+    """
+    level, t = pim.entry.text["level"], pim.timing
+    heads, queries, keys, dim = (np.maximum(values, 1.0) for values in (known.batch, known.m, known.n, known.k))
+    work = attention.Heads(keys, heads, dim, pim.element_bytes, np.full(len(heads), pim.channels))
+    commands = attention.counts(level, work).multiply
+    clocks = attention.clocks(t, level, work, refresh=False)
+    columns = np.minimum(commands * max(t[name] for name in _INTERVALS[level]), clocks)
+    return Parts.of(
+        commands * queries * pim.channels * attention.Shape().reads(level) * pim.entry["access_bytes"],
+        column_s=pim.clock_s * columns * queries,
+        turn_s=pim.clock_s * (clocks - columns) * queries,
+    )
