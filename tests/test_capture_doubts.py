@@ -59,6 +59,8 @@ def test_a_sort_that_cub_would_do_is_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", CaptureWarning)
         captured(jnp.sort, jax.ShapeDtypeStruct((4096,), jnp.float32))
+        large, small = jax.ShapeDtypeStruct((50_000_000,), jnp.float32), jax.ShapeDtypeStruct((20_000,), jnp.float32)
+        captured(lambda x, y: (x + 1, jnp.sort(y)), large, small)  # no part of the program that anybody would notice
 
 
 def test_counting_calls_is_no_harm() -> None:

@@ -131,9 +131,10 @@ def test_the_command_captures_a_file(tmp_path: Path, example: Trace) -> None:
         (("nowhere.bin",), "there is no nowhere.bin"),
         ((EXAMPLE, "--molecule", "CH4"), "an exported program has no options, but got molecule"),
         (("fermine",), "there is no workload 'fermine'"),
-        ((Path(__file__),), "must be what jax.export's serialize() returns"),
+        ((Path(__file__).parents[1] / "README.md",), "must be what jax.export's serialize() returns"),
+        ((Path(__file__),), "a Python program captures itself: call cd.capture(function, args, target='a5000')"),
     ],
-    ids=["no file", "options", "no workload", "foreign"],
+    ids=["no file", "options", "no workload", "foreign", "program"],
 )
 def test_the_commands_errors(tmp_path: Path, arguments: tuple[str | Path, ...], message: str) -> None:
     done = run("capture", *arguments, "--target", "a5000", "-o", tmp_path / "a.trace")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _NAMED = 5
 SORTED_BY_CUB = 16384
 """Elements from which XLA rewrites a sort as a call of CUB (xla/backends/gpu/transforms/sort_rewriter.cc)."""
+NOTICED = 0.01
+"""Share of a program's bytes below which a warning would be louder than what it is about."""
 
 
 class CaptureWarning(UserWarning):
@@ -44,7 +46,8 @@ def warn_of_sorts(trace: "Trace") -> None:
     kernels = trace.kernels
     large = kernels["bytes_unique"] > SORTED_BY_CUB * 2 * 4  # read and written, of the smallest types that are sorted often
     own = np.flatnonzero((kernels["family"] == "sort") & (kernels["launch_kind"] == "fusion") & large)
-    if len(own):
+    moved = np.nan_to_num(kernels["bytes_unique"]) * trace.executions
+    if moved[own].sum() > NOTICED * moved.sum():
         warnings.warn(
             f"{trace.program}: {len(own)} kernels sort in XLA's own way, step by step; where the GPU is, it calls CUB's radix sort "
             "for rows of plain keys, with or without values, which is several times faster",
