@@ -91,6 +91,16 @@ def test_a_program_made_wrongly_says_what_must_hold(case: str) -> None:
         call()
 
 
+@pytest.mark.parametrize("wrong", [{"after": [7]}, {"after": 0}, {"uses": {"nowhere": 1.0}}, {"uses": {"hbm": float("nan")}}], ids=str)
+def test_an_operation_that_is_refused_leaves_nothing_behind(wrong: dict[str, Any]) -> None:
+    made = builder()
+    before = made.launch("gpu", US)
+    with pytest.raises(TraceError):
+        made.launch("gpu", US, **wrong)
+    assert made.launch("gpu", US) == before + 1
+    assert fast.run(made.build()).launches_run == before + 2
+
+
 def test_a_program_is_not_built_inside_its_loop() -> None:
     made = builder()
     with made.loop(3):

@@ -211,6 +211,12 @@ def picoseconds(seconds: float) -> int:
     return value
 
 
+def _must_exist(operation: int, on: int, count: int) -> None:
+    """Raise TraceError unless both are among the ``count`` operations of a program."""
+    if not (_whole(on + 1) and _whole(operation + 1) and max(on, operation) < count):
+        raise TraceError(f"dependencies must name operations 0 to {count - 1}, but got {operation} after {on}")
+
+
 class ProgramBuilder:
     """Makes a program by hand: call ``launch``, ``operation``, ``round_trip`` in launch order, then ``build``.
 
@@ -321,8 +327,7 @@ class ProgramBuilder:
 
     def depend(self, operation: int, on: int) -> None:
         """Let ``operation`` wait for the latest instance of ``on``, which may stand later in a loop around both."""
-        if not (_whole(on + 1) and _whole(operation + 1) and max(on, operation) < len(self._rows)):
-            raise TraceError(f"dependencies must name operations 0 to {len(self._rows) - 1}, but got {operation} after {on}")
+        _must_exist(operation, on, len(self._rows))
         self._deps[operation].append(on)
 
     def memory(self, operation: int, memory: str, nbytes: int, *, at_end: bool = False, every: int = 1) -> None:
@@ -420,13 +425,15 @@ class ProgramBuilder:
         number = len(self._rows)
         if slot >= 0 and flags & LAUNCHED and self.queues[slot] in self.guests:
             raise TraceError(f"a launch must be on a queue of the program's own, but {self.queues[slot]!r} is a guest's: use `guest`")
-        self._rows.append((queue, picoseconds(duration_s), gap, flags, slot, *origin))
-        self._deps.append([])
-        self._uses.append(self._use_rows(uses or {}, claims or {}, duration_s))
         if not isinstance(after, Sequence):
             raise TraceError(f"`after` must be a sequence of operations, but got {after!r}: write [{after!r}]")
         for on in after:
-            self.depend(number, on)
+            _must_exist(number, on, number + 1)
+        row = (queue, picoseconds(duration_s), gap, flags, slot, *origin)
+        uses_ = self._use_rows(uses or {}, claims or {}, duration_s)
+        self._rows.append(row)
+        self._uses.append(uses_)
+        self._deps.append(list(after))
         return number
 
     def _use_rows(self, uses: Mapping[str, float], claims: Mapping[str, float], duration_s: float) -> list[tuple[int, float, float]]:
