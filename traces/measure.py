@@ -53,10 +53,7 @@ SEVERAL = 8
 
 @dataclass(frozen=True)
 class Setting:
-    """How a wave function is measured: walkers, steps of KFAC, then transitions before the first sample, samples and their distance.
-
-    ``rounding``: whether FP64 and TF32 are measured too, which takes two programs more.
-    """
+    """How a wave function is measured: walkers, steps of KFAC, then transitions before the first sample, samples and their distance."""
 
     workload: str
     molecule: str
@@ -65,11 +62,6 @@ class Setting:
     burn_in: int = 200
     samples: int = 100
     stride: int = 5
-    rounding: bool = True
-
-    @property
-    def estimates(self) -> tuple["Estimate", ...]:
-        return tuple(estimate for estimate in ESTIMATES if self.rounding or estimate.precision == "fp32")
 
     @property
     def name(self) -> str:
@@ -79,12 +71,14 @@ class Setting:
 ALL = ("ferminet", "psiformer", "default", "orbformer")
 SETTINGS = (
     *(Setting(workload, "LiH", 64, 150) for workload in ALL[:2]),
-    Setting("default", "LiH", 64, 60, rounding=False),
-    Setting("orbformer", "LiH", 32, 60, rounding=False),
-    *(Setting(workload, "CH4", 16, 150, burn_in=100, samples=60, rounding=False) for workload in ALL[:3]),
-    Setting("orbformer", "CH4", 16, 30, burn_in=100, samples=60, rounding=False),
-    *(Setting(workload, molecule, 16, 30, burn_in=100, samples=40, rounding=False) for molecule in ("C2H6", "C4H4") for workload in ALL),
-    *(Setting("deepqmc-psiformer", molecule, 16, 30, burn_in=100, samples=40, rounding=False) for molecule in ("LiH", "Cl")),
+    Setting("default", "LiH", 64, 60),
+    Setting("orbformer", "LiH", 32, 60),
+    *(Setting(workload, "CH4", 16, 150, burn_in=100, samples=60) for workload in ALL[:3]),
+    Setting("orbformer", "CH4", 16, 30, burn_in=100, samples=60),
+    *(Setting(workload, "C2H6", 16, 30, burn_in=100, samples=40) for workload in ALL),
+    *(Setting(workload, "C4H4", 16, 30, burn_in=100, samples=40) for workload in ("ferminet", "default")),
+    *(Setting(workload, "C4H4", 8, 20, burn_in=50, samples=30) for workload in ("psiformer", "orbformer")),
+    *(Setting("deepqmc-psiformer", molecule, 16, 30, burn_in=100, samples=40) for molecule in ("LiH", "Cl")),
 )
 """The larger, the fewer walkers, steps and samples, so that each takes minutes of two cores; rows say how many."""
 
@@ -166,7 +160,7 @@ def chain(setting: Setting, start: "Run", sampler: str) -> Iterator[dict[str, An
     run.adopt(start)
     for _ in range(setting.burn_in // setting.stride):
         run.sample()
-    evaluate = {estimate: energies_of(setting, estimate) for estimate in setting.estimates if sampler in estimate.samplers}
+    evaluate = {estimate: energies_of(setting, estimate) for estimate in ESTIMATES if sampler in estimate.samplers}
     found: dict[Estimate, list[np.ndarray]] = {estimate: [] for estimate in evaluate}
     acceptance = []
     for sample in range(setting.samples):
@@ -265,23 +259,38 @@ def measure(only: str, work: Path) -> None:
             _measure(setting, samplers, work)
 
 
-def missing(setting: Setting) -> list[str]:
-    """Return the samplers of which the table has no row."""
-    known = {(row["workload"], row["molecule"], row["sampler"]) for row in read_statistics()}
-    return [sampler for sampler in SAMPLERS if (setting.workload, setting.molecule, sampler) not in known]
+def missing(setting: Setting, estimates: tuple[Estimate, ...] = ESTIMATES) -> list[str]:
+    """Return the samplers of which the table lacks the row of an estimate."""
+    names = ("workload", "molecule", "sampler", "laplacian", "precision")
+    known = {tuple(row[name] for name in names) for row in read_statistics()}
+
+    def measured(sampler: str) -> bool:
+        wanted = (estimate for estimate in estimates if sampler in estimate.samplers)
+        return all((setting.workload, setting.molecule, sampler, estimate.laplacian, estimate.precision) in known for estimate in wanted)
+
+    return [sampler for sampler in SAMPLERS if not measured(sampler)]
 
 
 def unmeasured(workload: str) -> dict[str, list[str]]:
-    """Return by molecule the samplers that were not measured, of a wave function whose traces ship; what measures them is the module."""
-    return {setting.molecule: samplers for setting in SETTINGS if setting.workload == workload and (samplers := missing(setting))}
+    """Return by molecule the samplers of which nothing was measured, of a wave function whose traces ship; what measures is the module."""
+    found = {setting.molecule: missing(setting, ESTIMATES[:1]) for setting in SETTINGS if setting.workload == workload}
+    return {molecule: samplers for molecule, samplers in found.items() if samplers}
 
 
 def _measure(setting: Setting, samplers: Iterable[str], work: Path) -> None:
     begun, start = time.process_time(), trained(setting, work)
     for sampler in samplers:
-        rows = [_head(setting, sampler) | row | _settings(setting) for row in chain(setting, start, sampler)]
-        _write([*read_statistics(), *rows])
+        head = _head(setting, sampler)
+        rows = [head | row | _settings(setting) for row in chain(setting, start, sampler)]
+        others = [row for row in read_statistics() if not head.items() <= row.items()]  # a chain's estimates are of the same walkers
+        _write(sorted([*others, *rows], key=_place))
         log.info("%s %s after %.0f s of CPU: %s", setting.name, sampler, time.process_time() - begun, rows[0])
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, int]:
+    """Return where a row stands in the table: in the order of the settings, then of the samplers."""
+    places = {(setting.workload, setting.molecule): place for place, setting in enumerate(SETTINGS)}
+    return places[row["workload"], row["molecule"]], SAMPLERS.index(row["sampler"])
 
 
 def _head(setting: Setting, sampler: str) -> dict[str, Any]:
@@ -290,7 +299,7 @@ def _head(setting: Setting, sampler: str) -> dict[str, Any]:
 
 def _settings(setting: Setting) -> dict[str, Any]:
     """Return what a row says about how it was made; ``samples`` is each estimate's own."""
-    made = {key: value for key, value in asdict(setting).items() if key not in ("workload", "molecule", "samples", "rounding")}
+    made = {key: value for key, value in asdict(setting).items() if key not in ("workload", "molecule", "samples")}
     packages = " ".join(f"{name} {version(name)}" for name in ("jax", "kfac-jax", "folx", "deepqmc"))
     return made | {"optimizer": "kfac", "seed": SEED, "date": time.strftime("%Y-%m-%d"), "versions": packages, "cpu": platform.machine()}
 
