@@ -15,7 +15,8 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "codesign needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 
-COMPILE := echo "compiling the engine to machine code, once: about a minute" && $(BIN)/python -m codesign.compiling
+# Says itself what it does, and that it takes a while.
+COMPILE := $(BIN)/python -m codesign.compiling
 
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 	$(PIP) -c constraints.txt -e '.[xla-gpu,nnvmc]'

@@ -102,19 +102,15 @@ def _readers(products: float, queries: int, keys: int, *, rows: int) -> tuple[Ti
     return tile, tile, tile
 
 
-def _slices_of_keys(forward_keys: tuple[int, int, int], backward_keys: tuple[int, int, int]) -> tuple[tuple[Tile, Tile, Tile], ...]:
-    """Tiles of FlashAttention-1, forward and backward: 16 queries at a time, keys in as many slices as there are warps, held in registers.
+def _slices_of_keys(warps: int, operands: int, *, key_reads: float, score_reads: float) -> tuple[Tile, Tile, Tile]:
+    """Tiles of FlashAttention-1: 16 queries at a time, keys in as many slices as there are warps, which keep theirs in registers.
 
-    Each warp reads all 16 queries, and in the backward pass the output's gradient, both once for each of two products. Its share of the
-    result goes to shared memory in FP32, where the warps' shares are added up. In the backward pass values stay in shared memory, and
-    scores and their gradients pass it to be transposed.
+    Each warp reads all rows of ``operands`` (queries; in the backward pass the output's gradient too, both for two products). Its share of
+    the result, in FP32 as large as two elements each, goes to shared memory and comes back to be added up.
     """
-    rows, single, forward_warps, backward_warps = 128, 2.0, 4, 8  # FP32 is two elements of FP16
-    forward_reads = forward_warps * (1 + 2 * single)
-    backward_reads = backward_warps * (4 + 2 * single)
-    forward = (Tile(rows, keys, query_reads=forward_reads, key_reads=0.0) for keys in forward_keys)
-    backward = (Tile(rows, keys, query_reads=backward_reads, key_reads=rows / 16, score_reads=4.0) for keys in backward_keys)
-    return _three(forward), _three(backward)
+    result = 2 * 2
+    query_reads = float(warps * (operands + result))
+    return _three(Tile(128, keys, query_reads, key_reads, score_reads) for keys in (256, 128, 128))
 
 
 def _three(tiles: Iterable[Tile]) -> tuple[Tile, Tile, Tile]:
@@ -127,10 +123,9 @@ def _columns_of_warps(*sizes: tuple[int, int]) -> tuple[Tile, Tile, Tile]:
     return _three(Tile(queries, keys, query_reads=1, key_reads=8) for queries, keys in sizes)
 
 
-_FA1_FORWARD, _FA1_BACKWARD = _slices_of_keys((256, 128, 128), (256, 128, 128))
 _FA1 = Kernel(
-    forward=_FA1_FORWARD,
-    backward=_FA1_BACKWARD,
+    forward=_slices_of_keys(4, 1, key_reads=0.0, score_reads=0.0),
+    backward=_slices_of_keys(8, 4, key_reads=128 / 16, score_reads=4.0),  # values stay in shared memory, scores pass it to be transposed
     overlap="none",
     older_instruction=True,
     softmax_instructions=6.0,

@@ -82,10 +82,7 @@ def replay(
     if disturbances or jitter:
         made = replace(made, program=disturb(made.program, disturbances, spread=jitter, seed=seed))
     run = _run(made.program, engine, record)
-    try:
-        memory, peaks = _memory(made, run, trace, record)
-    except CapacityError as error:
-        raise CapacityError(f"{error}{beyond_help(trace, machine, mapping)}") from None
+    memory, peaks = _memory(made, run, trace, machine, mapping, record)
     return timeline_of(trace, machine, mapping, made.program, run, engine=engine, warm=warm, costs=costs, memory=memory, peaks=peaks)
 
 
@@ -98,8 +95,17 @@ def _costs(trace: "Trace", machine: "Machine", mapping: "Mapping") -> "tuple[Cos
     return warm, cost_table(trace, machine, mapping.device.astype(np.int32)) if several else warm
 
 
-def _memory(made: Plan, run: Run, trace: "Trace", record: bool) -> tuple[dict[str, Usage], dict[str, int]]:
+def _memory(
+    made: Plan, run: Run, trace: "Trace", machine: "Machine", mapping: Mapping, record: bool
+) -> tuple[dict[str, Usage], dict[str, int]]:
     """Return each memory over time (nothing without records) and its peak; raise CapacityError if it is too much."""
+    try:
+        return _levels(made, run, trace, record)
+    except CapacityError as error:
+        raise CapacityError(f"{error}{beyond_help(trace, machine, mapping)}") from None
+
+
+def _levels(made: Plan, run: Run, trace: "Trace", record: bool) -> tuple[dict[str, Usage], dict[str, int]]:
     program = made.program
     if run.records is None or not record:
         check_in_order(made, trace)

@@ -7,8 +7,6 @@ from traces.formats.csv_rows import Rows, has_decimal_comma, number
 from traces.formats.profile import Ints
 from traces.formats.source import Source
 
-__all__ = ["CsvTable"]
-
 
 class CsvTable:
     """The cells of a table by the names of its columns.

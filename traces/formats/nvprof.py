@@ -56,10 +56,10 @@ def _table(source: Source, rows: Rows) -> tuple[CsvTable, int]:
             f"{source} must have the units below the header, as `nvprof --print-gpu-trace --csv` writes, but line {rows.line} has none"
         )
     name, duration = header.index("Name"), header.index("Duration")
-    events = [row for row in rows.rows[1:] if row[name].startswith("[Unified Memory") and not row[duration].strip()]
-    kept = [row for row in rows.rows[1:] if not (row[name].startswith("[Unified Memory") and not row[duration].strip())]
-    units = [unit.strip() for unit in rows.rows[0]]
-    return CsvTable(source, Rows(header, kept, rows.line + 1, rows.delimiter), header, units), len(events)
+    units, *listed = rows.rows
+    kept = [row for row in listed if row[duration].strip() or not row[name].startswith("[Unified Memory")]
+    table = CsvTable(source, Rows(header, kept, rows.line + 1, rows.delimiter), header, [unit.strip() for unit in units])
+    return table, len(listed) - len(kept)
 
 
 def _launches(table: CsvTable) -> Launches:
@@ -68,21 +68,19 @@ def _launches(table: CsvTable) -> Launches:
     static, dynamic = table.scaled("Static SMem", _BYTES, "B", 1.0), table.scaled("Dynamic SMem", _BYTES, "B", 1.0)
     columns["shared_bytes"] = np.where(static < 0, -1, static + np.maximum(dynamic, 0))
     return Launches(
-        name=[
-            re.sub(r"^\[CUDA (.*)\]$", r"\1", re.sub(r"\s\[\d+\]$", "", name)) for name in names
-        ],  # a launch's number stands behind its name
+        name=[_plain_name(name) for name in names],
         kind=[_kind(name) for name in names],
         start_ns=table.scaled("Start", SECONDS, "s", 1e9),
-        duration_ps=_durations(table),
+        duration_ps=table.scaled("Duration", SECONDS, "s", PS_PER_S),
         stream=table.counts("Stream"),
         device=_devices(table),
         columns=columns,
     )
 
 
-def _durations(table: CsvTable) -> Ints:
-    """Return durations in ps; a kernel whose time the profiler lost is not measured."""
-    return table.scaled("Duration", SECONDS, "s", PS_PER_S)
+def _plain_name(name: str) -> str:
+    """Return the name without the launch's number behind it, and of a copy without its brackets."""
+    return re.sub(r"^\[CUDA (.*)\]$", r"\1", re.sub(r"\s\[\d+\]$", "", name))
 
 
 def _devices(table: CsvTable) -> Ints:

@@ -17,10 +17,9 @@ from traces.table import Values
 
 DISPATCHES, SYMBOLS, AGENTS = "rocpd_kernel_dispatch", "rocpd_info_kernel_symbol", "rocpd_info_agent"
 _COLUMNS = ("guid", "agent_id", "queue_id", "stream_id", "kernel_id", "start", "end", "group_segment_size")
+_AGENT = ("guid", "id", "name", "product_name", "model_name")
+"""Ids are a run's own: rows belong together by the run's ``guid`` too, where a version has it."""
 _SIZES = tuple(f"{what}_size_{axis}" for what in ("workgroup", "grid") for axis in "xyz")
-
-
-# ids are a run's own: rows belong together by the run's ``guid`` too, where a version has it
 
 
 def profile(source: Source, database: sqlite3.Connection, tables: set[str]) -> Profile:
@@ -36,9 +35,6 @@ def profile(source: Source, database: sqlite3.Connection, tables: set[str]) -> P
     device = str(first.get("product_name") or first.get("model_name") or first.get("name") or "")
     launches = _launches(dispatches, [plain_name(str(names.get((row.get("guid"), row.get("kernel_id")), ""))) for row in dispatches])
     return Profile("rocprof", str(source), launches, device_name=device)
-
-
-_AGENT = ("guid", "id", "name", "product_name", "model_name")
 
 
 def _named(tables: set[str], name: str) -> list[str]:
