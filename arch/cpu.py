@@ -18,8 +18,8 @@ import numpy as np
 from arch.device import Device
 from arch.entry import Entry
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
-from arch.gpu import pipe_of
 from arch.memory import Memory
+from arch.pipes import pipe_of
 from arch.traffic import Caches, Traffic, traffic
 from arch.work import Bool, Float, Prices, Refusals, Work
 from traces.errors import MachineError

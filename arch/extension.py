@@ -23,9 +23,10 @@ from arch import streaming
 from arch.device import Device, derived
 from arch.entry import Entry
 from arch.facts import Facts, facts, itemsize, once, total
-from arch.gpu import GPU, pipe_of
+from arch.gpu import GPU
 from arch.opcodes import demand
 from arch.pim.abilities import Reasons, abilities
+from arch.pipes import pipe_of
 from arch.text import Text
 from arch.traffic import Caches, still_held
 from arch.work import Bool, Float, Prices, Refusals, Work

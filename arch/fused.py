@@ -21,7 +21,9 @@ from arch import streaming
 from arch.chains import Chains, chains_of, sums
 from arch.energy import of_the_cap
 from arch.facts import Facts, facts, once, total
-from arch.gpu import GPU, Prepared, together
+from arch.gpu import GPU
+from arch.gpu.given import Given
+from arch.gpu.model import Model, load_latency, together
 from arch.runs import runs_of
 from arch.uncertainty import Trust, unvalidated
 from arch.work import Bool, Float, Prices, Work
@@ -50,14 +52,14 @@ class ChainedGPU(GPU):
 
     def least(self, work: Work) -> Float:
         """Return seconds that no chain goes below: the time on the SMs of what may be in one, the price of the rest."""
-        alone, ready = self.price(work).duration_s, self.ready(work)
+        alone, on_sm = self.price(work).duration_s, self.model(work).on_sm
         streams = facts(work).family.is_("elementwise", "reduce", "gemm")
-        return np.where(streams & _modelled(ready, facts(work)), np.minimum(ready.on_sm, alone), alone)
+        return np.where(streams & _modelled(self.given(work), facts(work)), np.minimum(on_sm, alone), alone)
 
     def trust(self, work: Work) -> Trust:
         """Return how far each price can be off: nobody has measured a chain, so nothing stands behind what may be in one."""
         found, nothing = super().trust(work), unvalidated(len(work))
-        streams = facts(work).family.is_("elementwise", "reduce") & _modelled(self.ready(work), facts(work))
+        streams = facts(work).family.is_("elementwise", "reduce") & _modelled(self.given(work), facts(work))
         return Trust(np.where(streams, nothing.relative, found.relative), found.validated & ~streams)
 
     def launch_free(self, trace: "Trace", work: Work) -> Bool:
@@ -72,18 +74,18 @@ def fused(gpu: ChainedGPU, trace: "Trace", work: Work, mine: Bool) -> Prices:
     inside = chains.length > 1
     if not inside.any():
         return prices
-    known, ready = facts(work), gpu.ready(work)
-    stage = _stages(gpu, work, known, ready, chains)
-    new = _chained(gpu, known, ready, stage, chains)
+    known, alone = facts(work), gpu.model(work)
+    stage = _stages(gpu, work, known, alone, chains)
+    new = _chained(gpu, known, alone, stage, chains)
     terms = {**prices.terms, **{name: np.where(inside, of_chain, prices.terms[name]) for name, of_chain in stage.terms.items()}}
     duration = np.where(inside, new, prices.duration_s)
-    energy = _energy(gpu, ready, stage, chains, duration)
+    energy = _energy(gpu, alone, stage, prices, inside, duration)
     return Prices(
         duration,
         np.where(inside, stage.dram, prices.dram_bytes),
         np.sum(list(energy.values()), axis=0),
         terms,
-        np.where(inside, stage.l2_bytes, ready.l2_bytes),
+        np.where(inside, stage.l2_bytes, alone.l2_bytes),
         None if prices.dram_read_bytes is None else np.minimum(prices.dram_read_bytes, stage.dram),
         energy,
         _behind(chains),
@@ -95,15 +97,15 @@ def _unit(gpu: ChainedGPU) -> "Entry":
     return gpu.chains
 
 
-def _modelled(ready: Prepared, known: Facts) -> Bool:
+def _modelled(given: Given, known: Facts) -> Bool:
     """Kernels whose price is the model's own, of one launch."""
-    modelled: Bool = np.isnan(ready.measured) & (ready.scale == 1) & ~ready.unknown & ~ready.assumed & (known.launches == 1)
+    modelled: Bool = given.modelled & (known.launches == 1)
     return modelled
 
 
 def _chains(gpu: ChainedGPU, trace: "Trace", work: Work, mine: Bool, most: int) -> Chains:
     known, runs = facts(work), once(work, "runs", lambda: runs_of(trace))
-    return chains_of(trace, known, runs, mine & _modelled(gpu.ready(work), known), _unit(gpu)["tile"], most, _opens_buffer(work))
+    return chains_of(trace, known, runs, mine & _modelled(gpu.given(work), known), _unit(gpu)["tile"], most, _opens_buffer(work))
 
 
 def _opens_buffer(work: Work) -> Bool:
@@ -134,51 +136,48 @@ class _Stages:
     """Seconds without a floor that it would take by itself, with what stays inside the chain already there."""
 
 
-def _stages(gpu: ChainedGPU, work: Work, known: Facts, ready: Prepared, chains: Chains) -> _Stages:
-    entry, kernels = gpu.entry, len(ready.floor)
-    missed = np.where(work.cold, 1.0, 1.0 - ready.resident)
-    dram = total(known.owner, np.where(chains.internal, 0.0, ready.cold_bytes * missed), kernels) + ready.extra_dram
-    kept = total(known.owner, np.where(chains.internal, ready.passing, 0.0), kernels)
-    l2_bytes = np.where(ready.tiled, ready.l2_bytes, np.maximum(ready.l2_bytes - kept, 0.0))
+def _stages(gpu: ChainedGPU, work: Work, known: Facts, model: Model, chains: Chains) -> _Stages:
+    entry, kernels = gpu.entry, len(model.floor)
+    missed = np.where(work.cold, 1.0, 1.0 - model.resident)
+    dram = total(known.owner, np.where(chains.internal, 0.0, model.cold_bytes * missed), kernels) + model.extra_dram
+    kept = total(known.owner, np.where(chains.internal, model.passing, 0.0), kernels)
+    l2_bytes = np.where(model.tiled, model.l2_bytes, np.maximum(model.l2_bytes - kept, 0.0))
     waits = ~known.has_accesses | (total(known.owner, np.where(known.writes | chains.internal, 0.0, 1.0), kernels) > 0)
-    slower = np.where(dram > 0, max(entry["dram_latency"], entry["l2_latency"]), entry["l2_latency"])
     terms = {
         "dram_s": dram / streaming.dram_rate(entry, gpu.dram_bandwidth),
         "l2_s": l2_bytes / (entry["l2_bandwidth"] * entry["l2_efficiency"]),
-        "latency_s": np.where(waits, ready.rounds * slower, 0.0),
-        "floor_s": np.where(_behind(chains), _unit(gpu)["stage_fill"], ready.floor),
+        "latency_s": np.where(waits, model.rounds * load_latency(entry, dram), 0.0),
+        "floor_s": np.where(_behind(chains), _unit(gpu)["stage_fill"], model.floor),
     }
-    body = np.maximum(together(entry, ready, terms["dram_s"], terms["l2_s"]), terms["latency_s"])
+    body = np.maximum(together(entry, model, terms["dram_s"], terms["l2_s"]), terms["latency_s"])
     inner = total(known.owner, np.where(chains.internal & ~known.writes, known.unique, 0.0), kernels)
     return _Stages(dram, l2_bytes, inner, terms, body)
 
 
-def _chained(gpu: ChainedGPU, known: Facts, ready: Prepared, stage: _Stages, chains: Chains) -> Float:
+def _chained(gpu: ChainedGPU, known: Facts, model: Model, stage: _Stages, chains: Chains) -> Float:
     """Seconds of every kernel as a part of its chain."""
     product, terms = known.family.is_("gemm"), stage.terms
     streams = ~product
-    on_sm = np.where(streams, ready.on_sm, 0.0)
+    on_sm = np.where(streams, model.on_sm, 0.0)
     memory = np.maximum(*(sums(chains, np.where(streams, terms[name], 0.0)) for name in ("dram_s", "l2_s")))
     longest = np.zeros(len(product))
-    np.maximum.at(longest, chains.of_kernel, np.where(streams, ready.turns, 0.0))
+    np.maximum.at(longest, chains.of_kernel, np.where(streams, model.turns, 0.0))
     overlapped = streaming.overlapped(gpu.entry, memory, sums(chains, on_sm), longest[chains.of_kernel])
     body = np.maximum(overlapped, sums(chains, np.where(streams, terms["latency_s"], 0.0)))
     rest = np.maximum(body - sums(chains, on_sm), 0.0)
-    own = np.where(streams, np.maximum(stage.alone - ready.on_sm, 0.0), 0.0)
+    own = np.where(streams, np.maximum(stage.alone - model.on_sm, 0.0), 0.0)
     weight, count = sums(chains, own), sums(chains, streams.astype(np.float64))
     share = np.where(weight > 0, own / np.where(weight > 0, weight, 1.0), streams / np.maximum(count, 1.0))
     return np.asarray(terms["floor_s"] + np.where(product, stage.alone, on_sm + rest * share), dtype=np.float64)
 
 
-def _energy(gpu: ChainedGPU, ready: Prepared, stage: _Stages, chains: Chains, duration: Float) -> dict[str, Float]:
-    """Joules by term: less DRAM and L2, and what is handed on through tile memory."""
-    inside = chains.length > 1
+def _energy(gpu: ChainedGPU, model: Model, stage: _Stages, prices: Prices, inside: Bool, duration: Float) -> dict[str, Float]:
+    """Joules by term: less DRAM and L2, and what is handed on through tile memory; of kernels in no chain, as alone."""
     per_dram, per_l2, per_tile = (
         np.nan if value is None else value
         for value in (gpu.entry.get("dram_energy_per_byte"), gpu.entry.get("l2_energy_per_byte"), _unit(gpu).get("buffer_energy_per_byte"))
     )
-    terms = {**ready.energy, "l2_j": np.where(inside, stage.l2_bytes, ready.l2_bytes) * per_l2}
-    terms["dram_j"] = stage.dram * per_dram
+    terms = {**model.energy, "l2_j": stage.l2_bytes * per_l2, "dram_j": stage.dram * per_dram}
     terms["tiles_j"] = np.where(stage.inner > 0, stage.inner * per_tile, 0.0)
     terms["cap_j"] = of_the_cap(gpu.entry, gpu.static_watts, np.sum(list(terms.values()), axis=0), duration)
-    return terms
+    return {name: np.where(inside, of_chain, prices.energy_terms.get(name, 0.0)) for name, of_chain in terms.items()}

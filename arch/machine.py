@@ -9,7 +9,8 @@ from arch import units
 from arch.area import at_node
 from arch.device import Device
 from arch.entry import Entry
-from arch.gpu import ASSUMPTIONS, GPU
+from arch.gpu import GPU
+from arch.gpu.given import ASSUMPTIONS
 from arch.host import Host
 from arch.link import HandOver, Link
 from arch.memory import Memory

@@ -27,7 +27,7 @@ from arch.chains import Chains, chains_of, sums
 from arch.device import Device, derived
 from arch.entry import Entry
 from arch.facts import SOLVERS, Facts, facts, itemsize, once, total
-from arch.gpu import pipe_of
+from arch.pipes import pipe_of
 from arch.runs import Lives, lives_of, runs_of
 from arch.traffic import buffered_share
 from arch.work import Bool, Float, Int, Prices, Refusals, Work

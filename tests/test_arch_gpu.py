@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import arch
 from arch import solvers
 from arch.cost import cost_table
-from arch.gpu import matrix_unit
 from arch.occupancy import Limits, blocks_per_sm, shape
+from arch.pipes import matrix_unit
 from arch.traffic import buffered_share
 from arch.work import Prices, Work
 from tests.gpu_kernels import elementwise, gpu, price, product

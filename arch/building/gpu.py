@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from arch.building.assembly import Assembly, Part, pico
 from arch.entry import Entry
-from arch.gpu import GPU, with_bandwidth
+from arch.gpu import GPU
 from arch.memory import Memory
 from arch.parameter import Parameter
 
@@ -27,7 +27,7 @@ def gpu_of(entry: Entry) -> GPU:
 @lru_cache(maxsize=64)
 def gpu_at(gpu: GPU, bandwidth: float) -> GPU:
     """One GPU object an entry and bandwidth."""
-    return with_bandwidth(gpu, bandwidth)
+    return gpu.with_bandwidth(bandwidth)
 
 
 def memory_of(gpu: GPU, capacity: float, bandwidth: float) -> Memory:

@@ -73,7 +73,7 @@ def _roof(what: str, peak: float, bandwidth: float, *, dashed: bool = False) -> 
 
 def _tensor_cores(gpu: "GPU", trace: "Trace") -> dict[str, float]:
     """Return name and peak of the tensor cores' units that at least 1 % of the trace's matrix FLOP run on."""
-    from arch.gpu import matrix_unit
+    from arch.pipes import matrix_unit
 
     kernels = trace.kernels
     work = np.nan_to_num(kernels["flops_matrix"]) * trace.executions

@@ -134,7 +134,7 @@ def at_base_clock(name: str) -> "GPU":
 def _executed(found: Profile, tensor: bool) -> Float:
     """FLOP of products that the wanted kind of unit executes: of library calls, whole tiles; of what XLA compiled, the products'."""
     from arch.facts import facts
-    from arch.gpu import matrix_unit
+    from arch.pipes import matrix_unit
     from arch.work import Work
 
     known, entry = facts(Work.of(found.trace)), found.gpu.entry
