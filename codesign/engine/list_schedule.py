@@ -159,6 +159,39 @@ def has_to_share(i: int, start: int, stop: int, ops: Operations, hardware: Hardw
     return False
 
 
+@inlined
+def issued_at(i: int, host: int, ops: Operations, lane: Rows, ring: Ints) -> int:
+    """Return when the host, free from ``host`` on, issues operation ``i``: not before its queue has a place."""
+    slot = lane[ops.op[i].slot]
+    if slot.noted < slot.depth:
+        return host
+    return int(max(host, ring[ops.op[i].slot, slot.place] - slot.shift))
+
+
+@inlined
+def can_start(i: int, ops: Operations, lane: Rows, latest: Ints) -> int:
+    """Return when operation ``i`` could start if it had been launched: its queue is free and its inputs have ended."""
+    op = ops.op[i]
+    start = lane[op.queue].free + op.gap
+    for d in range(op.dep_start, op.dep_end):
+        start = max(start, latest[ops.dep[d]])
+    return int(start)
+
+
+@inlined
+def occupies(i: int, start: int, stop: int, ops: Operations, hardware: Hardware, state: State, contention: Contention) -> bool:
+    """Let operation ``i`` have its queue from ``start`` to ``stop``; return False if others may want what it uses (CONTENTION)."""
+    lane, q = state.lane, ops.op[i].queue
+    if lane[q].wire >= 0:
+        if wire_is_taken(q, start, lane):
+            return False
+        lane[q].taken = max(stop, start + 1)
+    lane[q].free = stop
+    if ops.op[i].flags & LEAVES:
+        note_start(q, start, lane, state.ring)
+    return not has_to_share(i, start, stop, ops, hardware, contention)
+
+
 @in_place
 def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state: State, contention: Contention, log: Log) -> None:
     """Run operations ``first:end`` once."""
@@ -168,47 +201,26 @@ def run_stretch(first: int, end: int, ops: Operations, hardware: Hardware, state
     low, record, recording = NEVER, clock[RECORDED], clock[RECORDING] != 0
     for i in range(first, end):
         op = ops.op[i]
-        flags = op.flags
-        if flags & ISSUES:
-            slot = lane[op.slot]
-            issue = host
-            if slot.noted >= slot.depth:
-                issue = max(issue, state.ring[op.slot, slot.place] - slot.shift)
-            host = issue + hardware.interval
-            issued += 1
-        if flags & WAITS:
-            start = busy
-            stop = start + op.duration
-            host = max(host, stop)
-            clock[WAITED] = max(clock[WAITED], stop + offset)
+        if op.flags & ISSUES:
+            issue = issued_at(i, host, ops, lane, state.ring)
+            host, issued = issue + hardware.interval, issued + 1
+        if op.flags & WAITS:
+            start, stop = busy, busy + op.duration
+            host, clock[WAITED] = max(host, stop), max(clock[WAITED], stop + offset)
         else:
-            q = op.queue
-            start = lane[q].free + op.gap
-            for d in range(op.dep_start, op.dep_end):
-                start = max(start, latest[ops.dep[d]])
-            ready = issue
-            if flags & LAUNCHED:
-                ready += hardware.latency
-                launches += 1
+            start, ready = can_start(i, ops, lane, latest), issue
+            if op.flags & LAUNCHED:
+                ready, launches = ready + hardware.latency, launches + 1
             if ready > start:
                 bound += max(ready - busy, 0)
                 start, bound_at = ready, number
             stop = start + op.duration
-            if lane[q].wire >= 0:
-                if wire_is_taken(q, start, lane):
-                    clock[STATUS] = CONTENTION
-                    return
-                lane[q].taken = max(stop, start + 1)
-            lane[q].free = stop
-            if not lane[q].guest:
-                busy = max(busy, stop)
-            if flags & LEAVES:
-                note_start(q, start, lane, state.ring)
-            if has_to_share(i, start, stop, ops, hardware, contention):
+            if not occupies(i, start, stop, ops, hardware, state, contention):
                 clock[STATUS] = CONTENTION
                 return
-        latest[i] = stop
-        low = min(low, start)
+            if not lane[op.queue].guest:
+                busy = max(busy, stop)
+        latest[i], low = stop, min(low, start)
         if recording:
             log.record[record].op, log.record[record].start, log.record[record].stop = i, start + offset, stop + offset
             record += 1
