@@ -86,6 +86,10 @@ GPU: dict[str, Key] = {
     "divide_latency_cycles": Key(_COUNT, "of an FP32 division"),
     "lu_rows": Key(_COUNT, "rows of the matrices for which lu_cycles were measured", many=True),
     "lu_cycles": Key(_COUNT, "cycles that one more factorisation of a large batch keeps an SM busy, by rows", many=True),
+    "lu_chain_rows": Key(_COUNT, "rows of the matrices for which lu_chain_cycles were measured", many=True),
+    "lu_chain_cycles": Key(_COUNT, "cycles of one factorisation of a batch, by rows", many=True),
+    "one_lu_rows": Key(_COUNT, "rows of the matrices for which one_lu_cycles were measured", many=True),
+    "one_lu_cycles": Key(_COUNT, "cycles of the panels of a matrix that is factorised alone, by rows", many=True),
     "triangular_rows": Key(_COUNT, "rows of the matrices for which triangular_cycles were measured", many=True),
     "triangular_cycles": Key(
         _COUNT, "cycles that one more right-hand side of a large batch of solves keeps an SM busy, by rows", many=True

@@ -4,15 +4,14 @@ Large batches are priced by what one more matrix keeps an SM busy: cycles measur
 ``triangular_cycles``), between them a power of the size. The library has kernels for up to 8, 16 and 32 rows, which compute in full, and
 blocked ones above: the measured cycles jump there. Right-hand sides of matrices of more than 8 rows are solved in tiles of columns.
 
-A batch takes at least as long as one matrix, a chain of dependent steps. A column of LU is a search for the pivot (a warp reduction: five
-shuffles, each followed by a compare and a select), its broadcast through shared memory, a division, and an update of the columns to its
-right, one multiply-add each a lane. A step of a solve is a load, a division and an update of the rows below. Matrices of more than 32 rows
-take a lane several rows, and keep an SM busy alone; from 128 rows on, where the update has several blocks, several SMs. The batched
-routines take arrays of pointers (cuBLAS documentation, cublas<t>getrfBatched): a warp waits for its pointer, then for the matrix.
+A batch takes at least as long as one matrix, a chain of dependent steps. Up to 32 rows a column of LU is a search for the pivot (a warp
+reduction: five shuffles, each followed by a compare and a select), its broadcast through shared memory, a division, and an update of the
+columns to its right, one multiply-add each a lane. Above, the chain is what few matrices were measured to take (``lu_chain_cycles``). A
+step of a solve is a load, a division and an update of the rows below. The batched routines take arrays of pointers (cuBLAS
+documentation, cublas<t>getrfBatched): a warp waits for its pointer, then for the matrix.
 
-A matrix that is factorised alone may use the whole GPU: four dependent kernels a column (LAPACK's getf2: search, exchange, scale,
-update) and the update of the rest as products. 4,096 rows took 41 ms on a V100 and 44 ms on an A100 (JAX issue 9694): 10 us a column. Of
-fewer rows a warp alone is taken to be faster, though cuSOLVER was measured to need 1.7 us a column of 64 to 256 rows on an A100.
+A matrix that is factorised alone (cuSOLVER's getrf) takes its panels one after another, 2,200 cycles a column of up to 128 rows and
+6,000 of 8,192 as measured on one A100 (catalogue: ``one_lu_cycles``), and updates the rest as products of the whole GPU.
 """
 
 from dataclasses import dataclass
@@ -22,11 +21,8 @@ import numpy as np
 from arch.entry import Entry
 from arch.work import Bool, Float
 
-_KERNELS_A_COLUMN = 4
 _BATCHED_ROWS = 128
 """jaxlib (gpu/solver_kernels_ffi.cc) batches factorisations of at most this many rows a matrix of the batch; others run one by one."""
-_UPDATE_ROWS = 128
-"""Side of the tile of a product that a block computes, in the update of the rest."""
 _SMALLEST_KERNEL = 8
 """Rows up to which solves have a kernel that does not pad the right-hand sides."""
 
@@ -53,6 +49,10 @@ class Numbers:
     """What was measured of the library, cycles of dependent operations, and what the GPU runs at once."""
 
     lu: Measured
+    lu_chain: Measured
+    """Of one matrix of a batch, of more rows than a warp has lanes."""
+    one_lu: Measured
+    """Of a matrix that is factorised alone: cycles of its panels."""
     triangular: Measured
     """For each right-hand side."""
     tile_columns: float
@@ -68,8 +68,6 @@ class Numbers:
     """Blocks of one warp that are resident on the whole GPU."""
     memory_s: float
     """Seconds of a load that misses L2."""
-    launch_s: float
-    """Seconds of the shortest kernel."""
     product_flops: float
     """FLOP/s of products."""
 
@@ -77,13 +75,15 @@ class Numbers:
     def cycles(self) -> tuple[object, ...]:
         """All on which work depends that is counted in cycles: GPUs of other clocks have the same."""
         operations = self.arithmetic, self.shared, self.shuffle, self.divide
-        return self.lu, self.triangular, self.tile_columns, self.warp_threads, self.slots, *operations
+        return self.lu, self.lu_chain, self.one_lu, self.triangular, self.tile_columns, self.warp_threads, self.slots, *operations
 
     @classmethod
     def of(cls, entry: Entry) -> "Numbers":
         """Return the numbers of a GPU of the catalogue."""
         return cls(
             lu=Measured(entry.list("lu_rows"), entry.list("lu_cycles"), 3.0),
+            lu_chain=Measured(entry.list("lu_chain_rows"), entry.list("lu_chain_cycles"), 3.0),
+            one_lu=Measured(entry.list("one_lu_rows"), entry.list("one_lu_cycles"), 2.0),
             triangular=Measured(entry.list("triangular_rows"), entry.list("triangular_cycles"), 2.0),
             tile_columns=entry["triangular_tile_columns"],
             arithmetic=entry["arithmetic_latency_cycles"],
@@ -95,7 +95,6 @@ class Numbers:
             sms=entry["sm_count"],
             slots=entry["sm_count"] * entry["max_blocks_per_sm"],
             memory_s=max(entry["dram_latency"], entry["l2_latency"]),
-            launch_s=entry["kernel_floor"],
             product_flops=entry.group("vector_flops")["f32"] * entry["gemm_efficiency_vector"],
         )
 
@@ -109,25 +108,21 @@ class Factorisations:
     """Of the dependent steps of one matrix."""
     busy_cycles: Float
     """That one more matrix of a large batch keeps an SM busy."""
-    sms: Float
-    """That share a matrix which keeps them busy alone; inf where it does not."""
-    kernels: Float
-    """Of a matrix that is factorised alone, by column."""
+    panel_cycles: Float
+    """Of the panels of a matrix that is factorised alone."""
     flops: Float
     batched: Bool
 
     @classmethod
     def of(cls, numbers: Numbers, batch: Float, n: Float) -> "Factorisations":
         """Return ``batch`` factorisations of n by n matrices in each call."""
-        rows = np.ceil(n / numbers.warp_threads)
-        pivot = np.log2(numbers.warp_threads) * (numbers.shuffle + 2 * numbers.arithmetic) + rows * numbers.arithmetic
-        column = pivot + numbers.shared + numbers.divide
+        pivot = np.log2(numbers.warp_threads) * (numbers.shuffle + 2 * numbers.arithmetic) + numbers.arithmetic
+        warp = n * (pivot + numbers.shared + numbers.divide) + n * (n - 1) / 2
         return cls(
             batch=batch,
-            chain_cycles=n * column + rows * n * (n - 1) / 2,
+            chain_cycles=np.where(n > numbers.warp_threads, numbers.lu_chain.at(n), warp),
             busy_cycles=numbers.lu.at(n),
-            sms=np.where(n > numbers.warp_threads, np.maximum((n / _UPDATE_ROWS) ** 2, 1.0), np.inf),
-            kernels=n * _KERNELS_A_COLUMN,
+            panel_cycles=numbers.one_lu.at(n),
             flops=2 / 3 * n**3,
             batched=(batch > 1) & (n <= _BATCHED_ROWS * batch),
         )
@@ -136,9 +131,9 @@ class Factorisations:
         """Return what each call takes, s."""
         chain = self.chain_cycles / numbers.clock_hz + 2 * numbers.memory_s
         busy = self.busy_cycles / numbers.clock_hz
-        batched = np.maximum(np.maximum(chain, busy / self.sms), self.batch * busy / numbers.sms)
-        by_kernels = self.kernels * (numbers.launch_s + numbers.memory_s) + self.flops / numbers.product_flops
-        return np.where(self.batched, batched, self.batch * np.minimum(chain, by_kernels))
+        batched = np.maximum(chain, self.batch * busy / numbers.sms)
+        alone = self.panel_cycles / numbers.clock_hz + self.flops / numbers.product_flops
+        return np.where(self.batched, batched, self.batch * alone)
 
 
 @dataclass(frozen=True, eq=False)
