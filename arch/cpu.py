@@ -20,9 +20,9 @@ from arch.entry import Entry
 from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once, total
 from arch.memory import Memory
 from arch.pipes import pipe_of
+from arch.refusing import unknown_work
 from arch.traffic import Caches, Traffic, traffic
 from arch.work import Bool, Float, Prices, Refusals, Work
-from traces.errors import MachineError
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +66,8 @@ class CPU(Device):
 
 def _price(cpu: CPU, work: Work) -> Prices:
     known, entry = facts(work), cpu.entry
-    if np.any(known.unknown):
-        kernel = int(np.flatnonzero(known.unknown)[0])
-        raise MachineError(
-            f"the work of a kernel must be known to price it on {cpu.id!r}, but kernel {kernel} ({work.kernels['name'][kernel][:80]!r}, "
-            f"{work.kernels['family'][kernel]}) lacks its bytes, FLOP or size"
-        )
+    if known.unknown.any():
+        raise unknown_work(cpu.id, work, known.unknown)
     moved = _moved(work, known, entry["line_bytes"], entry["last_level_cache"], entry["cores"])
     terms = _compute_terms(cpu, known)
     terms["cache_s"] = moved.l2_bytes / entry["cache_bandwidth"]
@@ -139,12 +135,12 @@ def _read_and_written(known: Facts, moved: Traffic, missed: Float) -> tuple[Floa
 def _energy(cpu: CPU, known: Facts, cache_bytes: Float, dram: Float) -> dict[str, Float]:
     """Joules by term: arithmetic of the pipes by type, the last level of cache, and DRAM; NaN where the catalogue lacks a constant."""
     entry, per_flop = cpu.entry, cpu.entry.group("energy_per_flop")
-    cache, of_dram = entry.get("cache_energy_per_byte"), cpu.dram.pj_per_byte
+    of_dram = cpu.dram.pj_per_byte
     of_dtype = known.dtype.number(lambda dtype: per_flop.get(pipe_of(dtype), np.nan))
     return {
         "compute_matrix_j": known.flops_matrix * of_dtype,
         "compute_vector_j": known.flops_vector * of_dtype,
         "transcendental_j": known.flops_transcendental * entry["transcendental_flops"] * of_dtype,
-        "cache_j": cache_bytes * (np.nan if cache is None else cache),
+        "cache_j": cache_bytes * entry.or_nan("cache_energy_per_byte"),
         "dram_j": dram * (np.nan if of_dram is None else of_dram * 1e-12),
     }

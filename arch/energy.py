@@ -53,7 +53,7 @@ def kernel_terms(entry: Entry, known: Facts, per_op: Float, per_matrix_flop: Flo
 
     ``per_op`` is J a FLOP of the vector pipes for the type of each kernel, ``per_matrix_flop`` of the unit that serves its product.
     """
-    special, of_l2 = (_known(entry, key) for key in ("transcendental_energy_flops", "l2_energy_per_byte"))
+    special, of_l2 = (entry.or_nan(key) for key in ("transcendental_energy_flops", "l2_energy_per_byte"))
     counted = known.flops_vector + known.flops_transcendental
     return {
         "compute_matrix_j": np.where(product, known.flops_matrix * per_matrix_flop, 0.0),
@@ -70,8 +70,3 @@ def of_the_cap(entry: Entry, static_w: float | None, joules: Float, seconds: Flo
     if cap is None or static_w is None:
         return np.zeros_like(joules)
     return np.minimum((cap - static_w) * seconds - joules, 0.0)
-
-
-def _known(entry: Entry, key: str) -> float:
-    value = entry.get(key)
-    return np.nan if value is None else value

@@ -78,6 +78,10 @@ class Entry:
         """Return the number in SI, None if the file does not have it."""
         return self[key] if key in self.numbers else None
 
+    def or_nan(self, key: str) -> float:
+        """Return the number in SI, NaN if the file does not have it."""
+        return self[key] if key in self.numbers else float("nan")
+
     def list(self, key: str) -> tuple[float, ...]:
         """Return a list of numbers in SI."""
         value = self.quantity(key).si

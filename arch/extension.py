@@ -25,8 +25,9 @@ from arch.entry import Entry
 from arch.facts import Facts, facts, itemsize, once, total
 from arch.gpu import GPU
 from arch.opcodes import demand
-from arch.pim.abilities import Reasons, abilities
+from arch.pim.abilities import abilities
 from arch.pipes import pipe_of
+from arch.refusing import Reasons
 from arch.text import Text
 from arch.traffic import Caches, still_held
 from arch.work import Bool, Float, Prices, Refusals, Work
@@ -202,24 +203,19 @@ def _lane_operations(device: Extension, work: Work, known: Facts) -> Float:
 
 def _layout_energy(device: Extension, bytes_: Float, dram: Float) -> dict[str, Float]:
     return {
-        "engine_j": bytes_ * _number(device.entry, "energy_per_byte"),
-        "l2_j": bytes_ * device.entry["l2_energy_share"] * _number(device.gpu.entry, "l2_energy_per_byte"),
-        "dram_j": dram * _number(device.gpu.entry, "dram_energy_per_byte"),
+        "engine_j": bytes_ * device.entry.or_nan("energy_per_byte"),
+        "l2_j": bytes_ * device.entry["l2_energy_share"] * device.gpu.entry.or_nan("l2_energy_per_byte"),
+        "dram_j": dram * device.gpu.entry.or_nan("dram_energy_per_byte"),
     }
 
 
 def _elementwise_energy(device: Extension, known: Facts, bytes_: Float, across: Float, dram: Float) -> dict[str, Float]:
-    per_flop, l2 = device.entry.group("energy_per_flop"), _number(device.gpu.entry, "l2_energy_per_byte")
+    per_flop, l2 = device.entry.group("energy_per_flop"), device.gpu.entry.or_nan("l2_energy_per_byte")
     of_dtype = 2 * known.dtype.number(lambda dtype: per_flop.get(pipe_of(dtype), np.nan))
-    special = _number(device.gpu.entry, "transcendental_energy_flops")
+    special = device.gpu.entry.or_nan("transcendental_energy_flops")
     return {
         "compute_vector_j": known.flops_vector * of_dtype,
         "transcendental_j": known.flops_transcendental * special * of_dtype,
         "l2_j": (bytes_ * device.entry["l2_energy_share"] + across * (1 - device.entry["l2_energy_share"])) * l2,
-        "dram_j": dram * _number(device.gpu.entry, "dram_energy_per_byte"),
+        "dram_j": dram * device.gpu.entry.or_nan("dram_energy_per_byte"),
     }
-
-
-def _number(entry: Entry, key: str) -> float:
-    value = entry.get(key)
-    return np.nan if value is None else value

@@ -173,11 +173,8 @@ def _chained(gpu: ChainedGPU, known: Facts, model: Model, stage: _Stages, chains
 
 def _energy(gpu: ChainedGPU, model: Model, stage: _Stages, prices: Prices, inside: Bool, duration: Float) -> dict[str, Float]:
     """Joules by term: less DRAM and L2, and what is handed on through tile memory; of kernels in no chain, as alone."""
-    per_dram, per_l2, per_tile = (
-        np.nan if value is None else value
-        for value in (gpu.entry.get("dram_energy_per_byte"), gpu.entry.get("l2_energy_per_byte"), _unit(gpu).get("buffer_energy_per_byte"))
-    )
-    terms = {**model.energy, "l2_j": stage.l2_bytes * per_l2, "dram_j": stage.dram * per_dram}
-    terms["tiles_j"] = np.where(stage.inner > 0, stage.inner * per_tile, 0.0)
+    terms = {**model.energy, "l2_j": stage.l2_bytes * gpu.entry.or_nan("l2_energy_per_byte")}
+    terms["dram_j"] = stage.dram * gpu.entry.or_nan("dram_energy_per_byte")
+    terms["tiles_j"] = np.where(stage.inner > 0, stage.inner * _unit(gpu).or_nan("buffer_energy_per_byte"), 0.0)
     terms["cap_j"] = of_the_cap(gpu.entry, gpu.static_watts, np.sum(list(terms.values()), axis=0), duration)
     return {name: np.where(inside, of_chain, prices.energy_terms.get(name, 0.0)) for name, of_chain in terms.items()}

@@ -28,6 +28,7 @@ from arch.device import Device, derived
 from arch.entry import Entry
 from arch.facts import SOLVERS, Facts, facts, itemsize, once, total
 from arch.pipes import pipe_of
+from arch.refusing import Reasons, unknown_work
 from arch.runs import Lives, lives_of, runs_of
 from arch.traffic import buffered_share
 from arch.work import Bool, Float, Int, Prices, Refusals, Work
@@ -186,12 +187,12 @@ def _of_type(per_flop: Mapping[str, float], dtype: str) -> float:
 
 def _refuse(device: Reconfigurable, work: Work) -> Refusals:
     known, widest = facts(work), max(mode.bits for mode in device._usable())
-    reasons = ["", *(f"dtype {dtype}" for dtype in sorted(set(known.dtype.values)) if _bits(dtype) > widest), "family sort"]
-    code = np.zeros(len(work), dtype=np.int8)
-    for number, reason in enumerate(reasons[1:-1], start=1):
-        code[known.dtype.is_(reason.removeprefix("dtype "))] = number
-    code[(code == 0) & known.family.is_("sort")] = len(reasons) - 1
-    return Refusals(code, tuple(reasons))
+    reasons = Reasons(len(work))
+    for dtype in sorted(set(known.dtype.values)):
+        if _bits(dtype) > widest:
+            reasons.add(known.dtype.is_(dtype), f"dtype {dtype}")
+    reasons.add(known.family.is_("sort"), "family sort")
+    return reasons.done()
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,12 +214,8 @@ class _InMode:
 
 def _in_mode(device: Reconfigurable, mode: Mode, work: Work, cold: Bool) -> _InMode:
     known = facts(work)
-    if np.any(known.unknown):
-        kernel = int(np.flatnonzero(known.unknown)[0])
-        raise MachineError(
-            f"the work of a kernel must be known to price it on {device.id!r}, but kernel {kernel} ({work.kernels['name'][kernel][:80]!r}, "
-            f"{work.kernels['family'][kernel]}) lacks its bytes, FLOP or size"
-        )
+    if known.unknown.any():
+        raise unknown_work(device.id, work, known.unknown)
     terms = _compute(device, mode, known)
     missed = np.where(cold, 1.0, 1.0 - buffered_share(known.unique, known.reuse, mode.buffer_bytes))
     granule = np.maximum(device.entry["access_bytes"] / known.itemsize, 1.0)
@@ -291,14 +288,9 @@ def _energy(device: Reconfigurable, known: Facts, moved: Float) -> dict[str, Flo
         "compute_matrix_j": known.flops_matrix * of_dtype,
         "compute_vector_j": known.flops_vector * of_dtype,
         "transcendental_j": known.flops_transcendental * entry["transcendental_energy_flops"] * of_dtype,
-        "buffer_j": asked * _per_byte(device, "buffer_energy_per_byte"),
-        "dram_j": moved * _per_byte(device, "memory_energy_per_byte"),
+        "buffer_j": asked * entry.or_nan("buffer_energy_per_byte"),
+        "dram_j": moved * entry.or_nan("memory_energy_per_byte"),
     }
-
-
-def _per_byte(device: Reconfigurable, key: str) -> float:
-    value = device.entry.get(key)
-    return np.nan if value is None else value
 
 
 def _arrangement(device: Reconfigurable, trace: "Trace", work: Work, mine: Bool) -> Arrangement:
@@ -389,7 +381,7 @@ def _switch_energy(device: Reconfigurable, trace: "Trace", plan: Arrangement, sp
     """Joules to load configurations and to write ``spilled`` bytes of the buffers to memory, an execution of each kernel."""
     times = plan.switches / np.maximum(trace.executions, 1)
     moved = times * device.entry["configuration"] + spilled
-    return np.where(plan.switches > 0, moved * _per_byte(device, "memory_energy_per_byte"), 0.0)
+    return np.where(plan.switches > 0, moved * device.entry.or_nan("memory_energy_per_byte"), 0.0)
 
 
 def with_mode(device: Reconfigurable, mode: str) -> Reconfigurable:

@@ -14,9 +14,9 @@ from arch.gpu.given import Given, given, measured_here
 from arch.gpu.kinds import units
 from arch.gpu.model import Model, model, modelled
 from arch.pipes import pipe_of
+from arch.refusing import Reasons, unknown_work
 from arch.uncertainty import Trust
 from arch.work import Bool, Float, Prices, Refusals, Work
-from traces.errors import MachineError
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class GPU(Device):
         """Return the cost of every kernel. Raises MachineError naming a kernel whose work is unknown."""
         known = self.given(work)
         if known.unknown.any():
-            raise _unknown_work(self, work, known.unknown)
+            raise unknown_work(self.id, work, known.unknown, self._hint(work, known.unknown))
         found = self.model(work)
         if work.cold.any():
             return _prices(self, found, known, found.from_dram(work))
@@ -79,6 +79,12 @@ class GPU(Device):
     def given(self, work: Work) -> Given:
         """Return what was measured, or is assumed, in the place of the model."""
         return given(work, self.id, use_measured=self.use_measured, assume=self.assume)
+
+    def _hint(self, work: Work, unknown: Bool) -> str:
+        """What else can be done about kernels of unknown work: of those measured elsewhere something can be assumed."""
+        elsewhere = np.nan_to_num(work.kernels["measured_s"])[unknown].all() and not self.assume
+        assume = "; or assume that they are bound by memory (--assume memory-bound)" if elsewhere else ""
+        return f", or give measured_s on this device{assume}"
 
     def assumed(self, work: Work) -> Bool:
         """Return which kernels are taken to be bound by memory."""
@@ -97,32 +103,18 @@ class GPU(Device):
         """Refuse only kernels of a dtype for which the GPU has no peak."""
         peaks, matrix = self.entry.group("vector_flops"), self.entry.group("matrix_flops")
         missing = sorted(d for d in facts(work).dtype.values if pipe_of(d) not in peaks and d not in matrix)
-        return once(work, ("gpu refusals", *missing), lambda: _refusals(facts(work), missing, len(work)))
+        return once(work, ("gpu refusals", *missing), lambda: _refuse(facts(work), missing))
 
     def with_bandwidth(self, dram_bandwidth: float) -> "GPU":
         """Return the GPU with another DRAM bandwidth (B/s); what is prepared for a trace is shared with this one."""
         return self if dram_bandwidth == self.dram_bandwidth else replace(self, dram_bandwidth=dram_bandwidth)
 
 
-def _refusals(known: Facts, missing: list[str], kernels: int) -> Refusals:
-    code = np.zeros(kernels, dtype=np.int8)
-    for number, dtype in enumerate(missing[:126], start=1):
-        code[known.dtype.is_(dtype)] = number
-    return Refusals(code, ("", *(f"dtype {d}" for d in missing[:126])))
-
-
-def _unknown_work(gpu: GPU, work: Work, unknown: Bool) -> MachineError:
-    """Say how many kernels lack what, and how much of the time they are where that was measured (on another device)."""
-    kernel = int(np.flatnonzero(unknown)[0])
-    name, family = work.kernels["name"][kernel], work.kernels["family"][kernel]
-    measured = np.nan_to_num(work.kernels["measured_s"])
-    hint = "; or assume that they are bound by memory (--assume memory-bound)" if measured[unknown].all() and not gpu.assume else ""
-    share = f", {measured[unknown].sum() / measured.sum():.1%} of the measured time".replace("%", " %") if measured.any() else ""
-    return MachineError(
-        f"the work of a kernel must be known to price it on {gpu.id!r}, but {int(unknown.sum()):,} of {len(work):,} kernels{share} lack "
-        f"their bytes, FLOP or size, first kernel {kernel} ({name[:80]!r}, {family}); fill bytes_unique, flops_vector, flops_matrix or "
-        f"batch and m, or give measured_s on this device{hint}"
-    )
+def _refuse(known: Facts, missing: list[str]) -> Refusals:
+    reasons = Reasons(len(known.launches))
+    for dtype in missing:
+        reasons.add(known.dtype.is_(dtype), f"dtype {dtype}")
+    return reasons.done()
 
 
 def _prices(gpu: GPU, found: Model, known: Given, operands: FromDram) -> Prices:
@@ -131,8 +123,7 @@ def _prices(gpu: GPU, found: Model, known: Given, operands: FromDram) -> Prices:
     dram = (operands.moved if known.nothing else np.where(known.assumed, 0.0, operands.moved)) + extra
     taken = modelled(gpu.entry, gpu.dram_bandwidth, found, dram)
     duration = taken.duration_s if known.nothing else _instead(known, taken.duration_s, taken.dram_s)
-    per_byte = gpu.entry.get("dram_energy_per_byte")
-    of_dram = dram * (np.nan if per_byte is None else per_byte)
+    of_dram = dram * gpu.entry.or_nan("dram_energy_per_byte")
     saved = of_the_cap(gpu.entry, gpu.static_watts, found.joules + of_dram, duration)
     return Prices(
         duration_s=duration,

@@ -7,6 +7,7 @@ import numpy as np
 from arch.entry import Entry, Opcodes
 from arch.facts import Facts, facts, once
 from arch.opcodes import Demand, demand
+from arch.refusing import Reasons
 from arch.text import Text
 from arch.work import Bool, Float, Int, Refusals, Work
 
@@ -66,27 +67,6 @@ def _demands(table: Opcodes, work: Work) -> tuple[list[Demand], Int]:
     """The demands of all distinct computations, and which of them each kernel has."""
     which, pairs = Text.of(work.kernels, "opcodes").pairs(Text.of(work.kernels, "dtype"))
     return [demand(opcodes, table, dtype) for opcodes, dtype in pairs], which
-
-
-class Reasons:
-    """Collects why kernels are refused; the first reason counts."""
-
-    def __init__(self, kernels: int) -> None:
-        self.code = np.zeros(kernels, dtype=np.int8)
-        self.reasons = [""]
-
-    def add(self, where: Bool, reason: str) -> None:
-        new = where & (self.code == 0)
-        if not new.any():
-            return
-        if reason not in self.reasons:
-            if len(self.reasons) == 126:
-                reason = "other"
-            self.reasons.append(reason)
-        self.code[new] = self.reasons.index(reason)
-
-    def done(self) -> Refusals:
-        return Refusals(self.code, tuple(self.reasons))
 
 
 def _refuse_calls(reasons: Reasons, calls: Bool, library: Text, family: Text) -> None:

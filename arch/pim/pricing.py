@@ -83,7 +83,7 @@ def _refresh(pim: Units, seconds: Float) -> Float:
 
 def _energy(pim: Units, known: Facts, moved: Float) -> dict[str, Float]:
     """Dynamic joules by term: rows and columns of the bytes that the units move, and their arithmetic; NaN where a constant is unknown."""
-    row, column, flop = (_known(pim, key) for key in ("row_energy_per_byte", "column_energy_per_byte", "energy_per_flop"))
+    row, column, flop = (pim.entry.or_nan(key) for key in ("row_energy_per_byte", "column_energy_per_byte", "energy_per_flop"))
     return {
         "row_j": moved * row,
         "column_j": moved * column,
@@ -91,8 +91,3 @@ def _energy(pim: Units, known: Facts, moved: Float) -> dict[str, Float]:
         "compute_vector_j": known.flops_vector * flop,
         "transcendental_j": known.flops_transcendental * flop,
     }
-
-
-def _known(pim: Units, key: str) -> float:
-    value = pim.entry.get(key)
-    return np.nan if value is None else value
