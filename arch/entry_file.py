@@ -10,6 +10,7 @@ from typing import Any
 from arch import units
 from arch.entry import Entry, Opcodes, Quantity
 from arch.entry_checks import check_complete, check_limits
+from arch.following import of_a_file
 from arch.keys import DTYPES, KINDS, OPTIONAL_TEXTS, SOURCE_KINDS, TEXTS, Key, key_of
 from traces.errors import MachineError, nearest
 
@@ -76,11 +77,14 @@ def _read(path: Path, derived: tuple[Path, ...] = ()) -> Entry:
     raw = parsed(path)
     _check_types(raw, path)
     kind = _kind(raw, path)
+    ours = path.parent.resolve() == FOLDER.resolve()  # files of ours give all that differs from their base
+    if not (ours or derived) and (FOLDER / f"{raw['id']}.toml").is_file():
+        raise MachineError(f"{path}: id must be its own, but {raw['id']!r} is a device of the catalogue; name that in `base`")
     base = _base(raw, kind, path, (*derived, path.resolve()))
     _check_top(raw, kind, path)
     sources = raw.get("sources", {})
-    numbers = dict(base.numbers) if base else {}
-    numbers |= {key: _quantity(table, key, kind, sources, path) for key, table in _flat(raw.get("numbers", {}), kind, path)}
+    given = {key: _quantity(table, key, kind, sources, path) for key, table in _flat(raw.get("numbers", {}), kind, path)}
+    numbers = (dict(base.numbers) if ours else of_a_file(base, given)) | given if base else given
     text = dict(base.text) if base else {}
     text |= {key: _text(raw[key], key, path) for key in TEXTS[kind] | OPTIONAL_TEXTS if key in raw}
     opcodes = _opcodes(raw["opcodes"], sources, path) if "opcodes" in raw else (base.opcodes if base else Opcodes())

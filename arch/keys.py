@@ -164,6 +164,9 @@ GPU: dict[str, Key] = {
     "dram_energy_per_byte": Key("J/B", "cell to L2", required=False),
     "l2_energy_per_byte": Key("J/B", "L2 to SM", required=False),
     "die_area": Key("mm2", "area of the GPU's die", required=False),
+    "l2_area": Key("mm2", "of a MiB of L2 in 7 nm", required=False),
+    "phy_area": Key("mm2", "pads of a stack of HBM, or of a package of GDDR, in any process", required=False, group=True, by="name"),
+    "controller_area": Key("mm2", "of the controller of a stack or package, in 7 nm", required=False, group=True, by="name"),
     "price": Key("USD", "what a card costs", required=False),
 }
 

@@ -345,6 +345,6 @@ def test_an_area_moves_between_processes_and_stays_in_its_own() -> None:
     gpu, array = arch.machine("a5000"), arch.machine("sn40l")
     assert gpu.area_at("8 nm") == gpu.area_mm2 == 628.4
     assert array.area_at("8 nm") == pytest.approx(at_node(1040, "5 nm", "8 nm").mm2)
-    assert arch.machine("a5000", sm_count=32).area_at("8 nm") is None
+    assert arch.machine("a5000", vector_scale=2.0).area_at("8 nm") is None
     with pytest.raises(MachineError, match="there is no node '9 nm'"):
         gpu.area_at("9 nm")

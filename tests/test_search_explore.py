@@ -144,12 +144,44 @@ def test_designs_whose_area_is_unknown_are_no_designs_of_a_search_for_area() -> 
     result = explore(
         example_trace(),
         "a5000",
-        space=Space(machine={"sm_count": (32, 96), "memory_packages": None}),
+        space=Space(machine={"vector_scale": (0.5, 2.0), "memory_packages": None}),
         objectives=("time", "area"),
         trials=12,
     )
     assert result.cannot_run["the area of the machine is unknown with these parameters"] > 0
-    assert {design.machine["sm_count"] for design in result.pareto} == {64}
+    assert {design.machine["vector_scale"] for design in result.pareto} == {1.0}
+
+
+def test_a_budget_of_area_and_power_is_kept_and_bounded() -> None:
+    space = Space(machine={"sm_count": (16, 128), "memory_packages": (10, 14)})
+    free = explore(example_trace(), "a5000", space=space, trials=30)
+    held = explore(example_trace(), "a5000", space=space, trials=30, budget={"area_mm2": 500, "power_watts": "150 W"})
+    assert held.best.area_mm2 is not None
+    assert held.best.power_watts is not None
+    assert held.best.area_mm2 <= 500
+    assert held.best.power_watts == pytest.approx(held.best.energy_j / held.best.time_s)
+    assert held.best.power_watts <= 150
+    assert free.lower_bound_s is not None
+    assert held.lower_bound_s is not None
+    assert free.lower_bound_s < held.lower_bound_s <= held.best.time_s  # machines of more than 500 mm2 count no more
+    assert "of no more than 500 mm²" in held.lower_bound_method
+
+
+def test_the_table_of_a_search_has_a_row_a_design() -> None:
+    space = Space(machine={"sm_count": (16, 128)})
+    result = explore(example_trace(), "a5000", space=space, objectives=("time", "power"), trials=12, budget={"area_mm2": 700})
+    table = result.table()
+    assert len(table) == result.trials
+    best = table.loc[result.best.trial]
+    assert (best["sm_count"], best["time_s"], best["area_mm2"]) == (
+        result.best.machine["sm_count"],
+        result.best.time_s,
+        result.best.area_mm2,
+    )
+    assert best["policy"] == result.best.policy["name"]
+    assert set(table.index[table["front"]]) == {design.trial for design in result.pareto}
+    assert (table["kept"] == (table["area_mm2"] <= 700)).all()
+    assert Result.from_dict(json.loads(json.dumps(result.to_dict()))).table().equals(table)
 
 
 def test_a_search_in_which_nothing_varies_says_so(caplog: pytest.LogCaptureFixture) -> None:

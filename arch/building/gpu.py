@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from arch import following
 from arch.building.assembly import Assembly, Part, pico
 from arch.entry import Entry
 from arch.gpu import GPU
@@ -39,32 +40,35 @@ def changed(draft: Assembly, entry: Entry) -> Entry:
     """Declare a GPU's parameters and return its entry with their values: what follows from them by proportion follows.
 
     SMs carry their share of all peaks; the clock carries the peaks, L2's bandwidth and L2's latency in cycles; stacks carry
-    capacity and bandwidth. Static power, power cap and energy a FLOP stay; the area is unknown where the die changes.
+    capacity and bandwidth. The die's area follows from its parts and static power from its area; where units of an SM or L2's bandwidth
+    change the area is unknown and static power stays, as energy a FLOP always does.
     """
     die = {
         "sm_count": draft.parameter("sm_count", _whole(entry["sm_count"], 4, "streaming multiprocessors")),
         "l2": draft.parameter("l2_bytes", _around(entry["l2"], "B", "capacity of L2", 16)),
         "l2_bandwidth": draft.parameter("l2_bandwidth_bytes_per_s", _around(entry["l2_bandwidth"], "B/s", "of L2, at the clock as sold")),
     }
-    sms = die["sm_count"] / entry["sm_count"]
+    sms, as_sold = die["sm_count"] / entry["sm_count"], die["l2_bandwidth"] == entry["l2_bandwidth"]
     for unit in ("matrix", "vector"):
         scale = draft.parameter(f"{unit}_scale", _around(1.0, "1", f"peak of an SM's {unit} units, over the chip's as sold"))
-        die |= _times(entry, f"{unit}_flops", scale * sms)
+        die |= following.times(entry, f"{unit}_flops", scale * sms)
+        as_sold &= scale == 1.0
     die = {key: value for key, value in die.items() if value != entry[key]}
-    new = _at_clock(draft, entry.changed(die) if die else entry) | _of_stacks(draft, entry)
-    if die:
-        return entry.changed(die | new).without("die_area", "price")
-    return entry.changed(new).without("price") if new else entry
-
-
-def _at_clock(draft: Assembly, entry: Entry) -> dict[str, float]:
-    """Declare the clock; return what changes with it."""
     clock = draft.parameter("clock_hz", _around(entry["clock"], "Hz", "boost clock"))
-    faster = clock / entry["clock"]
-    if faster == 1.0:
+    new = die | following.at_clock(entry.changed(die), clock) | _of_stacks(draft, entry) | _power_cap(draft, entry)
+    if not new:
+        return entry
+    made = entry.changed(new).without("price", *(["sustained_clock"] if "board_power" in new else []))
+    return following.with_die(entry, made) if as_sold else made.without("die_area")
+
+
+def _power_cap(draft: Assembly, entry: Entry) -> dict[str, float]:
+    """Declare the power cap, where there is one; return it if it changes."""
+    sold = entry.get("board_power")
+    if sold is None:
         return {}
-    carried = [_times(entry, group, faster) for group in ("base_clock", "l2_bandwidth", "matrix_flops", "vector_flops")]
-    return {key: value for group in carried for key, value in group.items()} | {"clock": clock, "l2_latency": entry["l2_latency"] / faster}
+    cap = draft.parameter("power_cap_watts", _around(sold, "W", "board power above which products run at a lower clock"))
+    return {} if cap == sold else {"board_power": cap}
 
 
 def _of_stacks(draft: Assembly, entry: Entry) -> dict[str, float]:
@@ -75,11 +79,6 @@ def _of_stacks(draft: Assembly, entry: Entry) -> dict[str, float]:
     if count == entry["memory_stacks"] and bandwidth == one:
         return {}
     return {"memory_stacks": count, "memory": entry["memory"] / entry["memory_stacks"] * count, "memory_bandwidth": bandwidth * count}
-
-
-def _times(entry: Entry, group: str, factor: float) -> dict[str, float]:
-    """Return the numbers of a group (or one number) times a factor."""
-    return {key: entry[key] * factor for key in entry.numbers if key.split(".")[0] == group}
 
 
 def _stacks_name(entry: Entry) -> str:

@@ -17,7 +17,7 @@ def explore(
     machine: MachineName,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Designs to try.")] = 100,
     objectives: Annotated[
-        str, typer.Option("--objectives", metavar="LIST", help="One or more of time, energy, area, price, joined by ','.")
+        str, typer.Option("--objectives", metavar="LIST", help="One or more of time, energy, power, area, price, joined by ','.")
     ] = "time",
     vary: Annotated[
         list[str] | None,
@@ -32,7 +32,7 @@ def explore(
         typer.Option(
             "--budget",
             metavar="NAME=VALUE",
-            help="A limit such as time_s='150 ms', energy_j=20, area_mm2=700 or price_usd=9000.",
+            help="A limit such as time_s='150 ms', energy_j=20, power_watts=500, area_mm2=700 or price_usd=9000.",
         ),
     ] = None,
     storage: Annotated[

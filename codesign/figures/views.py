@@ -28,6 +28,7 @@ Texts = NDArray[np.object_]
 OBJECTIVES = {
     "time_s": Objective("time of a step", "s"),
     "energy_j": Objective("energy of a step", "J"),
+    "power_watts": Objective("average power", "W"),
     "area_mm2": Objective("silicon area", "mm²", prefixed=False),
     "price_usd": Objective("price", "USD", prefixed=False),
 }

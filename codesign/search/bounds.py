@@ -41,18 +41,19 @@ class Bound:
     parts: dict[str, float]
 
 
-def lower_bound(trace: Trace, machine: Machine, space: Space | None = None) -> Bound:
+def lower_bound(trace: Trace, machine: Machine, space: Space | None = None, area_mm2: float = math.inf) -> Bound:
     """Return the best of three lower bounds on the time of ``trace`` on any machine of the space (None: this one) under any mapping.
 
     - critical path: the longest chain of dependent launches, each on its cheapest device.
     - load: work divided without loss among the devices, each of which runs one kernel at a time (a linear programme).
     - issue: the host issues one launch an interval, and the last one must still run.
 
-    Its ``seconds`` are None, and ``method`` says why, where prices are seen not to be monotone or corners are too many.
+    With a limit of ``area_mm2`` on machines of no more than that, as far as whole parameters decide it: areas, like prices, are taken to be
+    least at a corner. Its ``seconds`` are None, and ``method`` says why, where prices are seen not to be monotone or corners are too many.
     """
     ranges = (space or Space(machine={})).resolved(machine).ranges
     try:
-        machines, least, where = _priced(trace, machine, ranges)
+        machines, least, where = _priced(trace, machine, ranges, area_mm2)
     except (MachineError, SearchError) as error:
         return Bound(None, f"none: {error}", {})
     parts = _parts(trace, machines, least)
@@ -60,25 +61,38 @@ def lower_bound(trace: Trace, machine: Machine, space: Space | None = None) -> B
     return Bound(parts[method], "; ".join(filter(None, [f"{method}: {METHODS[method]}", where])), parts)
 
 
-def _priced(trace: Trace, machine: Machine, ranges: dict[str, Range]) -> tuple[list[Machine], Float, str]:
+def _priced(trace: Trace, machine: Machine, ranges: dict[str, Range], area_mm2: float) -> tuple[list[Machine], Float, str]:
     """Return the machines that were priced, each kernel's least price on them, and in words why none inside the space is less.
 
     Raises SearchError if that is not so, or if machines are too many.
     """
     if not ranges:
         return [machine], cheapest(trace, [machine]), ""
-    values = {name: sorted({r.low, r.high}) for name, r in ranges.items()}
+    ends = {name: sorted({r.low, r.high}) for name, r in ranges.items()}
     every = {name: _all_values(r) for name, r in ranges.items() if r.whole}
-    if math.prod(map(len, (values | every).values())) <= MOST_VALUES:
-        values |= every
-    else:
-        every = {}
+    values = every | {name: pair for name, pair in ends.items() if name not in every}  # whole values first: their corners are side by side
+    if math.prod(map(len, values.values())) > MOST_VALUES:
+        values, every = ends, {}
     machines = machines_at(machine, ranges, values)
-    least = _cheapest_if_monotone(trace, machines, probes(machine, ranges))
+    within = _within(machines, math.prod(len(values[name]) for name in ranges if name not in every), area_mm2)
+    inside = [probe for probe in probes(machine, ranges) if _fits(probe, area_mm2)]
+    least = _cheapest_if_monotone(trace, within, inside)
     parts = [f"of all values of {', '.join(sorted(every))}"] if every else []
-    ends = sorted(ranges.keys() - every.keys())
-    parts += [f"at the ends of {', '.join(ends)}, in each of which prices are monotone"] if ends else []
-    return machines, least, f"each kernel priced at its cheapest {' and '.join(parts)}"
+    others = sorted(ranges.keys() - every.keys())
+    parts += [f"at the ends of {', '.join(others)}, in each of which prices are monotone"] if others else []
+    parts += [f"of no more than {area_mm2:,.0f} mm²"] if len(within) < len(machines) else []
+    return within, least, f"each kernel priced at its cheapest {' and '.join(parts)}"
+
+
+def _within(machines: list[Machine], corners: int, area_mm2: float) -> list[Machine]:
+    """Return the machines without those whole values (``corners`` machines each, side by side) at none of whose corners the area fits."""
+    groups = [machines[start : start + corners] for start in range(0, len(machines), corners)]
+    kept = [machine for group in groups if any(_fits(each, area_mm2) for each in group) for machine in group]
+    return kept or machines
+
+
+def _fits(machine: Machine, area_mm2: float) -> bool:
+    return machine.area_mm2 is None or machine.area_mm2 <= area_mm2
 
 
 def _all_values(limits: Range) -> list[float]:

@@ -37,7 +37,7 @@ MOST_CORNERS = 256
 class Design:
     """One design and what a replay makes of it. ``machine`` holds the parameters that the search set, ``policy`` how it mapped.
 
-    ``energy_j``, ``area_mm2`` and ``price_usd`` are None where unknown.
+    ``energy_j``, ``power_watts`` (its average), ``area_mm2`` and ``price_usd`` are None where unknown.
     """
 
     trial: int
@@ -49,17 +49,23 @@ class Design:
     policy: dict[str, Any]
     mapping: Mapping
 
+    @property
+    def power_watts(self) -> float | None:
+        """Average power of a step: its energy over its time."""
+        return None if self.energy_j is None or not self.time_s else self.energy_j / self.time_s
+
     def to_dict(self) -> dict[str, Any]:
         """Return the design for JSON."""
-        return {**self.__dict__, "mapping": self.mapping.to_dict()}
+        return {**self.__dict__, "power_watts": self.power_watts, "mapping": self.mapping.to_dict()}
 
     @classmethod
     def from_dict(cls, data: Dictionary[str, Any]) -> Design:
         """Return the design that ``to_dict`` wrote."""
-        return cls(**{"price_usd": None, **data, "mapping": Mapping.from_dict(data["mapping"])})  # version 0.3 knew no prices
+        given = {name: value for name, value in data.items() if name != "power_watts"}
+        return cls(**{"price_usd": None, **given, "mapping": Mapping.from_dict(data["mapping"])})  # version 0.3 knew no prices
 
     def value(self, measure: str) -> float:
-        """Return one of 'time_s', 'energy_j', 'area_mm2', 'price_usd'; NaN where unknown."""
+        """Return one of 'time_s', 'energy_j', 'power_watts', 'area_mm2', 'price_usd'; NaN where unknown."""
         found = getattr(self, measure)
         return float("nan") if found is None else float(found)
 

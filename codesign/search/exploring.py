@@ -53,8 +53,8 @@ def explore(
         What may vary; by default every parameter of the machine that a designer chooses (``design`` in ``machine.parameters``: those
         of what was added to a GPU, not of the GPU), and every way to map.
     objectives
-        One or more of 'time', 'energy', 'area', 'price', all to be made small. With several the result holds a Pareto front; its best
-        is the design of least first objective.
+        One or more of 'time', 'energy', 'power', 'area', 'price', all to be made small. With several the result holds a Pareto front;
+        its best is the design of least first objective.
     trials
         Designs to try now. With a ``storage`` that holds trials already they come on top of those.
     seed
@@ -62,8 +62,8 @@ def explore(
     storage
         Path of a journal file, or a database URL (sqlite:///FILE). A run that is killed loses the trial it was at.
     budget
-        Upper limits that a design must keep: {'area_mm2': 900.0}, also 'time_s', 'energy_j', 'price_usd'; a text has its
-        unit, '150 ms'.
+        Upper limits that a design must keep: {'area_mm2': 900.0}, also 'time_s', 'energy_j', 'power_watts', 'price_usd';
+        a text has its unit, '150 ms'.
     progress
         Called after each trial with (trials done, trials asked for, best first objective so far or None).
 
@@ -105,8 +105,8 @@ def _check_known(designer: Designer, goal: Goal) -> None:
     """Raise SearchError if the machine cannot say what an objective or a limit asks for."""
     machine = designer.machine
     for measure in goal.wanted:
-        known = _first_design(designer).energy_j if measure == "energy_j" else getattr(machine, measure, 0.0)
-        if known is None:
+        replayed = measure in ("energy_j", "power_watts")
+        if getattr(_first_design(designer) if replayed else machine, measure, 0.0) is None:
             raise SearchError(
                 f"the {NAMES[measure]} of every part must be known to search for it, but some part of machine {machine.id!r} "
                 f"({', '.join(d.id for d in machine.devices)}) has none in the catalogue; search for another objective or add the number"

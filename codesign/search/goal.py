@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from arch import units
 from traces.errors import MachineError, SearchError, nearest
 
-MEASURES = {"time": "time_s", "energy": "energy_j", "area": "area_mm2", "price": "price_usd"}
+MEASURES = {"time": "time_s", "energy": "energy_j", "power": "power_watts", "area": "area_mm2", "price": "price_usd"}
 """Objective: the attribute of a ``Design`` that measures it."""
-UNITS = {"time_s": "s", "energy_j": "J", "area_mm2": "mm2", "price_usd": "USD"}
+UNITS = {"time_s": "s", "energy_j": "J", "power_watts": "W", "area_mm2": "mm2", "price_usd": "USD"}
 NAMES = {measure: name for name, measure in MEASURES.items()}
 
 

@@ -6,12 +6,15 @@ import dataclasses
 import os
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codesign import documents
 from codesign.search.designs import Design
 from traces.errors import SearchError
 from traces.si import show
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KIND = "result"
 
@@ -33,7 +36,10 @@ class Border:
 
 @dataclass(frozen=True)
 class Tried:
-    """One trial: what it took, whether it kept the budget, and which trial of the front beats it in every objective (None: none)."""
+    """One trial: what it took, whether it kept the budget, and which trial of the front beats it in every objective (None: none).
+
+    ``machine`` holds the parameters that the search set, ``policy`` the name of the one that mapped it.
+    """
 
     trial: int
     time_s: float | None
@@ -42,6 +48,9 @@ class Tried:
     price_usd: float | None
     feasible: bool
     dominated_by: int | None
+    power_watts: float | None = None
+    machine: dict[str, float] = dataclasses.field(default_factory=dict)
+    policy: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,22 @@ class Result:
         except (KeyError, TypeError, ValueError) as error:
             raise SearchError(f"a result must have the keys that `Result.to_dict` writes, but {error} is missing or wrong") from error
         return cls(**given)
+
+    def table(self) -> pd.DataFrame:
+        """Return every design tried, one a row: trial, the machine's parameters that varied, policy, what it took and cost (SI units).
+
+        ``kept`` says whether it ran and kept the budget, ``front`` whether no other design beats it; what is unknown is NaN.
+        """
+        import pandas as pd
+
+        measures = ("time_s", "energy_j", "power_watts", "area_mm2", "price_usd")
+        front = {design.trial for design in self.pareto}
+        rows = [
+            {"trial": t.trial, **t.machine, "policy": t.policy, **{m: getattr(t, m) for m in measures}, "kept": t.feasible}
+            | {"front": t.trial in front}
+            for t in self.tried
+        ]
+        return pd.DataFrame(rows).astype(dict.fromkeys(measures, float)).set_index("trial")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result as one JSON document, whole or not at all."""

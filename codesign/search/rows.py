@@ -51,13 +51,14 @@ def _front(result: dict[str, Any]) -> Rows:
             str(d["trial"]),
             show(d["time_s"], "s"),
             show(d["energy_j"], "J"),
+            show(d.get("power_watts"), "W"),
             _amount(d["area_mm2"], "mm²"),
             *([_amount(d["price_usd"], "USD")] if priced else []),
             _how(d),
         )
         for d in result["pareto"]
     ]
-    columns = ("trial", "time", "energy", "area", *(("price",) if priced else ()), "how")
+    columns = ("trial", "time", "energy", "power", "area", *(("price",) if priced else ()), "how")
     return Rows("Pareto front" if len(result["objectives"]) > 1 else "Best design", columns, rows)
 
 
@@ -72,7 +73,7 @@ def _how(design: dict[str, Any]) -> str:
     return ", ".join([str(name), *(_set(key, value) for key, value in parts.items())])
 
 
-SUFFIXES = {"_bytes_per_s": "B/s", "_bytes": "B", "_hz": "Hz", "_s": "s"}
+SUFFIXES = {"_bytes_per_s": "B/s", "_bytes": "B", "_hz": "Hz", "_s": "s", "_watts": "W"}
 """The unit that the name of a parameter ends in."""
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from arch.error_bars import Groups, by_group, of_difference
 from codesign.search.bounds import Bound, lower_bound
-from codesign.search.designs import CANNOT_RUN, MACHINE, Design, Designer
+from codesign.search.designs import CANNOT_RUN, MACHINE, POLICY, Design, Designer
 from codesign.search.goal import MEASURES, Goal
 from codesign.search.result import Border, Comparison, Result, Tried
 from schedulers.serial_model import SEMANTICS
@@ -33,7 +33,8 @@ def summarize(study: optuna.Study, designer: Designer, goal: Goal, *, seed: int)
     best = min(pareto, key=lambda design: [design.value(measure) for measure in goal.measures])
     kept = {trial.number for trial in feasible}
     trace, machine = designer.trace, designer.machine
-    bound = _sound(lower_bound(trace, machine, designer.space), min(t.user_attrs["time_s"] for t in feasible))
+    limit = goal.limits.get("area_mm2", math.inf)
+    bound = _sound(lower_bound(trace, machine, designer.space, limit), min(t.user_attrs["time_s"] for t in feasible))
     single_design, device = _best_single(designer, best)
     single = None if single_design is None else single_design.time_s
     exact, gap = _partition(designer, best)
@@ -104,7 +105,9 @@ def _dominates(values: npt.NDArray[np.float64], one: npt.NDArray[np.float64]) ->
 def _tried(trial: optuna.trial.FrozenTrial, feasible: bool, front: list[optuna.trial.FrozenTrial]) -> Tried:
     beats = _dominates(np.array([t.values for t in front]), np.array(trial.values)) if feasible else np.zeros(len(front), dtype=bool)
     by = front[int(beats.argmax())].number if beats.any() else None
-    return Tried(trial.number, **{name: trial.user_attrs.get(name) for name in MEASURES.values()}, feasible=feasible, dominated_by=by)
+    taken = {name: trial.user_attrs.get(name) for name in MEASURES.values()}
+    machine = {name.removeprefix(MACHINE): value for name, value in trial.params.items() if name.startswith(MACHINE)}
+    return Tried(trial.number, **taken, feasible=feasible, dominated_by=by, machine=machine, policy=trial.params[POLICY])
 
 
 def _sound(bound: Bound, best_s: float) -> Bound:
