@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from schedulers.in_place import appends_with_readers
 from schedulers.offload import device_in_dram, memory_of_role, spread
 from schedulers.scheduler import Mapping, Scheduler, first_accepting
 from schedulers.tensors import Offload
@@ -57,12 +58,13 @@ class FlexGen(Scheduler):
         device = first_accepting(trace, machine, costs)
         if self.host_attention:
             device[self._attention(trace)] = device_in_dram(machine, "host_attention")
+            device = appends_with_readers(trace, costs, device)
         copies = Offload(self._homes(trace, machine), self.distance, self.slices, self.synchronous, self.pinned, self.write_backs)
         return Mapping(device, self.name, "", copies)
 
     def _attention(self, trace: Trace) -> npt.NDArray[np.bool_]:
         family, stage = trace.kernels["family"], trace.kernels["stage"]
-        fused = (stage == "attention") & ((family == "attention") | (family == "copy"))
+        fused = (stage == "attention") & (family == "attention")
         mine: npt.NDArray[np.bool_] = (trace.kernels["phase"] == "decode") & (fused | (stage == "cache"))
         return mine
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from schedulers.in_place import appends_with_readers
 from schedulers.scheduler import Mapping, Scheduler, first_accepting
 from traces.errors import MappingError
 
@@ -34,8 +35,9 @@ def intensity(trace: Trace) -> npt.NDArray[np.float64]:
 class IntensityThreshold(Scheduler):
     """A kernel below ``threshold`` (FLOP per unique byte) goes to the first device after devices[0] that accepts it.
 
-    All others, and those whose work is unknown, stay on devices[0], or the first that accepts them. The rule sees neither hand-overs
-    nor durations; the default of one FLOP a byte lies between streaming arithmetic (below one) and blocked matrix products (tens).
+    All others, and those whose work is unknown, stay on devices[0], or the first that accepts them; appends go with their readers
+    (`schedulers.in_place`). The rule sees neither hand-overs nor durations; the default of one FLOP a byte lies between streaming
+    arithmetic (below one) and blocked matrix products (tens).
     """
 
     name: ClassVar[str] = "intensity-threshold"
@@ -49,6 +51,7 @@ class IntensityThreshold(Scheduler):
         """Return the mapping; raise MappingError if every device refuses a kernel."""
         stays = first_accepting(trace, machine, costs)
         device = np.where(intensity(trace) < self.threshold, first_other(costs, stays), stays)
+        device = appends_with_readers(trace, costs, device)
         return Mapping(device, self.name, f"below {self.threshold:g} FLOP/B away from {machine.devices[0].id}")
 
 

@@ -127,6 +127,6 @@ def _touches(trace: Trace, walk: Walk) -> tuple[Int, Int, npt.NDArray[np.bool_],
     step = np.repeat(np.arange(len(walk.row)), count)
     access = np.arange(len(step)) + np.repeat(first - (np.cumsum(count) - count), count)
     key, where = np.unique(trace.access_alias[access].astype(np.int64) * max(len(walk.row), 1) + step, return_inverse=True)
-    written = trace.access_writes[access]
-    reads, writes = np.bincount(where[~written], minlength=len(key)) > 0, np.bincount(where[written], minlength=len(key)) > 0
+    needed, written = trace.access_needs[access], trace.access_writes[access]
+    reads, writes = np.bincount(where[needed], minlength=len(key)) > 0, np.bincount(where[written], minlength=len(key)) > 0
     return key // max(len(walk.row), 1), key % max(len(walk.row), 1), reads, writes

@@ -2,9 +2,10 @@
 
 The program's launches run one after another in launch order, one device at a time. Before a launch on another device than the one
 before it, every live allocation moves there, all at once. An allocation (alias set) is live at a moment if it exists (it did before the
-trace, or has been written) and the next launch that touches it reads it. At the start everything is on devices[0]; at the end nothing
-moves. Loops run as often as they say, every iteration on the same devices. A kernel costs its duration with warm operands; there is no
-host, no overlap, no second copy that stays valid, no capacity limit, no contention.
+trace, or has been written) and the next launch that touches it reads it, or updates a part of what existed before the trace. At the
+start everything is on devices[0]; at the end nothing moves. Loops run as often as they say, every iteration on the same devices. A
+kernel costs its duration with warm operands; there is no host, no overlap, no second copy that stays valid, no capacity limit, no
+contention.
 """
 
 from __future__ import annotations
@@ -164,11 +165,12 @@ def live_bytes(trace: Trace, rows: list[int]) -> list[float]:
 
 
 def touched(trace: Trace) -> tuple[list[set[int]], list[set[int]]]:
-    """Return for each kernel row the alias sets (``trace.alias_index``) it reads, and those it writes."""
+    """Return for each kernel row the alias sets (``trace.alias_index``) it reads or updates a part of, and those it writes."""
     reads: list[set[int]] = [set() for _ in range(len(trace.kernels))]
     writes: list[set[int]] = [set() for _ in range(len(trace.kernels))]
-    for kernel, alias, written in zip(trace.accesses["kernel"], trace.access_alias, trace.access_writes, strict=True):
-        (writes if written else reads)[int(kernel)].add(int(alias))
+    for mode, chosen in ((reads, trace.access_needs), (writes, trace.access_writes)):
+        for kernel, alias in zip(trace.accesses["kernel"][chosen], trace.access_alias[chosen], strict=True):
+            mode[int(kernel)].add(int(alias))
     return reads, writes
 
 

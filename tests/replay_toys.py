@@ -179,6 +179,8 @@ class Oracle:
         here = self.machine.devices[device]
         rows = range(self.trace.access_offsets[k], self.trace.access_offsets[k + 1])
         sets = {w: sorted({int(self.trace.access_alias[r]) for r in rows if (accesses["mode"][r] == "write") == w}) for w in (False, True)}
+        parts = {a for r in rows if float(accesses["bytes_unique"][r]) < self.size[a := int(self.trace.access_alias[r])]}
+        sets[False] = sorted({*sets[False], *(a for a in sets[True] if a in parts and self.lives[a][0] < 0)})
         buffer = int(self.trace.kernels["command_buffer"][k])
         joins = buffer >= 0 and self.previous == (k - 1, device) and int(self.trace.kernels["command_buffer"][k - 1]) == buffer
         self.previous = (k, device)

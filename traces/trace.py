@@ -112,6 +112,21 @@ class Trace:
         return np.asarray(self.accesses["mode"] == "write", dtype=np.bool_)
 
     @cached_property
+    def access_updates(self) -> NDArray[np.bool_]:
+        """Whether each access writes only a part of what existed before the trace, whose rest stays as it is; shape [accesses].
+
+        Such is a token's keys and values appended to a cache. What the trace itself makes part by part has no rest that anybody needs.
+        """
+        existed = np.zeros(len(self.alias_bytes), dtype=np.bool_)
+        existed[self.alias_index[self.tensors["first_kernel"] == -1]] = True
+        return self.access_writes & existed[self.access_alias] & (self.accesses["bytes_unique"] < self.alias_bytes[self.access_alias])
+
+    @cached_property
+    def access_needs(self) -> NDArray[np.bool_]:
+        """Whether each access needs what its allocation holds: it reads, or updates a part; shape [accesses]."""
+        return ~self.access_writes | self.access_updates
+
+    @cached_property
     def _walk(self) -> "Walk":
         from traces.locality import walk_of
 

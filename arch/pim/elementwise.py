@@ -51,8 +51,13 @@ def elementwise(pim: Units, work: Work, able: Abilities) -> Parts:
         compute = asked / (pim.peak_flops / 2)
         return Parts.of(moved, column_s=memory, operation_s=np.maximum(compute - memory, 0.0))
     if pim.style != "registers":
-        return Parts.of(moved, column_s=moved / pim.internal_bandwidth)
+        return _stored(pim, total(known.owner, known.requested, kernels))
     return _registers(pim, np.ceil(given.largest / width), reads, writes, commands, moved)
+
+
+def _stored(pim: Units, moved: Float) -> Parts:
+    """Units without elementwise commands: what is copied or stored passes the stacks' interface, as from outside."""
+    return Parts.of(moved, column_s=moved / (pim.stacks * pim.entry["stack_bandwidth"]))
 
 
 def _registers(pim: Units, most: Float, reads: Float, writes: Float, commands: Float, moved: Float) -> Parts:

@@ -67,7 +67,7 @@ def _make(trace: "Trace") -> Layout:
         rank = trace.kernels["stream"]
         kernel["lockstep"][1:] = rank[1:] == rank[:-1] + 1
     kernel["joins"][1:] = (buffer[1:] >= 0) & (buffer[1:] == buffer[:-1]) & (inner[1:] == inner[:-1])
-    kernel["read_start"], kernel["read_end"], reads = _accessed(trace, ~trace.access_writes)
+    kernel["read_start"], kernel["read_end"], reads = _accessed(trace, trace.access_needs)
     kernel["write_start"], kernel["write_end"], writes = _accessed(trace, trace.access_writes)
     allocation = _allocations(trace)
     first, last = _lifetimes(trace, len(allocation))

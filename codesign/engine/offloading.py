@@ -68,7 +68,8 @@ def offloading_of(offload: "Offload", trace: "Trace", layout: Layout, places: Pl
     home = np.full(len(layout.allocation), -1, np.int32)
     home[:] = offload.home[layout.allocation["tensor"]]
     here = places.device[device]
-    reads = _away(trace, home, here["memory"], ~trace.access_writes, offload.slices, layout)
+    needs = ~trace.access_writes if offload.slices else trace.access_needs
+    reads = _away(trace, home, here["memory"], needs, offload.slices, layout)
     writes = _away(trace, home, here["memory"], trace.access_writes, offload.slices, layout)
     if offload.slices:
         _check_views(trace, machine, device, here["hand_over"] >= 0, (reads[0], writes[0]))
@@ -110,6 +111,7 @@ def without_slices(layout: Layout, off: Offloading) -> Layout:
         return layout
     kernel = layout.kernel.copy()
     reads = _without(kernel, "read", layout.reads, off.read_start, off.read)
+    reads = _without(kernel, "read", reads, off.write_start, off.write)  # a slice that is updated needs no rest
     writes = _without(kernel, "write", layout.writes, off.write_start, off.write)
     return layout._replace(kernel=kernel, reads=reads, writes=writes)
 

@@ -1,5 +1,6 @@
 """The one call that runs a trace on a machine."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ from codesign.engine.plan import Plan, make_plan
 from codesign.engine.program import Program, Run
 from codesign.engine.timeline import Timeline, timeline_of
 from codesign.engine.usage import Usage, check_capacity, too_much, usage
+from schedulers.in_place import appends_with_readers
 from schedulers.scheduler import Mapping
+from schedulers.serial_model import place_of_device
 from traces.errors import CapacityError, CodesignError, nearest
 
 if TYPE_CHECKING:
@@ -78,6 +81,8 @@ def replay(
     if decide is not None:
         trace, mapping = decide_online(trace, machine, mapping, decide, every=every, disturbances=disturbances, jitter=jitter, seed=seed)
     warm, costs = _costs(trace, machine, mapping)
+    if mapping is scheduler:
+        _warn_of_appends(trace, machine, mapping, costs)
     made = make_plan(trace, machine, mapping, costs)
     if disturbances or jitter:
         made = replace(made, program=disturb(made.program, disturbances, spread=jitter, seed=seed))
@@ -93,6 +98,26 @@ def _costs(trace: "Trace", machine: "Machine", mapping: "Mapping") -> "tuple[Cos
     warm = cost_table(trace, machine)
     several = len(set(mapping.device.tolist())) > 1
     return warm, cost_table(trace, machine, mapping.device.astype(np.int32)) if several else warm
+
+
+def _warn_of_appends(trace: "Trace", machine: "Machine", mapping: Mapping, costs: "CostTable") -> None:
+    """Warn of appends that make a whole cache move at every step, where its reader could have made them."""
+    if mapping.offload is not None and mapping.offload.slices:
+        return
+    better, place = appends_with_readers(trace, costs, mapping.device.astype(np.int32)), np.array(place_of_device(machine))
+    rows = np.flatnonzero(place[better] != place[mapping.device])
+    if not len(rows):
+        return
+    row = int(rows[0])
+    written = trace.access_writes & (trace.accesses["kernel"] == row)
+    tensor = trace.tensors["name"][trace.accesses["tensor"][written][0]]
+    here, there = (machine.devices[int(device[row])].id for device in (mapping.device, better))
+    others = f" ({len(rows) - 1} more like it)" if len(rows) > 1 else ""
+    warnings.warn(
+        f"kernel {row} ({trace.kernels['name'][row]!r}) appends to {tensor!r} on {here!r}, but {there!r} reads it next, which has all of "
+        f"it handed over each time{others}; schedulers.in_place.appends_with_readers(trace, costs, device) maps it there too",
+        stacklevel=3,
+    )
 
 
 def _memory(

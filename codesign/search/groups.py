@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from schedulers.in_place import appends_with_readers
 from schedulers.scheduler import Mapping
 from traces import schema
 from traces.errors import SearchError, nearest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 class Groups:
     """The groups of a trace: their names, and the group of each kernel, int[K]."""
 
+    trace: Trace
     names: tuple[str, ...]
     of_kernel: npt.NDArray[np.intp]
 
@@ -37,7 +39,7 @@ class Groups:
         if not columns:
             names = ["all"] * len(trace.kernels)
         distinct, of_kernel = np.unique(np.array(names, dtype=np.str_), return_inverse=True)
-        return cls(tuple(distinct.tolist()), of_kernel)
+        return cls(trace, tuple(distinct.tolist()), of_kernel)
 
     def choices(self, machine: Machine, costs: CostTable) -> dict[str, list[str]]:
         """Return for each group with a choice the ids of the devices that accept at least one of its kernels, the first among them."""
@@ -57,9 +59,13 @@ class Groups:
         return {name: machine.devices[d].id for name, d in zip(self.names, total.argmin(axis=0), strict=True)}
 
     def mapping(self, machine: Machine, costs: CostTable, device_of_group: Dictionary[str, str]) -> Mapping:
-        """Return the mapping that sends each group to its device, else to the first; refused kernels go to the first that takes them."""
+        """Return the mapping that sends each group to its device, else to the first; refused kernels go to the first that takes them.
+
+        Appends go with their readers, whatever their group (`schedulers.in_place`).
+        """
         index = {device.id: i for i, device in enumerate(machine.devices)}
         of_group = np.array([index[device_of_group.get(name, machine.devices[0].id)] for name in self.names], dtype=np.int32)
         device = of_group[self.of_kernel]
         accepted = costs.refusal[device, np.arange(len(device))] == 0
-        return Mapping(np.where(accepted, device, costs.first_accepting), "groups", "a device for each group of kernels")
+        device = appends_with_readers(self.trace, costs, np.where(accepted, device, costs.first_accepting))
+        return Mapping(device, "groups", "a device for each group of kernels")
