@@ -31,7 +31,7 @@ Scheduler = Annotated[
         "--scheduler",
         "-s",
         metavar="NAME",
-        help="Who maps kernels to devices: single-device, intensity-threshold, cut-points, offload, offload-idle, near-cache, ranks, flexgen.",
+        help="Who maps kernels: single-device, intensity-threshold, cut-points, offload, offload-idle, near-cache, ranks, flexgen.",
     ),
 ]
 Settings = Annotated[
