@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import arch
@@ -325,21 +325,28 @@ def test_without_loops_the_chosen_modes_are_the_best_of_all(table: tuple[list[li
     assert modes.total(chosen, cost, source, target, switch) == min(modes.total(o, cost, source, target, switch) for o in every)
 
 
-@given(cost_tables, st.integers(0, 100))
-@settings(max_examples=50)
-def test_with_a_loop_no_single_run_would_rather_have_another_mode(table: tuple[list[list[int]], list[int]], back: int) -> None:
+@given(cost_tables, st.data())
+def test_with_loops_within_loops_the_chosen_modes_are_the_best_of_all(
+    table: tuple[list[list[int]], list[int]], data: st.DataObject
+) -> None:
     cost = np.array(table[0], dtype=np.float64)
-    runs = len(cost)
-    source, target = np.arange(runs - 1), np.arange(1, runs)
-    if runs > 1:
-        source, target = np.append(source, runs - 1), np.append(target, 0)
-    switch = np.array([*table[1], *([back] if runs > 1 else [])], dtype=np.float64)
-    chosen = modes.choose(cost, source, target, switch)
-    found = modes.total(chosen, cost, source, target, switch)
-    for run, mode in itertools.product(range(runs), range(3)):
-        other = chosen.copy()
-        other[run] = mode
-        assert found <= modes.total(other, cost, source, target, switch) + 1e-9
+    cost[cost == 50] = np.inf
+    cost[:, 0] = np.minimum(cost[:, 0], 50)  # one mode runs all
+    edges = [(run, run + 1, seconds) for run, seconds in enumerate(table[1])]
+    spans = [(0, len(cost) - 1)]
+    while spans:  # loops lie within each other or apart
+        first, last = spans.pop()
+        if last <= first:
+            continue
+        if data.draw(st.booleans()):
+            edges.append((last, first, data.draw(st.integers(0, 100))))
+        cut = data.draw(st.integers(first, last))
+        spans += [(first, cut), (cut + 1, last)]
+    source, target = (np.array([edge[end] for edge in edges], dtype=np.int64) for end in (0, 1))
+    switch = np.array([edge[2] for edge in edges], dtype=np.float64)
+    found = modes.total(modes.choose(cost, source, target, switch), cost, source, target, switch)
+    every = (np.array(option) for option in itertools.product(range(3), repeat=len(cost)))
+    assert found == min(modes.total(option, cost, source, target, switch) for option in every)
 
 
 def test_a_run_ends_where_region_phase_or_stage_changes() -> None:

@@ -1,0 +1,37 @@
+"""The steps that are compared: recorded traces of four wave functions on four molecules, and the GPU alone running them."""
+
+from functools import cache
+
+import codesign as cd
+
+GPU = "a5000"
+ANSATZE = {"default": "PauliNet", "ferminet": "FermiNet", "psiformer": "Psiformer", "orbformer": "Orbformer"}
+MOLECULES = {"LiH": 4, "CH4": 10, "C2H6": 18, "C4H4": 28}
+"""Electrons of each."""
+SAMPLER = {"default": "-langevin", "ferminet": "-langevin"}
+"""deepqmc's default sampler: the configuration of `codesign validate`."""
+TOO_LARGE = {("orbformer", "C4H4")}
+"""Steps that do not fit the GPU's memory."""
+
+
+def name(ansatz: str, molecule: str, task: str = "inference") -> str:
+    """Return the name of a recorded step."""
+    trained = "-training" if task == "training" else ""
+    return f"{ansatz}-{molecule.lower()}-{GPU}{SAMPLER.get(ansatz, '')}{trained}"
+
+
+@cache
+def step(ansatz: str, molecule: str, task: str = "inference") -> cd.Trace:
+    """Return a recorded step."""
+    return cd.load(name(ansatz, molecule, task))
+
+
+@cache
+def alone(ansatz: str, molecule: str, task: str = "inference") -> cd.Timeline:
+    """Return the step on the GPU alone."""
+    return cd.replay(step(ansatz, molecule, task), GPU, record=False)
+
+
+def fitting() -> list[tuple[str, str]]:
+    """Return the pairs of ansatz and molecule whose step fits the GPU, the ansatz varying slowest."""
+    return [(ansatz, molecule) for ansatz in ANSATZE for molecule in MOLECULES if (ansatz, molecule) not in TOO_LARGE]
