@@ -43,11 +43,13 @@ def copies(trace: "Trace", count: int, own: Bools, option: str) -> "Trace":
     is set to ``count``."""
     place = _places(trace, count)
     tensor = _tensor_rows(trace, count, own)
-    options = {**(trace.manifest.get("options") or {}), option: count}
-    return type(trace)(
-        _kernels(trace, place), _tensors(trace, place, tensor), _accesses(trace, place, tensor), _regions(trace, count),
-        {**trace.manifest, "options": options},
-    )  # fmt: skip
+    return trace.with_(
+        kernels=_kernels(trace, place),
+        tensors=_tensors(trace, place, tensor),
+        accesses=_accesses(trace, place, tensor),
+        regions=_regions(trace, count),
+        options={**trace.options, option: count},
+    )
 
 
 def written(trace: "Trace") -> Bools:
@@ -61,8 +63,7 @@ def written(trace: "Trace") -> Bools:
 
 def streams_of(trace: "Trace") -> int:
     """Return how many streams `interleave` made of a trace; 1 for others."""
-    options = trace.manifest.get("options")
-    return int(options.get(STREAMS, 1)) if isinstance(options, dict) else 1
+    return int(trace.options.get(STREAMS, 1))
 
 
 def _places(trace: "Trace", streams: int) -> Ints:

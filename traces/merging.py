@@ -1,6 +1,7 @@
 """Several captured programs as one step: sampling, then local energy."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def merge(traces: Sequence[Trace], names: Sequence[str] | None = None, feeds: Ma
     names = list(names) if names is not None else [t.program for t in traces]
     if len(names) != len(traces):
         raise TraceError(f"merge needs one name a trace, but got {len(names)} names for {len(traces)} traces")
-    tensors, tensor_maps = _merge_tensors(traces, dict(feeds or {}))
+    tensors, tensor_maps = _merge_tensors(traces, feeds or {})
     kernel_starts = np.cumsum([0, *(len(t.kernels) for t in traces)])
     return Trace(
         kernels=_merge_kernels(traces),
@@ -95,43 +96,61 @@ def _merge_accesses(traces: Sequence[Trace], kernel_starts: Array, tensor_maps: 
     return Table.build("accesses", _stack([t.accesses for t in traces], {"kernel": kernels, "tensor": tensors}))
 
 
-def _merge_tensors(traces: Sequence[Trace], feeds: dict[str, str]) -> tuple[Table, list[Array]]:
-    """Return the merged table and, a trace, the new row of each of its tensors."""
-    rows: list[dict[str, Any]] = []
-    maps: list[Array] = []
-    shared: dict[tuple[str, str, str], int] = {}
-    outputs: dict[str, int] = {}
-    kernel_start, alias_start = 0, 0
-    unused = set(feeds)
-    for trace in traces:
-        table = trace.tensors.decoded()
-        read_only = _read_only_parameters(trace)
+@dataclass
+class _Tensors:
+    """The merged table as it grows. ``feeds``: from the name of a parameter to that of the output of an earlier program that it is."""
+
+    feeds: Mapping[str, str]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    shared: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """Parameters that no kernel writes, by name, type and shape."""
+    outputs: dict[str, int] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    """Of ``feeds``."""
+
+    def add(self, trace: Trace, kernel_start: int, alias_start: int) -> Array:
+        """Add the tensors of a program whose kernels and alias sets begin there; return the row of each."""
+        table, read_only = trace.tensors.decoded(), _read_only_parameters(trace)
         mapped = np.zeros(len(trace.tensors), dtype=np.int32)
         for row in range(len(trace.tensors)):
             values = {name: column[row] for name, column in table.items()}
-            key = (values["name"], values["dtype"], values["shape"])
-            fed = outputs.get(feeds.get(values["name"], "")) if values["kind"] == "parameter" else None
-            if fed is not None:
-                unused.discard(values["name"])
-                mapped[row] = fed
-                continue
-            if read_only[row] and key in shared:
-                mapped[row] = shared[key]
-                continue
-            mapped[row] = len(rows)
-            if read_only[row]:
-                shared[key] = len(rows)
-            values["alias_set"] = int(values["alias_set"]) + alias_start
-            for name in ("first_kernel", "last_kernel"):
-                values[name] = int(_shift(np.array(values[name]), kernel_start))
-            rows.append(values)
-        outputs |= {n: int(mapped[r]) for r, n in enumerate(table["name"]) if table["kind"][r] == "output"}
-        maps.append(mapped)
+            known = self._known(values, bool(read_only[row]))
+            mapped[row] = len(self.rows) if known is None else known
+            if known is None:
+                self.rows.append(values | _moved(values, kernel_start, alias_start))
+        self.outputs |= {n: int(mapped[r]) for r, n in enumerate(table["name"]) if table["kind"][r] == "output"}
+        return mapped
+
+    def _known(self, values: Mapping[str, Any], read_only: bool) -> int | None:
+        """Return the row that a tensor has already; None if it needs one of its own, which a later one may then share."""
+        fed = self.outputs.get(self.feeds.get(values["name"], "")) if values["kind"] == "parameter" else None
+        if fed is not None:
+            self.used.add(values["name"])
+            return fed
+        key = (values["name"], values["dtype"], values["shape"])
+        if read_only and key not in self.shared:
+            self.shared[key] = len(self.rows)
+            return None
+        return self.shared[key] if read_only else None
+
+
+def _moved(values: Mapping[str, Any], kernel_start: int, alias_start: int) -> dict[str, int]:
+    kernels = {name: int(_shift(np.array(values[name]), kernel_start)) for name in ("first_kernel", "last_kernel")}
+    return kernels | {"alias_set": int(values["alias_set"]) + alias_start}
+
+
+def _merge_tensors(traces: Sequence[Trace], feeds: Mapping[str, str]) -> tuple[Table, list[Array]]:
+    """Return the merged table and, a trace, the new row of each of its tensors."""
+    merged, maps = _Tensors(feeds), []
+    kernel_start, alias_start = 0, 0
+    for trace in traces:
+        maps.append(merged.add(trace, kernel_start, alias_start))
         kernel_start += len(trace.kernels)
         alias_start += int(trace.tensors["alias_set"].max(initial=-1)) + 1
+    unused = set(feeds) - merged.used
     if unused:
         raise TraceError(f"feeds must go from a later program's parameter to an earlier one's output; nothing matches {sorted(unused)}")
-    return Table.build("tensors", {name: [r[name] for r in rows] for name in traces[0].tensors.columns}), maps
+    return Table.build("tensors", {name: [row[name] for row in merged.rows] for name in traces[0].tensors.columns}), maps
 
 
 def _read_only_parameters(trace: Trace) -> Array:

@@ -31,13 +31,13 @@ Ints = npt.NDArray[np.int64]
 
 def ranks_of(trace: "Trace") -> int:
     """Return how many ranks the program has, of which the trace is one or holds all; 1 for programs of one device."""
-    options = _options(trace)
+    options = trace.options
     return max(int(options.get(name, 1)) for name in SHARED) * int(options.get("data_parallel", 1))
 
 
 def held(trace: "Trace") -> int:
     """Return how many ranks the trace holds side by side; 1: it is one of them."""
-    return int(_options(trace).get(SIDE_BY_SIDE, 1))
+    return int(trace.options.get(SIDE_BY_SIDE, 1))
 
 
 def collective_of(trace: "Trace") -> npt.NDArray[np.int8]:
@@ -99,7 +99,7 @@ def data_parallel(trace: "Trace", ranks: int, *, before: str = "optimizer", of: 
         raise TraceError(f"a trace can be made data parallel once, but {trace.program!r} is of {ranks_of(trace)} ranks: take the original")
     if ranks == 1:
         return trace
-    options = {**_options(trace), "data_parallel": ranks}
+    options = {**trace.options, "data_parallel": ranks}
     at, tensors = _to_add(trace, before, of)
     kernels, accesses = _with_reductions(trace, at, tensors, before)
     moved = {name: _later(trace.tensors[name], at) for name in ("first_kernel", "last_kernel")}
@@ -107,7 +107,7 @@ def data_parallel(trace: "Trace", ranks: int, *, before: str = "optimizer", of: 
     for name in ("first_kernel", "end_kernel"):  # before the first kernel of a region is inside it
         regions[name] = regions[name] + np.searchsorted(at, regions[name], side="left").astype(np.int32)
     table = Table.build("tensors", trace.tensors.decoded() | moved)
-    return type(trace)(kernels, table, accesses, Table.build("regions", regions), {**trace.manifest, "options": options})
+    return trace.with_(kernels=kernels, tensors=table, accesses=accesses, regions=Table.build("regions", regions), options=options)
 
 
 def _to_add(trace: "Trace", before: str, of: str) -> tuple[Ints, Ints]:
@@ -166,8 +166,3 @@ def _later(rows: npt.NDArray[Any], at: Ints) -> npt.NDArray[Any]:
     """Return where rows of kernels are once one has been inserted before each of ``at``; -1 stays."""
     moved: npt.NDArray[Any] = rows + np.searchsorted(at, rows, side="right").astype(rows.dtype)
     return moved
-
-
-def _options(trace: "Trace") -> dict[str, Any]:
-    options = trace.manifest.get("options")
-    return options if isinstance(options, dict) else {}

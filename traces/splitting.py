@@ -49,7 +49,7 @@ def _split(trace: "Trace", region: int, every: int) -> tuple["Trace", Ints]:
     own = _own(trace, first, end)
     tensors, tensor = _tensors(trace, first, end, pieces, more, own)
     accesses = _accesses(trace, order, piece, tensor)
-    return type(trace)(Table.build("kernels", kernels), tensors, accesses, table, trace.manifest), order
+    return trace.with_(kernels=Table.build("kernels", kernels), tensors=tensors, accesses=accesses, regions=table), order
 
 
 def _regions(trace: "Trace", region: int, every: int, pieces: int, more: int) -> tuple[Table, Ints]:

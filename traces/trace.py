@@ -60,6 +60,26 @@ class Trace:
         """The program's name; 'program' if unknown."""
         return str(self.manifest["program"] or "program")
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that the program was made with, by name; empty if unknown."""
+        options = self.manifest.get("options")
+        return options if isinstance(options, dict) else {}
+
+    def with_(
+        self,
+        *,
+        kernels: Table | None = None,
+        tensors: Table | None = None,
+        accesses: Table | None = None,
+        regions: Table | None = None,
+        **manifest: Any,
+    ) -> "Trace":
+        """Return a trace with other tables, and other values of keys of the manifest. Raises TraceError as the class does."""
+        given = {"kernels": kernels, "tensors": tensors, "accesses": accesses, "regions": regions}
+        tables = {name: self.tables[name] if table is None else table for name, table in given.items()}
+        return Trace(**tables, manifest={**self.manifest, **manifest})
+
     @cached_property
     def executions(self) -> NDArray[np.int64]:
         """How often each kernel entry runs: the product of the trip counts around it, shape [kernels]."""
@@ -210,7 +230,7 @@ class Trace:
         """
         from traces.recorded_statistics import statistics_of
 
-        return statistics_of(self.program, self.manifest["options"] or {})
+        return statistics_of(self.program, self.options)
 
     def summary(self, by: str = "family") -> Summary:
         """Return kernels, launches, FLOP and bytes by 'family', 'phase' or 'stage', loops and library calls expanded."""

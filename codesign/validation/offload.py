@@ -68,10 +68,10 @@ def with_room(machine: "Machine", room: int) -> "Machine":
 
 def shortened(trace: "Trace", steps: int) -> "Trace":
     """Return the trace with its loop of decoding steps run ``steps`` times."""
-    from traces import Table, Trace
+    from traces import Table
 
     regions = trace.regions.decoded()
     steps_of = (regions["kind"] == "loop") & np.char.startswith(regions["name"].astype(str), "decode")
     regions["trip_count"] = regions["trip_count"].copy()
     regions["trip_count"][steps_of] = steps
-    return Trace(trace.kernels, trace.tensors, trace.accesses, Table.build("regions", regions), trace.manifest)
+    return trace.with_(regions=Table.build("regions", regions))

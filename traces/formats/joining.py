@@ -38,8 +38,6 @@ def add_measured(trace: "Trace", profile: Profile, region: str | None = None) ->
     Raises TraceError if no name of the profile is in the trace, or there is no such region; warns (ProfileWarning) of names that several
     rows share, as merged programs may.
     """
-    from traces.trace import Trace
-
     check_clock(profile)
     means, total = _means(profile)
     names = [plain(str(name)) for name in trace.kernels["name"]]
@@ -55,7 +53,7 @@ def add_measured(trace: "Trace", profile: Profile, region: str | None = None) ->
     measured = np.where(found, each, trace.kernels["measured_s"])
     kernels = Table.build("kernels", trace.kernels.decoded() | {"measured_s": measured})
     captured = {**(trace.manifest["captured"] or {}), "measured": {"file": profile.path.rsplit("/", 1)[-1], "format": profile.format}}
-    made = Trace(kernels, trace.tensors, trace.accesses, trace.regions, trace.manifest | {"captured": captured})
+    made = trace.with_(kernels=kernels, captured=captured)
     known = {name for name, mine in zip(names, found.tolist(), strict=True) if mine}
     seconds = sum(total.values())
     return Joined(made, int(found.sum()), sum(t for name, t in total.items() if name in known) / (seconds or 1.0), seconds)
