@@ -1,4 +1,4 @@
-"""Areas in different processes, accelerators scaled to the area of another chip, and GPU dies with more or fewer of their parts."""
+"""Areas in different processes, and GPU dies with more or fewer of their parts."""
 
 import tomllib
 from dataclasses import dataclass
@@ -48,12 +48,6 @@ def at_node(mm2: float, node: str, target: str) -> Area:
         target,
         f"{own['source']}; {other['source']}",
     )
-
-
-def equal_area_scale(mm2: float, node: str, available: float, target: str) -> Area:
-    """Return how many times a chip fits into ``available`` mm2 of another node; ``mm2``, ``low`` and ``high`` of the result are factors."""
-    one = at_node(mm2, node, target)
-    return Area(available / one.mm2, available / one.high, available / one.low, target, one.source)
 
 
 def die_mm2(entry: Entry, sms: float, l2_bytes: float, stacks: float) -> float | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import arch
 import codesign as cd
 from arch import arrays, catalog, modes
-from arch.area import Area, at_node, equal_area_scale
+from arch.area import Area, at_node
 from arch.chains import chains_of
 from arch.device import Device
 from arch.facts import facts
@@ -427,12 +427,12 @@ def test_a_larger_array_is_never_slower_and_costs_area() -> None:
     assert np.all(arch.cost_table(trace, large).duration_s <= arch.cost_table(trace, small).duration_s * (1 + 1e-12))
 
 
-def test_at_equal_area_a_cgra_of_an_old_node_becomes_many_of_a_new_one_within_stated_limits() -> None:
-    """112.8 mm2 at 28 nm are 33 mm2 at 8 nm by the densities of GM200 and GA102: 18.8 of them fit on GA102's 628.4 mm2."""
-    scale = equal_area_scale(112.8, "28 nm", 628.4, "8 nm")
-    assert scale.mm2 == pytest.approx(628.4 / (112.8 * 13.3 / 45.0))
-    assert scale.low < scale.mm2 < scale.high
-    assert "GM200" in scale.source
+def test_an_area_of_an_old_node_shrinks_in_a_new_one_within_stated_limits() -> None:
+    """112.8 mm2 at 28 nm are 33 mm2 at 8 nm by the densities of GM200 and GA102."""
+    found = at_node(112.8, "28 nm", "8 nm")
+    assert found.mm2 == pytest.approx(112.8 * 13.3 / 45.0)
+    assert found.low < found.mm2 < found.high
+    assert "GM200" in found.source
     assert at_node(100.0, "7 nm", "7 nm") == Area(100.0, 100.0, 100.0, "7 nm", at_node(1.0, "7 nm", "7 nm").source)
     with pytest.raises(MachineError, match="no node '6 nm'; did you mean"):
         at_node(1.0, "6 nm", "7 nm")

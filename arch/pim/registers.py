@@ -119,14 +119,6 @@ def _reopen_all(g: Gaps) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Counts:
-    """What one channel issues; arrays of shape [kernels]."""
-
-    reads: Float
-    writes: Float
-
-
-@dataclass(frozen=True, eq=False)
 class Clocks:
     """Clocks of kernels, shape [kernels], and their parts; ``total`` is the sum of the others."""
 
@@ -139,21 +131,6 @@ class Clocks:
     def total(self) -> Float:
         """All of it."""
         return self.columns + self.turns + self.program + self.refresh
-
-
-def gemv_counts(outputs: Float, inputs: Float, vectors: Float | float, shape: Shape = Shape(), *, tree: bool = False) -> Counts:
-    """Return the commands of a matrix-vector product in ``outputs`` x ``inputs`` tiles for each of ``vectors``; see ``gemv``."""
-    passes = outputs * vectors
-    mode = MODE_BANKS + (2 if tree else 1) + 2  # into all-bank mode, the program (the tree's is longer), back
-    sums = inputs if tree else np.ones_like(inputs)
-    zeros = PARK_BANKS * shape.run if tree else 0
-    reads = passes * inputs * (shape.tile + (shape.run if tree else 0)) + 2 * PARK_BANKS
-    return Counts(reads, passes * (inputs * shape.run + sums * shape.run + 2) + mode + zeros)
-
-
-def elementwise_counts(tiles: Float, reads: Float | float, shape: Shape = Shape()) -> Counts:
-    """Return the commands of an elementwise kernel of ``reads`` operands and one result."""
-    return Counts(tiles * 2 * shape.run * reads + 2 * PARK_BANKS, tiles * 2 * shape.run + MODE_BANKS + 1 + 2 + 2)
 
 
 def _tile(g: Gaps, shape: Shape, *, odd: bool) -> tuple[float, list[float]]:

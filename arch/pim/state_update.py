@@ -59,20 +59,6 @@ class Rounds:
         """Rounds that start new rows of the state."""
         return np.ceil(self.count / self.period)
 
-    def activates(self, shape: Shape = Shape()) -> Float:
-        """Banks opened, in all."""
-        return self.count * self.used * shape.banks
-
-    def computes(self) -> Float:
-        """Commands to the units, in all."""
-        return self.count * self.used * self.commands
-
-    def transfers(self, shape: Shape = Shape()) -> Float:
-        """Accesses that carry operands or results, in all; the unit of results is an eighth."""
-        new = self.starting()
-        written = shape.groups * (new * self.first_writes + (self.count - new) * self.next_writes)
-        return (written + self.count * (8 * self.results + 1)) * self.used
-
 
 def rounds(
     operation: str, design: str, heads: Float, rows: Float, columns: Float, element: float, channels: Float, *, whole: bool = False

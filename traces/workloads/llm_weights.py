@@ -122,18 +122,6 @@ def _scales(dtype: str, rows: int, columns: int) -> tuple[int, int]:
     return {"int8": (rows, 1), "int4": (rows, max(columns // GROUP, 1)), "ternary": (1, 1)}[dtype]
 
 
-def quantize(matrix: Tensor, dtype: str) -> Quantized:
-    """Return the nearest codes for a matrix [rows, columns], its scales chosen so that no weight is cut off."""
-    bits = BITS[dtype]
-    rows, groups = _scales(dtype, *matrix.shape)
-    grouped = matrix.reshape(rows, -1) if rows == 1 else matrix.reshape(matrix.shape[0], groups, -1)
-    largest = 1 if bits == 2 else ZERO[bits] - 1
-    scales = (grouped.abs().amax(dim=-1, keepdim=True) / largest).clamp_min(1e-8)
-    codes = (grouped / scales).round().clamp(-largest, largest).reshape(matrix.shape).to(torch.int16) + ZERO[bits]
-    shifted = codes.reshape(matrix.shape[0], -1, 8 // bits) << (bits * torch.arange(8 // bits))
-    return Quantized(shifted.sum(dim=-1).to(torch.uint8), scales.reshape(rows, groups).to(ACTIVATIONS))
-
-
 def unpacked(codes: Tensor, scales: Tensor, bits: int, dtype: torch.dtype) -> Tensor:
     """Return the matrix [rows, columns] of codes of ``bits`` bits."""
     parts = (codes[..., None].to(torch.int16) >> (bits * torch.arange(8 // bits))) & (2**bits - 1)
