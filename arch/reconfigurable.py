@@ -140,7 +140,7 @@ class Reconfigurable(Device):
         """Return the cost of every kernel where the device runs ``mine`` [kernels] in the order of the program."""
         if not mine.any():
             return self.price(work)
-        return _arranged(self, trace, work, mine, self.arrangement(trace, work, mine))
+        return _arranged(self, trace, work, self.arrangement(trace, work, mine))
 
     def arrangement(self, trace: "Trace", work: Work, mine: Bool) -> Arrangement:
         """Return modes, switches and chains for the kernels ``mine``."""
@@ -351,7 +351,7 @@ def _chained(device: Reconfigurable, mode: Mode, option: _InMode, known: Facts, 
     return compute + rest * share, moved
 
 
-def _arranged(device: Reconfigurable, trace: "Trace", work: Work, mine: Bool, plan: Arrangement) -> Prices:
+def _arranged(device: Reconfigurable, trace: "Trace", work: Work, plan: Arrangement) -> Prices:
     known = facts(work)
     lives = once(work, "lives", lambda: lives_of(trace))
     lost = np.zeros(len(work.cold), dtype=np.bool_)

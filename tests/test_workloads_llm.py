@@ -203,7 +203,7 @@ def test_a_mixture_is_the_weighted_sum_of_its_tokens_experts():
 
 
 def quantised(matrix, dtype):
-    """Nearest codes, the first of a byte lowest; a scale a row (int8), a row and 128 columns (int4) or a matrix (ternary) cuts nothing off."""
+    """Nearest codes; a scale a row (int8), a row and 128 columns (int4) or a matrix (ternary) cuts nothing off."""
     bits, rows, groups = {"int8": (8, len(matrix), 1), "int4": (4, len(matrix), matrix.shape[1] // 128), "ternary": (2, 1, 1)}[dtype]
     grouped, largest = matrix.reshape(rows, groups, -1), {8: 127, 4: 7, 2: 1}[bits]
     scales = grouped.abs().amax(dim=-1, keepdim=True) / largest

@@ -98,6 +98,6 @@ def library_family(routine: str) -> str:
     return OF_LIBRARY.get(routine, "other")
 
 
-def triton_family(name: str, opcodes: Collection[str] = ()) -> str:
+def triton_family(name: str) -> str:
     """Return the family of a kernel written in Triton, which only its author's name describes."""
     return "attention" if any(part in name.lower() for part in ATTENTION) else "other"

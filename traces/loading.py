@@ -4,7 +4,6 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -36,7 +35,7 @@ def load(path: str | os.PathLike[str]) -> Trace:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read(archive, Path(path))
+            return _read(archive)
     except FileNotFoundError as error:
         raise TraceError(f"there is no file {path}") from error
     except (IsADirectoryError, PermissionError) as error:
@@ -57,7 +56,7 @@ def is_trace(path: str | os.PathLike[str]) -> bool:
         return MANIFEST in archive.namelist()
 
 
-def _read(archive: zipfile.ZipFile, path: Path) -> Trace:
+def _read(archive: zipfile.ZipFile) -> Trace:
     manifest = json.loads(archive.read(MANIFEST))
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:

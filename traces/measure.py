@@ -212,10 +212,10 @@ def rows_of(series: Mapping[Estimate, Series], stride: int) -> Iterator[tuple[Es
     for estimate, energies in series.items():
         correlated = first if estimate.every > 1 else energies
         rounding = {"difference": _short(_difference(energies, first[:: estimate.every]))} if estimate.precision != "fp32" else {}
-        yield estimate, {**_scatter(energies, stride), **_memory(correlated, stride), **rounding}
+        yield estimate, {**_scatter(energies), **_memory(correlated, stride), **rounding}
 
 
-def _scatter(series: Series, stride: int) -> dict[str, float]:
+def _scatter(series: Series) -> dict[str, float]:
     kept = clipped(series)
     scatter, error = variance(kept)
     time_, _ = autocorrelation_time(kept)

@@ -41,7 +41,7 @@ def add_memory(draft: Assembly, part: Part, host_link: Entry | None) -> None:
         return  # a CPU follows that works in it
     at = _place(draft, part, memory)
     if entry.text["joined_by"] == "itself":
-        draft.links.append(_own_link(draft, entry, at, memory))
+        draft.links.append(_own_link(entry, at, memory))
     else:
         own = entry.text["joined_by"]
         link = part.link or (host_link if own == "host" else find(own))
@@ -94,7 +94,7 @@ def _place(draft: Assembly, part: Part, memory: Memory) -> str:
     return dram.id
 
 
-def _own_link(draft: Assembly, entry: Entry, at: str, memory: Memory) -> Link:
+def _own_link(entry: Entry, at: str, memory: Memory) -> Link:
     """An SSD is its own link: what it reads and writes a second is what moves."""
     assert memory.read_bandwidth is not None
     assert memory.write_bandwidth is not None

@@ -19,7 +19,7 @@ class Values:
     def __init__(self, module: Module, schedule: Schedule) -> None:
         self.module = module
         self.schedule = schedule
-        self._callers = _callers(module, schedule)
+        self._callers = _callers(module)
         self._known: dict[Value, Value] = {}
 
     def resolve(self, instruction: Instruction, index: Index = ()) -> Value:
@@ -87,7 +87,7 @@ class Values:
         return [self.resolve(root, index) for index, _ in root.shape.leaves()]
 
 
-def _callers(module: Module, schedule: Schedule) -> dict[str, Instruction]:
+def _callers(module: Module) -> dict[str, Instruction]:
     """Return who calls each computation that runs as a sequence of launches (XLA gives each a single caller)."""
     callers: dict[str, Instruction] = {}
     todo: list[Computation] = [module.entry]

@@ -86,7 +86,7 @@ def operators_profile(source: Source, nodes: list[dict[str, Any]]) -> Profile:
     names = [str(node.get("name", "")) for node, _, _ in chosen]
     launches = Launches(names, [KERNEL] * len(chosen), none, none, none, none, _columns(chosen, made))
     remark = "a trace of the host has no kernels and no times: each innermost operator that touches data counts as one kernel"
-    return Profile("chakra", str(source), launches, operands=_operands(made, len(chosen)), remarks=(remark,))
+    return Profile("chakra", str(source), launches, operands=_operands(made), remarks=(remark,))
 
 
 def _launches(node: dict[str, Any]) -> bool:
@@ -159,7 +159,7 @@ def _product(name: str, inputs: list[_Tensor]) -> tuple[int, int, int, int]:
     return prod(left[:-2]), left[-2], right[-1], left[-1]
 
 
-def _operands(made: _Made, kernels: int) -> Operands:
+def _operands(made: _Made) -> Operands:
     """Tensors read before anything wrote their storage exist before the trace, and last to its end."""
     tensors = made.tensors
     storages = {s: i for i, s in enumerate(dict.fromkeys(t.storage for t in tensors))}

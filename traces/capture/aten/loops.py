@@ -58,7 +58,7 @@ def scan(body: Callable[..., Carry], carry: Carry, over: Any, *, name: str = "sc
     def run(carry: Carry, index: int) -> Carry:
         return body(carry, pytree.tree_unflatten([leaf[index] for leaf in leaves], spec))
 
-    return _iterate(run, carry, range(lengths.pop()), name, lambda recorder, run, carry, at: _once(recorder, run, carry, at, at[0], name))
+    return _iterate(run, carry, range(lengths.pop()), lambda recorder, run, carry, at: _once(recorder, run, carry, at, at[0], name))
 
 
 def steps(body: Callable[[Carry, int], Carry], carry: Carry, positions: range, *, name: str = "steps", segments: int = SEGMENTS) -> Carry:
@@ -81,7 +81,7 @@ def steps(body: Callable[[Carry, int], Carry], carry: Carry, positions: range, *
             carry = _once(recorder, run, carry, run_of, middle, f"{name}[{run_of.start}:{run_of.stop}]")
         return carry
 
-    return _iterate(body, carry, positions, name, captured)
+    return _iterate(body, carry, positions, captured)
 
 
 def repeat(body: Callable[[Carry, int], Carry], carry: Carry, positions: range, *, name: str = "repeat") -> Carry:
@@ -93,7 +93,7 @@ def repeat(body: Callable[[Carry, int], Carry], carry: Carry, positions: range, 
     def captured(recorder: "Recorder", run: Callable[[Carry, int], Carry], carry: Carry, at: range) -> Carry:
         return _once(recorder, run, carry, at, at[len(at) // 2], name)
 
-    return _iterate(body, carry, positions, name, captured)
+    return _iterate(body, carry, positions, captured)
 
 
 def cut(positions: range, segments: int) -> list[range]:
@@ -110,7 +110,7 @@ def cut(positions: range, segments: int) -> list[range]:
     return [positions[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
-def _iterate(run: Callable[[Carry, int], Carry], carry: Carry, at: range, name: str, captured: Any) -> Carry:
+def _iterate(run: Callable[[Carry, int], Carry], carry: Carry, at: range, captured: Any) -> Carry:
     import sys
 
     module = sys.modules.get("traces.capture.aten.recorder")  # if nothing captures, it may not be imported

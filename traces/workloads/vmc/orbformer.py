@@ -182,7 +182,7 @@ def _psi(system: System, shape: Shape, params: Tree, context: Tree, nuclei: Any,
         with jax.named_scope(f"interaction_{number}"):
             h = _layer(shape, layer, h, distances)
     with jax.named_scope("orbitals"):
-        orbitals = _orbitals(system, shape, context, h, to_nuclei)
+        orbitals = _orbitals(system, context, h, to_nuclei)
     with jax.named_scope("jastrow"):
         factor = jastrow(exponential, distances, system.spins, jax.nn.softplus(params["jastrow"]))
     with jax.named_scope("determinants"):
@@ -231,7 +231,7 @@ def _bias(slopes: Any, distances: Any) -> Any:
     return fade[:, None] - jnp.abs(slopes[None, :, None] * distances[:, None])
 
 
-def _orbitals(system: System, shape: Shape, context: Tree, h: Any, to_nuclei: Any) -> Any:
+def _orbitals(system: System, context: Tree, h: Any, to_nuclei: Any) -> Any:
     """Return [n_determinants, n_electrons, n_orbitals]: up electrons read with the up weights, down with the down ones."""
     import jax.numpy as jnp
 
