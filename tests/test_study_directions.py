@@ -57,6 +57,13 @@ def test_orbformer_fits_with_its_idle_tensors_away_and_pays_with_time() -> None:
         assert slower[link, "pageable memory"] > slower[link, "fetched 2 kernels ahead"]
 
 
+def test_states_cost_next_to_nothing_and_free_next_to_nothing() -> None:
+    for what in ("sampler's state", "optimiser's state"):
+        found = sweeps.moved("psiformer", what, 2)
+        assert 1 <= found.slower < 1.02
+        assert 0 < found.freed_bytes < 0.05 * found.needed_bytes
+
+
 def test_the_page_says_what_a_search_finds_today() -> None:
     """One cell of each table of molecules, as searched here."""
     for direction in (IN_MEMORY, FAST_LINK, MODES):

@@ -16,7 +16,7 @@ from studies.directions.answers import (
     with_large_l2,
 )
 from studies.directions.programs import ANSATZE, MOLECULES, TOO_LARGE, alone, fitting
-from studies.directions.sweeps import LINKS, SWITCHES, link_gb_per_s, needed_gb, offloading, over_a_link, switching
+from studies.directions.sweeps import LINKS, STATES, SWITCHES, link_gb_per_s, moved, needed_gb, offloading, over_a_link, switching
 
 PAYS = 1.05
 """From this speed-up on a link is said to pay."""
@@ -44,6 +44,8 @@ def _in_short() -> str:
     extension = [_outcome(ansatz, "all three") for ansatz in ANSATZE]
     attention = [_outcome(ansatz, "fused attention kernels free") for ansatz in ANSATZE]
     slower = [each.slower for each in offloading() if each.change == "fetched 2 kernels ahead"]
+    states = [moved(ansatz, what, 2) for ansatz in ANSATZE for what in tuple(STATES)[:2]]
+    most = f"{100 * max(each.freed_bytes / each.needed_bytes for each in states):.0f} % of the memory (CH₄)"
     rows = [
         ("1 PIM in the memory packages", *_spans(IN_MEMORY), "in energy rather than time, more on larger molecules"),
         ("2 PIM behind PCIe 4", *_spans(PCIE), "hardly ever: what is saved near the memory is spent on the link"),
@@ -65,7 +67,13 @@ def _in_short() -> str:
             "—",
             "only where attention is fused: Orbformer (CH₄)",
         ),
-        ("5 idle tensors in the host's DRAM", _span(1 / s for s in slower), "—", "where a step does not fit: Orbformer on C₄H₄"),
+        (
+            "5 sampler's and optimiser's state in the host's DRAM",
+            _span(1 / each.slower for each in states),
+            "—",
+            "never: it frees at most " + most,
+        ),
+        ("5 idle tensors in DRAM", _span(1 / s for s in slower), "—", "where a step does not fit: Orbformer on C₄H₄"),
     ]
     return (
         "\n## In short\n\n"
@@ -193,7 +201,23 @@ DRAM (`offload-idle`, [schedulers.md](schedulers.md)) it does. Its time over tha
 {_table(("", *links), rows)}
 Fetching ahead hides little; the link and pinned memory count. Granularity, and shares of a language model's weights and cache:
 `python -m studies.flexgen` ([replay.md](replay.md#offloading)).
+
+**What can move without losing time.** The survey would move parts of the sampler's and the optimiser's state. A training step on CH₄ with
+all of it in DRAM behind PCIe 4, over the time without, fetched two kernels ahead (and not ahead), and the memory that it frees:
+
+{_states()}
+It costs next to nothing and frees next to nothing: what fills the memory is what the local energy computes on the way.
 """
+
+
+def _states() -> str:
+    rows = []
+    for ansatz, label in ANSATZE.items():
+        ahead, late = ([moved(ansatz, what, distance) for what in STATES] for distance in (2, 0))
+        cells = (f"{a.slower:.3f} ({b.slower:.3f})" for a, b in zip(ahead, late, strict=True))
+        freed = sum(found.freed_bytes for found in ahead)
+        rows.append((label, *cells, f"{freed / 1e6:.0f} MB of {ahead[0].needed_bytes / 1e6:,.0f}"))
+    return _table(("", *STATES, "all of them free"), rows)
 
 
 def _outcome(ansatz: str, variant: str) -> beyond_attention.Outcome:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 import codesign as cd
 from studies.directions.answers import MACHINES, PCIE, SEED, array_of_one_mode, array_on_the_gpus_silicon
 from studies.directions.programs import GPU, alone, step
@@ -87,6 +89,34 @@ CHANGES: dict[str, dict[str, Any]] = {
     "not ahead, and waiting for each copy": {"distance": 0, "synchronous": True},
     "pageable memory": {"pinned": False},
 }
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A training step with some tensors in the host's DRAM: its time over that without, and by how much its memory shrinks."""
+
+    ansatz: str
+    what: str
+    slower: float
+    freed_bytes: float
+    needed_bytes: float
+
+
+@cache
+def moved(ansatz: str, what: str, distance: int) -> Moved:
+    """Return a training step on CH4 with the tensors of ``STATES`` in DRAM behind PCIe 4, fetched ``distance`` kernels ahead."""
+    program, base = step(ansatz, "CH4", "training"), alone(ansatz, "CH4", "training")
+    machine = cd.machine(f"{GPU}+dram@pcie4")
+    dram = next(number for number, memory in enumerate(machine.memories) if memory.role == "dram")
+    home = np.array([dram if STATES[what] in name else -1 for name in program.tensors["name"]], dtype=np.int32)
+    away = cd.Mapping(np.zeros(len(program.kernels), np.int32), f"{what} in DRAM", offload=cd.Offload(home, distance))
+    found = cd.replay(program, machine, away, record=False)
+    needed, left = (timeline.peak_memory_bytes[f"{GPU}-memory"] for timeline in (base, found))
+    return Moved(ansatz, what, found.time_s / base.time_s, needed - left, needed)
+
+
+STATES = {"sampler's state": "state['", "optimiser's state": "optimizer_state", "parameters": "params"}
+"""What the survey would move, and parameters beside it: a part of the tensors' names."""
 
 
 def needed_gb() -> float:
