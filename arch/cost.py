@@ -33,6 +33,11 @@ class CostTable:
     energy_terms: tuple[dict[str, Float], ...] = ()
     """Of each device, joules of every kernel by term (``Prices.energy_terms``); empty where it knows only their sum."""
 
+    def __repr__(self) -> str:
+        devices, kernels = self.duration_s.shape
+        refused = ", ".join(str(int(count)) for count in (self.refusal != 0).sum(axis=1))
+        return f"<CostTable of {devices} devices, {kernels} kernels; refused by each device: {refused}>"
+
     @property
     def first_accepting(self) -> NDArray[np.int32]:
         """The index of the first device that accepts each kernel, shape [kernels]; 0 where none does."""

@@ -25,7 +25,7 @@ from arch.traffic import Caches, Traffic, traffic
 from arch.work import Bool, Float, Prices, Refusals, Work
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CPU(Device):
     """A CPU of the catalogue that works in ``dram``."""
 

@@ -58,6 +58,9 @@ class Device(ABC):
     price_usd: float | None = None
     not_modelled: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}: {self.kind} in {self.memory}{'; hypothetical' if self.hypothetical else ''}>"
+
     @abstractmethod
     def price(self, work: Work) -> Prices:
         """Return the cost of every kernel. Pure and vectorised: row k depends on kernel k and its operands only.

@@ -40,7 +40,7 @@ _SCALAR_BYTES = 8
 """An operand of one element travels with the descriptor."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Extension(Device):
     """``units`` of a kind beside the L2 of ``gpu``; ``kind`` is 'layout' or 'elementwise', ``unit_area_mm2`` in the GPU's process."""
 

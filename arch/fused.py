@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _UNLIMITED = 1 << 30
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ChainedGPU(GPU):
     """A GPU with a sequencer in each SM, the catalogue's entry ``chains``; None prices as a GPU without one."""
 

@@ -65,7 +65,7 @@ class Arrangement:
     chains: Chains
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reconfigurable(Device):
     """A reconfigurable accelerator of the catalogue. ``forced`` is the mode of all runs, '' for the cheapest choice."""
 

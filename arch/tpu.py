@@ -17,7 +17,7 @@ from arch.work import Bool, Float, Prices, Work
 from traces.errors import MachineError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TPU(Device):
     """A TPU of the catalogue: one device of the compiler's, which may be a part of a chip."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,8 +125,26 @@ def test_ctrl_c_ends_with_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("codesign.cli.workloads._describe", interrupted)
     done = run("workloads")
-    assert (done.exit_code, done.stdout) == (130, "")
-    assert "Traceback" not in done.stderr
+    assert (done.exit_code, done.stdout, done.stderr) == (130, "", "codesign: interrupted\n")
+    monkeypatch.setattr("codesign.cli.explore.load_trace", interrupted)
+    done = run("explore", "ferminet-ch4-a5000", "--machine", "a5000", "--storage", "trials")
+    assert (done.exit_code, done.stdout, done.stderr) == (130, "", "codesign: interrupted; the trials in --storage stay\n")
+
+
+def test_a_device_that_single_device_leaves_idle_is_named() -> None:
+    said = "aim-fp32: idle, for single-device runs all on a machine's first device; --scheduler cut-points shares the work where that pays"
+    arguments = ("replay", "ferminet-lih-a5000", "--machine", "a5000", "--machine", "a5000+aim-fp32")
+    assert said in run(*arguments).stderr
+    assert "idle" not in run(*arguments, "--scheduler", "intensity-threshold").stderr
+    assert "idle" not in run(*arguments[:4]).stderr
+
+
+def test_a_replay_says_what_it_draws_on_average() -> None:
+    found = document("replay", "ferminet-lih-a5000")
+    shown = run("replay", "ferminet-lih-a5000").stdout
+    watts = re.search(r"average power +(\S+) W", shown)
+    assert watts is not None
+    assert float(watts[1]) == pytest.approx(found["energy_j"] / found["time_s"], rel=5e-3)
 
 
 def test_an_interrupt_outside_of_a_command_ends_with_130_too(monkeypatch: pytest.MonkeyPatch) -> None:

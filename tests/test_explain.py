@@ -202,6 +202,8 @@ def test_explanations_add_up_and_gains_are_at_most_half_of_the_share() -> None:
     for gain in found.gains:
         assert -1e-9 <= gain.gain <= gain.share_of_path / 2 + 1e-3
     assert found.gains[0].gain == max(gain.gain for gain in found.gains)
+    assert all(gain.name != "none" for gain in found.gains)  # of no phase or stage: no group that anybody could make faster
+    assert repr(found).endswith(f"twice as fast {found.gains[0].by} {found.gains[0].name} buys {100 * found.gains[0].gain:.1f} %>")
 
 
 def test_discrete_parameters_are_replayed_at_the_next_sizes_and_at_twice_as_many() -> None:

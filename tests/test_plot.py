@@ -1,5 +1,6 @@
 """Do the figures show what they should, and can everybody read them?"""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,6 +138,18 @@ def test_only_a_timeline_has_a_window() -> None:
 
     with pytest.raises(CodesignError, match="the figure is 'graph'; leave the window out"):
         plot(arch.machine("a5000"), window=(0.0, 1.0))
+
+
+def test_the_title_of_a_timeline_fits_beside_long_names_of_queues() -> None:
+    made, link = operations(), "pcie4: a5000-memory to aim-fp32-memory"
+    figure = queues.timeline(
+        replace(made, names=("a5000", link)), title="ferminet on a5000+aim-fp32@link (hypothetical), intensity-threshold: 859 ms"
+    )
+    figure.canvas.draw()
+    title = figure._suptitle  # type: ignore[attr-defined]
+    box = title.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
 
 
 def test_the_timeline_names_its_queues_and_marks_the_window() -> None:

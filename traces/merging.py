@@ -29,6 +29,8 @@ def merge(traces: Sequence[Trace], names: Sequence[str] | None = None, feeds: Ma
     Parameters that no kernel writes are one tensor if name, type and shape are equal: programs share their weights.
     Raises TraceError if there is no trace, the targets differ, or a name in ``feeds`` is not there.
     """
+    if not isinstance(traces, Sequence) or not all(isinstance(each, Trace) for each in traces):
+        raise TraceError(f"merge takes traces in a list, merge([first, second]), but got {traces!r:.80}")
     if not traces:
         raise TraceError("merge needs at least one trace, but got none")
     for key in SAME:

@@ -135,7 +135,8 @@ def _of_kind(name: str, kinds: tuple[str, ...], machine_name: str) -> Entry:
     entry = find(name)
     if entry.kind not in kinds:
         known = sorted(n for n in names() if find(n).kind in kinds)
-        more = f"write '2x{name}' for two of them" if entry.kind == "gpu" else nearest(name, known)
+        own = "two that differ are joined in Python (docs/machines.md, 'Parts of several machines')"
+        more = f"write '2x{name}' for two of them; {own}" if entry.kind == "gpu" else nearest(name, known)
         raise MachineError(
             f"a machine is named 'GPU', 'GPU+PIM', 'GPU+PIM@LINK' or 'GPU+cpu+dram+ssd', but {name!r} in {machine_name!r} is of kind "
             f"{entry.kind!r}, not {' or '.join(map(repr, kinds))}; {more}"

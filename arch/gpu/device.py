@@ -19,7 +19,7 @@ from arch.uncertainty import Trust
 from arch.work import Bool, Float, Prices, Refusals, Work
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GPU(Device):
     """A GPU of the catalogue. ``dram_bandwidth`` (B/s) may differ from the data sheet's where stacks were replaced.
 

@@ -10,7 +10,7 @@ from arch.pim.units import Units
 from arch.work import Prices, Refusals, Work
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PIM(Units, Device):
     """Units that execute kernels beside a GPU, or in a machine of their own."""
 

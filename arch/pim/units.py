@@ -16,7 +16,7 @@ STYLES = ("registers", "global-buffer", "attention", "state-update", "streaming"
 """How units are driven; each has a module of closed forms, but 'streaming', which is bound by bandwidth or by operations."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Units:
     """Units in or below the banks of ``stacks`` packages or stacks. ``shared`` says that they are the GPU's own memory."""
 

@@ -31,7 +31,8 @@ class Commands(TyperGroup):
             note(f"codesign: error: {error}")
             raise typer.Exit(USER_ERROR) from error
         except KeyboardInterrupt:
-            note("codesign: interrupted; what a search kept in its --storage stays")
+            kept = "; the trials in --storage stay" if any(word.startswith("--storage") for word in ctx.meta.get(COMMAND, ())) else ""
+            note(f"codesign: interrupted{kept}")
             raise
 
 

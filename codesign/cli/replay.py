@@ -1,14 +1,16 @@
 """``codesign replay``: run a trace on a machine under a scheduler."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from codesign import files
 from codesign.cli.inputs import build_machine, load_trace, target_of
 from codesign.cli.options import Json, Output, Scheduler, Settings, TraceFile, deliver
-from codesign.cli.terminal import quiet_output, tables
+from codesign.cli.terminal import note, quiet_output, tables
+
+SINGLE = "single-device"
 
 
 class Engine(StrEnum):
@@ -30,7 +32,7 @@ def replay(
             help="A machine: parts joined by '+', see `codesign machines`; by default the trace's target. Several: a comparison.",
         ),
     ] = None,
-    scheduler: Scheduler = "single-device",
+    scheduler: Scheduler = SINGLE,
     engine: Annotated[Engine, typer.Option("--engine", help="Which engine; both give the same numbers.")] = Engine.FAST,
     assume: Annotated[
         str | None, typer.Option("--assume", metavar="WHAT", help="memory-bound: price imported kernels of unknown work by bandwidth.")
@@ -54,3 +56,13 @@ def replay(
     shown = comparison_tables if several else timeline_tables
     kind = "comparison" if several else "timeline"
     deliver(ctx, kind, payload, lambda: tables(shown(payload)), as_json=as_json, output=output)
+    if scheduler == SINGLE:
+        note_idle(found)
+
+
+def note_idle(timelines: list[dict[str, Any]]) -> None:
+    """Say which devices had nothing to do because everything was to run on one."""
+    idle = {name: None for each in timelines for name, device in each["devices"].items() if not device["busy_s"]}
+    if idle:
+        remedy = "--scheduler cut-points shares the work where that pays"
+        note(f"{', '.join(idle)}: idle, for {SINGLE} runs all on a machine's first device; {remedy}")

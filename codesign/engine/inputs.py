@@ -7,6 +7,7 @@ from traces.errors import MachineError, MappingError, TraceError
 from traces.ranks import ranks_of, side_by_side
 
 if TYPE_CHECKING:
+    from arch.cost import CostTable
     from arch.machine import Machine
     from traces.trace import Trace
 
@@ -44,7 +45,8 @@ def machine_for(trace: object, machine: "Machine | str") -> "Machine":
     """
     if not hasattr(trace, "kernels"):
         name = repr(trace) if isinstance(trace, str) else "path"
-        raise TraceError(f"what is replayed must be a trace, but got {trace!r:.80}: load one with codesign.load({name:.80})")
+        several = "codesign.merge makes one of several" if isinstance(trace, list | tuple) else f"load one with codesign.load({name:.80})"
+        raise TraceError(f"what is replayed must be a trace, but got {trace!r:.80}: {several}")
     if isinstance(machine, str):
         from arch.building import machine as named
 
@@ -67,4 +69,15 @@ def map_kernels(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler 
         remedy = f"; make one: {scheduler.__name__}()" if isinstance(scheduler, type) else ""
         raise MappingError(f"a scheduler must be a policy, the name of one, or a mapping, but got {scheduler!r:.80}{remedy}")
     costs = cost_table(trace, machine)
-    return scheduler.schedule(trace, machine, costs).check(trace, machine, costs)
+    return checked(scheduler, trace, machine, costs)
+
+
+def checked(scheduler: Scheduler, trace: "Trace", machine: "Machine", costs: "CostTable") -> Mapping:
+    """Return the mapping that a policy makes. Raises MappingError if it is none, or does not fit."""
+    made: object = scheduler.schedule(trace, machine, costs)
+    if not isinstance(made, Mapping):
+        raise MappingError(
+            f"a policy must return a mapping, but {type(scheduler).__name__}.schedule returned a {type(made).__name__}; return "
+            "codesign.Mapping(devices, name), devices being an array with an index into machine.devices for each kernel"
+        )
+    return made.check(trace, machine, costs)

@@ -84,11 +84,18 @@ def _totals(timeline: dict[str, Any]) -> list[tuple[str, ...]]:
         *_kernel_time(timeline),
         ("waiting for the host", show(timeline["host_bound_s"], "s")),
         ("energy", show(timeline["energy_j"], "J")),
+        *_average_power(timeline),
         ("launches", f"{timeline['launches']:,}"),
         *peaks,
         ("captured for", _captured_for(timeline)),
         *((f"assumed {name}", f"{row['kernels']:,.0f} kernels, {row['share']:.1%} of kernel time") for name, row in _assumed(timeline)),
     ]
+
+
+def _average_power(timeline: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what a step draws on average, to be put beside the boards' power caps; nothing where its energy is unknown."""
+    joules, seconds = timeline["energy_j"], timeline["time_s"]
+    return [] if joules is None or not seconds else [("average power", show(joules / seconds, "W"))]
 
 
 def _captured_for(timeline: dict[str, Any]) -> str:

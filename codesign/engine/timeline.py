@@ -134,6 +134,11 @@ class Timeline:
         """Read what ``save`` or ``codesign replay -o`` wrote. Raises TraceError if it is no timeline or a newer one."""
         return cls.from_dict(documents.load(path, KIND, "codesign replay -o", TraceError))
 
+    @property
+    def power_watts(self) -> float | None:
+        """Average power: the energy over the time; None where that is unknown."""
+        return None if self.energy_j is None or not self.time_s else self.energy_j / self.time_s
+
     def __repr__(self) -> str:
         energy = "energy unknown" if self.energy_j is None else show(self.energy_j, "J")
         return (

@@ -12,6 +12,7 @@ from codesign.explaining.limits import limits
 from codesign.explaining.sensitivity import Sensitivity, Size, sensitivities, sizes
 from codesign.explaining.variants import Baseline
 from traces.errors import CodesignError
+from traces.si import show
 from traces.summary import label_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 KIND = "explanation"
 FACTOR = 2.0
 GROUPS = ("family", "phase", "stage")
+UNNAMED = label_of("phase", "")
+"""Kernels of no phase or stage are no group that anybody could make faster."""
 SMALL = 0.005
 """Groups with less than this share of the path are not replayed faster: they cannot buy more than that."""
 
@@ -75,7 +78,7 @@ class Explanation:
     def __repr__(self) -> str:
         best = max(self.gains, key=lambda gain: gain.gain, default=None)
         first = f"; twice as fast {best.by} {best.name} buys {100 * best.gain:.1f} %" if best else ""
-        return f"<Explanation {self.program} on {self.machine}: {self.time_s:.4g} s{first}>"
+        return f"<Explanation {self.program} on {self.machine}: {show(self.time_s, 's')}{first}>"
 
     def _repr_html_(self) -> str:
         """Return the tables that ``codesign explain`` prints."""
@@ -168,7 +171,8 @@ def _gains(base: Baseline, path: dict[str, dict[str, float]]) -> tuple[Gain, ...
     for by in GROUPS:
         labels = np.array([label_of(by, name) for name in kernels.categories(by)], dtype=object)[kernels.codes(by)]
         for name, share in path[by].items():
-            time_s = base.faster(labels == name, FACTOR) if share >= SMALL else None
+            group = share >= SMALL and name != UNNAMED
+            time_s = base.faster(labels == name, FACTOR) if group else None
             if time_s is not None:
                 found.append(Gain(by, name, share, time_s, 1 - time_s / (base.time_ps / PS)))
     return tuple(sorted(found, key=lambda gain: -gain.gain))

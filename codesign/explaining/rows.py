@@ -14,8 +14,6 @@ NAMES = {
     "stage": "stage",
     "limit": "what binds a kernel",
 }
-UNNAMED = "none"
-"""Kernels of no phase or stage are no group that anybody could make faster."""
 
 
 def explanation_tables(found: dict[str, Any]) -> list[Rows]:
@@ -39,7 +37,6 @@ def _gains(found: dict[str, Any]) -> Rows:
     rows = [
         (f"{gain['by']} {gain['name']}", percent(gain["share_of_path"]), show(gain["time_s"], "s"), percent(gain["gain"]))
         for gain in found["gains"]
-        if gain["name"] != UNNAMED
     ]
     return Rows("What to make twice as fast (replayed)", ("kernels", "% of the path", "time then", "gain, %"), rows)
 

@@ -49,7 +49,7 @@ def timeline(operations: Operations, window: tuple[float, float] | None = None, 
         raise CodesignError(f"`0 <= from < to` must hold for a window in seconds, but got from={window[0]:g} and to={window[1]:g}")
     _draw_whole(whole, operations, end)
     whole.axvspan(*window, facecolor=style.INK, alpha=0.18, edgecolor=style.INK, linewidth=0.8, zorder=0)
-    whole.set_title(title or "Queues over time", pad=6)
+    style.wide_title(figure, title or "Queues over time")  # the axes are narrow where names of queues are long
     _draw_window(zoomed, operations, window)
     for axes, (left, right) in ((whole, (0.0, end)), (zoomed, window)):
         style.time_axis(axes, left, right)

@@ -128,6 +128,12 @@ def canvas(height: float, rows: int = 1, ratios: tuple[float, ...] = ()) -> tupl
     return figure, list(axes[:, 0])
 
 
+def wide_title(figure: "Figure", title: str) -> None:
+    """Set a title over the whole figure, as axes have theirs."""
+    size, weight = (RC[f"axes.title{what}"] for what in ("size", "weight"))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=size, fontweight=weight)
+
+
 def colour(family: str) -> str:
     """Return a family's colour; what is no family of the schema (a transfer, a hand-over) is dark grey."""
     return COLOURS.get(family, MOVING)

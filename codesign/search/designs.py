@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from codesign.engine.inputs import checked
 from codesign.search.groups import Groups
 from codesign.search.space import GROUPS, Range, Space
 from schedulers.scheduler import Mapping, Scheduler
@@ -108,7 +109,7 @@ class Designer:
                 trial.suggest_int(MACHINE + name, int(limits.low), int(limits.high))
             else:
                 trial.suggest_float(MACHINE + name, limits.low, limits.high, log=limits.log)
-        policy = trial.suggest_categorical(POLICY, self.space.policies)
+        policy = trial.suggest_categorical(POLICY, list(self.space.by_name))
         parameter = PARAMETERS.get(policy)
         if parameter == "device":
             trial.suggest_categorical(parameter, self.whole_devices)
@@ -127,7 +128,7 @@ class Designer:
         points = []
         for overrides in machines:
             base = {MACHINE + name: value for name, value in (overrides or {}).items()}
-            for policy in self.space.policies:
+            for policy in self.space.by_name:
                 points += [base | {POLICY: policy} | start for start in self._starts(policy, overrides or {})]
         return points
 
@@ -184,8 +185,9 @@ class Designer:
         if point[POLICY] == GROUPS:
             chosen = {name: point[GROUP + name] for name in self.choices}
             return self.groups.mapping(machine, costs, chosen).check(self.trace, machine, costs)
-        policy: Scheduler = registry.get("schedulers", point[POLICY])(**self._parameters(point))
-        return policy.schedule(self.trace, machine, costs).check(self.trace, machine, costs)
+        given = self.space.by_name.get(point[POLICY])
+        policy: Scheduler = registry.get("schedulers", point[POLICY])(**self._parameters(point)) if given is None else given
+        return checked(policy, self.trace, machine, costs)
 
     def _parameters(self, point: Point) -> dict[str, Any]:
         name = PARAMETERS.get(point[POLICY])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from arch import units
+from schedulers.scheduler import Scheduler
 from traces import registry
 from traces.errors import MachineError, SearchError, nearest
 
@@ -90,8 +92,8 @@ class Space:
         with one ('1.5 TB/s'), or None: the range that the machine declares. Instead of the dictionary None: every parameter that a
         designer chooses (``design``), in its declared range; {}: none, the machine stays as it is.
     policies
-        How a mapping is made, of which the search picks one for a design: names of registered schedulers, and 'groups': a device for
-        every group of kernels.
+        How a mapping is made, of which the search picks one for a design: names of registered schedulers, policies (`Scheduler`) with
+        their parameters, and 'groups': a device for every group of kernels.
     threshold
         Of 'intensity-threshold', FLOP per byte.
     bytes_weight
@@ -101,7 +103,7 @@ class Space:
     """
 
     machine: Dictionary[str, Ends] | None = None
-    policies: tuple[str, ...] = ("single-device", "intensity-threshold", "cut-points", GROUPS)
+    policies: tuple[str | Scheduler, ...] = ("single-device", "intensity-threshold", "cut-points", GROUPS)
     threshold: Range = Range(0.01, 100.0, log=True)
     bytes_weight: Range = Range(0.0001, 1.0, log=True)
     group_by: tuple[str, ...] = ("phase", "family")
@@ -109,8 +111,11 @@ class Space:
     def __post_init__(self) -> None:
         known = [*registry.names("schedulers"), GROUPS]
         for policy in self.policies:
-            if policy not in known:
-                raise SearchError(f"there is no policy {policy!r}; {nearest(policy, known)}")
+            if not isinstance(policy, Scheduler) and policy not in known:
+                near = nearest(policy, known) if isinstance(policy, str) else "give its name, or make one: MyPolicy()"
+                raise SearchError(f"there is no policy {policy!r}; {near}")
+        if len(self.by_name) < len(self.policies):
+            raise SearchError(f"policies of a space must differ in name or parameters, but got {', '.join(map(str, self.policies))}")
         if not self.policies:
             raise SearchError(f"a space must have at least one policy, but got none; known: {', '.join(known)}")
 
@@ -122,6 +127,11 @@ class Space:
         return replace(self, machine={name: _narrowed(name, value, declared, machine) for name, value in given.items()})
 
     @property
+    def by_name(self) -> dict[str, Scheduler | None]:
+        """The policies by what a search calls them: those given as a name by that, others by theirs with their parameters."""
+        return {_called(policy): policy if isinstance(policy, Scheduler) else None for policy in self.policies}
+
+    @property
     def ranges(self) -> dict[str, Range]:
         """The machine parameters that vary, with their ranges (of a resolved space)."""
         return {name: value for name, value in (self.machine or {}).items() if isinstance(value, Range)}
@@ -130,7 +140,16 @@ class Space:
         """Return what was searched, for JSON (of a resolved space)."""
         machine = {name: {"low": r.low, "high": r.high, "whole": r.whole, "choices": list(r.choices)} for name, r in self.ranges.items()}
         scales = {name: [r.low, r.high] for name, r in (("threshold", self.threshold), ("bytes_weight", self.bytes_weight))}
-        return {"machine": machine, "policies": list(self.policies), **scales, "group_by": list(self.group_by)}
+        return {"machine": machine, "policies": list(self.by_name), **scales, "group_by": list(self.group_by)}
+
+
+def _called(policy: str | Scheduler) -> str:
+    """Return what a search calls a policy: 'name', or 'name(parameter=value)'."""
+    if not isinstance(policy, Scheduler):
+        return policy
+    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(policy) if dataclasses.is_dataclass(policy) else ()
+    parameters = ", ".join(f"{field.name}={getattr(policy, field.name)!r}" for field in fields)
+    return f"{policy.name}({parameters})" if parameters else policy.name
 
 
 def _declared(parameter: Parameter) -> Range:
