@@ -7,8 +7,9 @@ from typing import Any
 
 from traces import Trace
 from traces.formats.kineto import Kineto
-from traces.formats.profile import ProfileWarning, to_trace
+from traces.formats.profile import ProfileWarning
 from traces.formats.source import Source
+from traces.formats.to_trace import to_trace
 
 PROFILES = Path(__file__).parent / "data" / "profiles"
 A100 = PROFILES / "alexnet_kineto.json.gz"

@@ -279,9 +279,10 @@ def test_a_gpu_can_be_changed_and_what_follows_follows(name: str, overrides: dic
     assert after.with_(**{key: before.parameters[key].value for key in overrides}).hypothetical is False
 
 
-def test_a_changed_die_has_no_known_area_but_more_stacks_leave_it() -> None:
-    assert arch.machine("a5000", sm_count=32).area_mm2 is None
-    assert arch.machine("a5000", memory_packages=24).area_mm2 == 628.4
+def test_a_changed_die_has_the_area_of_its_parts_but_none_that_is_known_with_wider_units() -> None:
+    whole, half, quarter = (arch.machine("a5000", sm_count=count).area_mm2 for count in (64, 32, 16))
+    assert (whole - half) == pytest.approx(2 * (half - quarter))
+    assert arch.machine("a5000", memory_packages=24).area_mm2 > whole == 628.4
     assert arch.machine("a5000", stack_bandwidth_bytes_per_s="128 GB/s").area_mm2 == 628.4
     assert arch.machine("a5000", matrix_scale=2).area_mm2 is None
 

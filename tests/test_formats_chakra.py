@@ -16,8 +16,8 @@ from traces import Trace
 from traces.errors import TraceError
 from traces.formats import chakra_nodes, wire
 from traces.formats.chakra import Chakra
-from traces.formats.profile import to_trace
 from traces.formats.source import Source
+from traces.formats.to_trace import to_trace
 
 PROFILES = Path(__file__).parent / "data" / "profiles"
 

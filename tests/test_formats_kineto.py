@@ -13,8 +13,9 @@ from tests.kineto_profiles import PROFILES, event, profile, sample, trace_of
 from traces.errors import TraceError
 from traces.formats import families
 from traces.formats.kineto import Kineto
-from traces.formats.profile import ProfileWarning, to_trace
+from traces.formats.profile import ProfileWarning
 from traces.formats.source import Source
+from traces.formats.to_trace import to_trace
 
 SAMPLES = {
     "alexnet": (79, 10692.0, {7, 20}, "NVIDIA A100-PG509-200"),

@@ -17,8 +17,9 @@ from tests.command_line import document, run
 from tests.kineto_profiles import A100, event, profile, sample, trace_of
 from traces.errors import TraceError
 from traces.formats.kineto import Kineto
-from traces.formats.profile import ProfileWarning, to_trace
+from traces.formats.profile import ProfileWarning
 from traces.formats.reading import read_profile
+from traces.formats.to_trace import to_trace
 from traces.saving import save
 
 Row = tuple[str, int, int]

@@ -13,9 +13,10 @@ from traces.formats.format import Importer
 from traces.formats.ncu import Ncu
 from traces.formats.nsys_csv import NsysCsv
 from traces.formats.nsys_sqlite import NsysSqlite
-from traces.formats.profile import ProfileWarning, to_trace
+from traces.formats.profile import ProfileWarning
 from traces.formats.reading import read_profile
 from traces.formats.source import Source
+from traces.formats.to_trace import to_trace
 
 KERNEL_TABLE = """CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INTEGER NOT NULL, end INTEGER NOT NULL, deviceId INTEGER NOT NULL,
 contextId INTEGER NOT NULL, streamId INTEGER NOT NULL, correlationId INTEGER, globalPid INTEGER, demangledName INTEGER NOT NULL,

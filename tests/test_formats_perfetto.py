@@ -17,9 +17,9 @@ from traces import Trace
 from traces.errors import TraceError
 from traces.formats.kineto import Kineto
 from traces.formats.perfetto import Counter, Perfetto, Slice, write_rows
-from traces.formats.profile import to_trace
 from traces.formats.reading import importers
 from traces.formats.source import Source
+from traces.formats.to_trace import to_trace
 
 
 def events(path: Path, ph: str = "X") -> list[dict[str, Any]]:

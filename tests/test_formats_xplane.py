@@ -9,8 +9,9 @@ from tests.toys import Toy
 from traces.errors import TraceError
 from traces.formats import wire
 from traces.formats.joining import add_measured, plain
-from traces.formats.profile import Profile, ProfileWarning, to_trace
+from traces.formats.profile import Profile, ProfileWarning
 from traces.formats.source import Source
+from traces.formats.to_trace import to_trace
 from traces.formats.xplane import XPlane
 
 RUNS = 3

@@ -1,11 +1,16 @@
 """A list of launches as CSV: its cells by column, as numbers in SI where a column has a unit."""
 
+import re
+
 import numpy as np
 
 from traces.errors import TraceError
 from traces.formats.csv_rows import Rows, has_decimal_comma, number
 from traces.formats.profile import Ints
 from traces.formats.source import Source
+
+_NUMBERED = re.compile(r"\s*\((\d+)\)$")
+"""Profilers list a device as its name and its number."""
 
 
 class CsvTable:
@@ -65,3 +70,17 @@ class CsvTable:
         if abs(factor - round(factor)) < 1e-9 * factor:
             factor = round(factor)  # so that whole numbers stay exact
         return np.array([-1 if v is None else round(v * factor) for v in self.numbers(name)], np.int64)
+
+    def shared_bytes(self, static: str, dynamic: str, units: dict[str, float], default: str) -> Ints:
+        """Return a block's shared memory: that of two columns together, -1 where the first is empty."""
+        fixed, more = (self.scaled(name, units, default, 1.0) for name in (static, dynamic))
+        return np.where(fixed < 0, -1, fixed + np.maximum(more, 0))
+
+    def numbers_behind(self, name: str) -> Ints:
+        """Return the number in parentheses behind each name of a column, 0 for 'NVIDIA A100 (0)'; -1 where there is none."""
+        found = [_NUMBERED.search(text) for text in self.text(name)]
+        return np.array([int(behind[1]) if behind else -1 for behind in found], np.int64)
+
+    def first_name(self, name: str) -> str:
+        """Return a column's first text that is not empty, without the number behind it."""
+        return _NUMBERED.sub("", next((text for text in self.text(name) if text), ""))

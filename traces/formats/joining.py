@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from traces.errors import TraceError, nearest
-from traces.formats.profile import PS_PER_S, Profile, ProfileWarning, check_clock
+from traces.formats.profile import PS_PER_S, Profile, ProfileWarning
+from traces.formats.profile_times import check_clock
 from traces.table import Table
 
 if TYPE_CHECKING:

@@ -49,17 +49,12 @@ class NsysCsv(Importer):
         """Return the profile. Raises TraceError naming the line for a truncated file, a cell that is no number, an unknown unit."""
         of_launches = header_line(source.text_start(), NEEDED) < 0
         table = _table(source, read_rows(source, NEEDED_OF_LAUNCHES if of_launches else NEEDED))
-        return Profile(self.name, str(source), _launches(table), device_name=_device(table))
+        return Profile(self.name, str(source), _launches(table), device_name=table.first_name("Device"))
 
 
 def _table(source: Source, rows: Rows) -> CsvTable:
     titles = [_name_and_unit(title) for title in rows.header]
     return CsvTable(source, rows, [name for name, _ in titles], [unit for _, unit in titles])
-
-
-def _device(table: CsvTable) -> str:
-    """The device's name, without its number: 'NVIDIA A100 (0)'."""
-    return re.sub(r"\s*\(\d+\)$", "", next((d for d in table.text("Device") if d), ""))
 
 
 def _name_and_unit(title: str) -> tuple[str, str]:
@@ -71,18 +66,16 @@ def _name_and_unit(title: str) -> tuple[str, str]:
 
 def _launches(table: CsvTable) -> Launches:
     names = table.text("Name")
-    static = table.scaled("StcSMem", BYTES, "MB", 1.0)
-    dynamic = table.scaled("DymSMem", BYTES, "MB", 1.0)
     columns: dict[str, Values] = {ours: table.counts(theirs) for ours, theirs in _COUNTS.items()}
     columns |= _sizes(table)
-    columns["shared_bytes"] = np.where(static < 0, -1, static + np.maximum(dynamic, 0))
+    columns["shared_bytes"] = table.shared_bytes("StcSMem", "DymSMem", BYTES, "MB")
     return Launches(
         name=[re.sub(r"^\[CUDA (.*)\]$", r"\1", name) for name in names],
         kind=[_kind(name) for name in names],
         start_ns=table.scaled("Start", SECONDS, "ns", 1e9),
         duration_ps=_durations(table),
         stream=table.counts("Strm"),
-        device=_devices(table),
+        device=table.counts("DevId") if "DevId" in table else table.numbers_behind("Device"),
         columns=columns,
     )
 
@@ -95,14 +88,6 @@ def _sizes(table: CsvTable) -> dict[str, Values]:
             sizes = [re.findall(r"\d+", text) for text in table.text(theirs)]
             found |= {f"{ours}_{letter}": [int(s[axis]) if len(s) == 3 else -1 for s in sizes] for axis, letter in enumerate("xyz")}
     return found
-
-
-def _devices(table: CsvTable) -> Ints:
-    """Return the number of the device, which stands behind its name."""
-    if "DevId" in table:
-        return table.counts("DevId")
-    found = [re.search(r"\((\d+)\)$", d) for d in table.text("Device")]
-    return np.array([int(d[1]) if d else -1 for d in found], np.int64)
 
 
 def _durations(table: CsvTable) -> Ints:

@@ -7,13 +7,11 @@ Throughput, SrcMemType, DstMemType, Device, Context, Stream, Name; their units s
 import re
 from typing import ClassVar
 
-import numpy as np
-
 from traces.errors import TraceError
 from traces.formats.csv_rows import SECONDS, Rows, header_line, read_rows
 from traces.formats.csv_table import CsvTable
 from traces.formats.format import Importer
-from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_S, Ints, Launches, Profile
+from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_S, Launches, Profile
 from traces.formats.source import Source
 from traces.table import Values
 
@@ -44,8 +42,7 @@ class Nvprof(Importer):
         """Return the profile. Raises TraceError naming the line for a truncated file, a cell that is no number, an unknown unit."""
         table, faults = _table(source, read_rows(source, NEEDED))
         remarks = (f"{faults:,} faults and moves of unified memory that have no duration are left out",) if faults else ()
-        device = next((d for d in table.text("Device") if d), "")
-        return Profile(self.name, str(source), _launches(table), device_name=re.sub(r"\s*\(\d+\)$", "", device), remarks=remarks)
+        return Profile(self.name, str(source), _launches(table), device_name=table.first_name("Device"), remarks=remarks)
 
 
 def _table(source: Source, rows: Rows) -> tuple[CsvTable, int]:
@@ -65,15 +62,14 @@ def _table(source: Source, rows: Rows) -> tuple[CsvTable, int]:
 def _launches(table: CsvTable) -> Launches:
     names = table.text("Name")
     columns: dict[str, Values] = {ours: table.counts(theirs) for ours, theirs in _COUNTS.items()}
-    static, dynamic = table.scaled("Static SMem", _BYTES, "B", 1.0), table.scaled("Dynamic SMem", _BYTES, "B", 1.0)
-    columns["shared_bytes"] = np.where(static < 0, -1, static + np.maximum(dynamic, 0))
+    columns["shared_bytes"] = table.shared_bytes("Static SMem", "Dynamic SMem", _BYTES, "B")
     return Launches(
         name=[_plain_name(name) for name in names],
         kind=[_kind(name) for name in names],
         start_ns=table.scaled("Start", SECONDS, "s", 1e9),
         duration_ps=table.scaled("Duration", SECONDS, "s", PS_PER_S),
         stream=table.counts("Stream"),
-        device=_devices(table),
+        device=table.numbers_behind("Device"),
         columns=columns,
     )
 
@@ -81,12 +77,6 @@ def _launches(table: CsvTable) -> Launches:
 def _plain_name(name: str) -> str:
     """Return the name without the launch's number behind it, and of a copy without its brackets."""
     return re.sub(r"^\[CUDA (.*)\]$", r"\1", re.sub(r"\s\[\d+\]$", "", name))
-
-
-def _devices(table: CsvTable) -> Ints:
-    """Return the number of the device, which stands behind its name."""
-    found = [re.search(r"\((\d+)\)$", device) for device in table.text("Device")]
-    return np.array([int(number[1]) if number else -1 for number in found], np.int64)
 
 
 def _kind(name: str) -> str:

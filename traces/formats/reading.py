@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from traces import registry
 from traces.errors import TraceError, nearest
 from traces.formats.format import Exporter, Importer
-from traces.formats.profile import Profile, to_trace
+from traces.formats.profile import Profile
 from traces.formats.source import Source
+from traces.formats.to_trace import to_trace
 
 if TYPE_CHECKING:
     from traces.trace import Trace
