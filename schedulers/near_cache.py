@@ -11,6 +11,7 @@ import numpy.typing as npt
 from schedulers.in_place import appended, appends_with_readers
 from schedulers.scheduler import Mapping, Scheduler, first_accepting
 from schedulers.tensors import Offload
+from traces.ranks import held
 
 if TYPE_CHECKING:
     from arch.cost import CostTable
@@ -28,19 +29,30 @@ class NearCache(Scheduler):
     the cache lives there from the beginning (`Offload` in slices: a prompt's keys and values are sent when a GPU has made them), so that
     the GPU's memory has room for more sequences; PIM in the GPU's memory takes it over once. All else stays on devices[0], or the
     first that accepts it. The rule does not see hand-overs: for few or short sequences they may cost more than attention gains.
+
+    Of n ranks side by side each has every n-th device, and rank r starts on devices[r].
     """
 
     name: ClassVar[str] = "near-cache"
 
     def schedule(self, trace: Trace, machine: Machine, costs: CostTable) -> Mapping:
         """Return the mapping; raise MappingError if every device refuses a kernel."""
-        device, reads = first_accepting(trace, machine, costs), ~trace.access_writes & appended(trace)[trace.access_alias]
+        reads = ~trace.access_writes & appended(trace)[trace.access_alias]
         reader = np.unique(trace.accesses["kernel"][reads])
-        seconds = np.where(costs.refusal == 0, costs.duration_s, np.inf)
+        seconds = np.where(_of_rank(trace, machine) & (costs.refusal == 0), costs.duration_s, np.inf)
+        device = first_accepting(trace, machine, costs) if held(trace) == 1 else trace.kernels["stream"].astype(np.int32)
         device[reader] = seconds[:, reader].argmin(axis=0)
         device = appends_with_readers(trace, costs, device)
         home = _homes(trace, machine, device, reads)
-        return Mapping(device, self.name, "", Offload(home, slices=True) if (home >= 0).any() else None)
+        lives = held(trace) == 1 and bool((home >= 0).any())  # what ranks have is where they use it first
+        return Mapping(device, self.name, "", Offload(home, slices=True) if lives else None)
+
+
+def _of_rank(trace: Trace, machine: Machine) -> npt.NDArray[np.bool_]:
+    """Return which devices the rank of each kernel has, bool[D, K]."""
+    ranks, device = held(trace), np.arange(len(machine.devices))
+    stream = trace.kernels["stream"] if ranks > 1 else np.zeros(len(trace.kernels), np.int32)
+    return np.asarray(device[:, None] % ranks == stream, dtype=np.bool_)
 
 
 def _homes(trace: Trace, machine: Machine, device: Index, reads: npt.NDArray[np.bool_]) -> Index:

@@ -348,3 +348,32 @@ def test_an_area_moves_between_processes_and_stays_in_its_own() -> None:
     assert arch.machine("a5000", vector_scale=2.0).area_at("8 nm") is None
     with pytest.raises(MachineError, match="there is no node '9 nm'"):
         gpu.area_at("9 nm")
+
+
+def test_equal_gpus_have_pim_each_attached_or_in_memory() -> None:
+    machine = arch.machine("3xa100-sxm-80gb+attacc-bank@nvlink3", link_latency_s="2 us", stack_bandwidth_bytes_per_s="500 GB/s")
+    assert machine.id == "3xa100-sxm-80gb+attacc-bank@nvlink3"
+    gpus, pims = (tuple(f"{name}-{i}" for i in range(3)) for name in ("a100-sxm-80gb", "attacc-bank"))
+    assert tuple(d.id for d in machine.devices) == gpus + pims
+    assert [m.bandwidth for m in machine.memories] == [5 * 500e9] * 3 + [5 * 670.4e9] * 3
+    own = [link for link in machine.links if link.target.startswith("attacc")]
+    assert [(link.source[-2:], link.target[-2:], link.latency_s) for link in own] == [(f"-{i}", f"-{i}", 2e-6) for i in range(3)]
+    assert len({link.id for link in machine.links}) == len(machine.links) == 3 + 3
+    inside = arch.machine("2xa100-sxm-80gb@pcie4+attacc-bank")
+    assert [(over.device, over.memory) for over in inside.hand_overs] == [(d.id, d.memory) for d in inside.devices[2:]]
+    alone = arch.machine("a100-sxm-80gb+attacc-bank")
+    assert [over.flush_s for over in inside.hand_overs] == [alone.hand_overs[0].flush_s] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("2xa100-sxm-80gb+dram", "equal GPUs have PIM beside them or nothing"),
+        ("2xa100-sxm-80gb+attacc-bank+attacc-bank", "equal GPUs have PIM beside them or nothing"),
+        ("2xa100-sxm-80gb+aim", "HBM and 'aim' is GDDR6; write 2xa100-sxm-80gb.aim@link to attach it"),
+        ("2xa100-sxm-80gb+attacc-bank@aim", "'aim' in '2xa100"),
+    ],
+)
+def test_equal_gpus_with_something_else_beside_them_are_refused(name: str, says: str) -> None:
+    with pytest.raises(MachineError, match=says):
+        arch.machine(name)

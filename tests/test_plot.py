@@ -228,6 +228,22 @@ def test_many_equal_gpus_are_a_grid_whose_foot_says_how_they_are_joined() -> Non
     assert any("every two joined: 378 GB/s one way, 749 GB/s both ways, 800 ns" in text for text in texts)
 
 
+def test_what_each_of_many_equal_gpus_has_hangs_below_it() -> None:
+    import arch
+    from codesign.figures import plot
+
+    figure = plot(arch.machine("4xa100-sxm-80gb+attacc-bank@nvlink3"))
+    (axes,) = figure.axes
+    at = {text.get_text(): text.get_position() for text in axes.texts}
+    for i in range(4):
+        gpu, pim = at[f"a100-sxm-80gb-{i}"], at[f"attacc-bank-{i}"]
+        assert gpu[0] == pim[0]
+        assert gpu[1] > pim[1]
+    drawn = [text for text in at if text.startswith("nvlink3-")]
+    assert sorted(text.splitlines()[0] for text in drawn) == [f"nvlink3-pim-{i}" for i in range(4)]
+    assert any("every two GPUs joined: 279 GB/s one way" in text for text in at)
+
+
 def test_memory_names_peak_and_capacity() -> None:
     figure = memory.memory([memory.Filling("GDDR6", np.array([0.0, 1.0, 2.0]), np.array([1e9, 6e9, 2e9]), 24e9)])
     assert drawn_texts(figure) == ["GDDR6: peak 6.00 GB of 24.0 GB, 25.0 %"]

@@ -20,7 +20,7 @@ def traces() -> dict[str, Trace]:
 
 
 def test_flashvan_and_every_language_model_are_there_for_three_gpus() -> None:
-    of_studies = {r.name for r in (*record.sampling_study(), *record.several_gpus(), *record.offloading())}
+    of_studies = {r.name for r in (*record.sampling_study(), *record.several_gpus(), *record.offloading(), *record.attention_on_pim())}
     every = [r for r in recordings() if r.framework == "torch"]
     chosen = [r for r in every if r.name not in of_studies]
     for workload, count in {"flashvan": len(record.FLASHVAN), **dict.fromkeys(models(), 1)}.items():
@@ -44,8 +44,9 @@ def test_a_manifest_says_how_to_make_the_trace_again(recording: Recording, trace
 def test_phases_stages_and_work_are_known(recording: Recording, traces: dict[str, Trace]) -> None:
     trace = traces[recording.name]
     step = {"sampling", "energy", "forward", "gradient", "optimizer"}
-    refined = {"refinement"} if "sweeps" in dict(recording.changed) else set()
-    decodes = {"prefill"} if dict(recording.changed).get("tokens") == "0" else {"prefill", "decode"}
+    changed = dict(recording.changed)
+    refined = {"refinement"} if "sweeps" in changed else set()
+    decodes = {"prefill"} if changed.get("tokens") == "0" else {"decode"} if changed.get("prefill") == "no" else {"prefill", "decode"}
     assert set(trace.kernels["phase"]) == (step | refined if recording.workload == "flashvan" else decodes)
     assert not np.isnan(trace.kernels["flops_vector"]).any()
     moved = trace.executions * trace.kernels["bytes_unique"]

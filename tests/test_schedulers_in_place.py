@@ -159,3 +159,21 @@ def test_a_search_over_mappings_finds_attention_near_the_cache_by_itself() -> No
     assert found.best.mapping is not None
     assert (found.best.mapping.device[attention] == 1).all()
     assert found.best.time_s < 0.95 * found.best_single_device_s
+
+
+RANKS = "opt-175b-a100-sxm-80gb-tensor_parallel8-prompt1922-batch30-tokens128-no-segments1"
+
+
+def test_ranks_attend_on_pim_of_their_own() -> None:
+    trace, machine = cd.load(RANKS).side_by_side(), cd.machine("8xa100-sxm-80gb+attacc-bank@nvlink3")
+    device = NearCache().schedule(trace, machine, cost_table(trace, machine)).device
+    near = np.isin(trace.kernels["family"], ["attention"]) | (np.diff(trace.access_offsets) == 2) & (trace.kernels["family"] == "copy")
+    rank = trace.kernels["stream"]
+    assert (device == rank + 8 * ((trace.kernels["stage"] == "attention") & near)).all()
+
+
+def test_a_search_for_ranks_tries_pim_where_each_has_its_own() -> None:
+    found = cd.explore(cd.load(RANKS), "8xa100-sxm-80gb+attacc-bank@nvlink3", space=cd.Space(machine={}), trials=2, seed=1)
+    assert found.best.policy == {"name": "near-cache"}
+    with pytest.raises(cd.errors.MachineError, match="for 8 ranks, one a device, but '6x"):
+        cd.replay(cd.load(RANKS), "6xa100-sxm-80gb+attacc-bank@nvlink3")

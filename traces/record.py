@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -94,7 +94,7 @@ def planned() -> list[Recording]:
     langevin_training = [Recording(w, m, "a5000", (LANGEVIN, TRAINING)) for m in MOLECULES for w in DEEPQMC]
     wave_functions = [*default, *batches, *training, *notebooks, *langevin, *langevin_training]
     torch = [Recording(w, "", t, changed) for w, changed in torch_programs() for t in TARGETS]
-    return [*wave_functions, *tpus, *torch, *sampling_study(), *several_gpus(), *offloading()]
+    return [*wave_functions, *tpus, *torch, *sampling_study(), *several_gpus(), *offloading(), *attention_on_pim()]
 
 
 FLASHVAN: tuple[dict[str, str], ...] = (
@@ -149,6 +149,18 @@ def offloading() -> list[Recording]:
         Recording(name, "", "t4", (("batch", batch), ("prompt", prompt), *common, ("attention", "host"))) for name, batch, prompt in runs
     ]
     return [*on_host, Recording("opt-30b", "", "t4", (("batch", "144"), ("prompt", "512"), *common))]
+
+
+def attention_on_pim() -> list[Recording]:
+    """Return decoding on A100 at the batches that fit, with and without PIM for the cache (studies/attacc.py); of OPT-175B one of 8 ranks.
+
+    At the batch of GPUs alone attention is there twice: as one kernel, and as products and softmax.
+    """
+    llama, opt = (("prompt", "2048"),), (("tensor_parallel", "8"), ("prompt", "1922"))
+    common = (("tokens", "128"), ("prefill", "no"), ("segments", "1"))
+    runs = [("llama-2-7b", llama, ("58", "64", "70")), ("opt-175b", opt, ("30", "64", "66"))]
+    made = [Recording(name, "", "a100-sxm-80gb", (*own, ("batch", batch), *common)) for name, own, batches in runs for batch in batches]
+    return made + [replace(made[at], changed=(*made[at].changed, ("attention", "unfused"))) for at in (0, 3)]
 
 
 def torch_programs() -> list[tuple[str, tuple[tuple[str, str], ...]]]:

@@ -1,20 +1,22 @@
-"""Machines of equal GPUs: '8xh100-sxm', '4xa5000@pcie4'.
+"""Machines of equal GPUs: '8xh100-sxm', '4xa5000@pcie4', '8xa100-sxm-80gb+attacc-bank@nvlink3'.
 
 Every two GPUs have a link of their own with the bandwidth of a GPU's port, as a switch gives it. What a GPU sends to several others at
 once is therefore not held back by its port; collectives (``codesign.engine.exchange``) send one message after another from each GPU.
+PIM in a GPU's memory or attached to it is there for each; devices are all GPUs, then the PIM of each.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 from arch.building.assembly import Assembly, Part
 from arch.building.gpu import add_gpu
 from arch.building.host import add_host
 from arch.building.link import add_link
+from arch.building.pim import add_attached_pim, add_gpu_with_pim
 from arch.entry import Entry
-from arch.gpu import GPU
 from arch.machine import Machine
 from arch.registered import find
 from traces.errors import MachineError
@@ -23,39 +25,71 @@ MOST = 64
 _NAME = re.compile(r"([1-9][0-9]*)x([a-z].*)")
 
 
-def count_of(name: str) -> tuple[int, str, str] | None:
-    """Return how many, which GPU and which link ('' for its own) the name of such a machine says; None for other names."""
+@dataclass(frozen=True)
+class Equal:
+    """What the name of such a machine says: how many, which GPU, their link ('' for its own), what each has beside it ('' for nothing)."""
+
+    count: int
+    gpu: str
+    link: str
+    beside: str
+
+
+def count_of(name: str) -> Equal | None:
+    """Return what the name of a machine of equal GPUs says; None for other names."""
     found = _NAME.fullmatch(name)
     if found is None:
         return None
-    gpu, _, link = found[2].partition("@")
-    return int(found[1]), gpu, link
+    first, _, beside = found[2].partition("+")
+    gpu, _, link = first.partition("@")
+    return Equal(int(found[1]), gpu, link, beside)
 
 
-def equal_gpus(count: int, name: str, link: str = "", values: Mapping[str, float] | None = None) -> Machine:
-    """Return ``count`` GPUs, each with its memory, every two joined by a link; parameters are those of one GPU and one link.
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What a machine of equal GPUs is made from: their name, the PIM of each, and the parameters that were overridden."""
+
+    equal: Equal
+    pim: Part | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+def equal_gpus(recipe: Recipe) -> Machine:
+    """Return equal GPUs, each with its memory and PIM, every two joined by a link; parameters are those of one GPU, PIM and link.
 
     Raises MachineError if there are too many, it is no GPU, or no link is named and the GPU has none of its own.
     """
-    entry = _gpu(name, count)
-    draft = Assembly((Part(entry),), values or {})
-    gpu = add_gpu(draft, Part(entry))
-    machine = f"{count}x{entry.id}" + (f"@{link}" if link else "")
-    if count > 1:
-        _repeat(draft, gpu, count, _link(entry, link, machine))
+    equal, pim = recipe.equal, recipe.pim
+    entry = gpu_named(equal)
+    draft = Assembly((Part(entry),) if pim is None else (Part(entry), pim), recipe.values)
+    if pim is not None and not pim.joined:
+        add_gpu_with_pim(draft, Part(entry), pim)
+    else:
+        add_gpu(draft, Part(entry))
+    if pim is not None and pim.joined:
+        add_attached_pim(draft, pim, pim.link or _host_link(entry, pim))
+    machine = f"{equal.count}x{entry.id}" + (f"@{equal.link}" if equal.link else "")
+    if equal.count > 1:
+        _repeat(draft, equal.count, _link(entry, equal.link, machine))
     host = add_host(draft, find(entry.text.get("host", "host")))
-    return draft.machine(machine, host, lambda changed: equal_gpus(count, name, link, {**(values or {}), **changed}))
+    name = machine + ("" if pim is None else f"+{pim.entry.id}" + (f"@{pim.joined}" if pim.joined else ""))
+    return draft.machine(name, host, lambda changed: equal_gpus(replace(recipe, values={**recipe.values, **changed})))
 
 
-def _gpu(name: str, count: int) -> Entry:
-    if "+" in name:
-        raise MachineError(f"equal GPUs have nothing beside them, but got {name!r}; build a Machine from parts for more")
-    entry = find(name)
+def gpu_named(equal: Equal) -> Entry:
+    """Return the GPU; raise MachineError if it is none, or there are too many."""
+    entry = find(equal.gpu)
     if entry.kind != "gpu":
-        raise MachineError(f"'NxNAME' is N equal GPUs, but {name!r} is of kind {entry.kind!r}")
-    if count > MOST:
-        raise MachineError(f"a machine of equal GPUs has at most {MOST}, but got {count}")
+        raise MachineError(f"'NxNAME' is N equal GPUs, but {equal.gpu!r} is of kind {entry.kind!r}")
+    if equal.count > MOST:
+        raise MachineError(f"a machine of equal GPUs has at most {MOST}, but got {equal.count}")
     return entry
+
+
+def _host_link(entry: Entry, pim: Part) -> Entry:
+    if "host_link" not in entry.text:
+        raise MachineError(f"{pim.entry.id!r} must be attached by a link, but {entry.id!r} has no host link; name one after '@'")
+    return find(entry.text["host_link"])
 
 
 def _link(entry: Entry, name: str, machine: str) -> Entry:
@@ -68,13 +102,20 @@ def _link(entry: Entry, name: str, machine: str) -> Entry:
     return link
 
 
-def _repeat(draft: Assembly, gpu: GPU, count: int, entry: Entry) -> None:
-    """Number the GPU and its memory, add the others, and a link between every two."""
-    memory = draft.memories[0]
-    draft.memories[:] = [replace(memory, id=f"{memory.id}-{i}") for i in range(count)]
-    draft.devices[:] = [replace(gpu, id=f"{gpu.id}-{i}", memory=f"{memory.id}-{i}") for i in range(count)]
-    ends = [m.id for m in draft.memories]
-    add_link(draft, entry, ends[0], ends[1], "peer_link")
-    link = draft.links[0]
-    pairs = combinations(range(count), 2)
-    draft.links[:] = [replace(link, id=f"{entry.id}-{a}-{b}", source=ends[a], target=ends[b]) for a, b in pairs]
+def _repeat(draft: Assembly, count: int, entry: Entry) -> None:
+    """Number devices and memories, add those of the other GPUs, and a link between every two GPUs' memories."""
+    each, home = range(count), draft.home
+    draft.devices[:] = [_numbered(device, i, "id", "memory") for device in draft.devices for i in each]
+    draft.hand_overs[:] = [_numbered(over, i, "device", "memory") for over in draft.hand_overs for i in each]
+    draft.links[:] = [_numbered(replace(link, id=f"{link.id}-pim"), i, "id", "source", "target") for link in draft.links for i in each]
+    draft.memories[:] = [_numbered(memory, i, "id") for memory in draft.memories for i in each]
+    own = len(draft.links)
+    add_link(draft, entry, f"{home}-0", f"{home}-1", "peer_link")
+    link = draft.links.pop(own)
+    pairs = [replace(link, id=f"{entry.id}-{a}-{b}", source=f"{home}-{a}", target=f"{home}-{b}") for a, b in combinations(each, 2)]
+    draft.links[:0] = pairs
+
+
+def _numbered(part: Any, number: int, *names: str) -> Any:
+    """Return a part of the machine, what names it or another part followed by a number."""
+    return replace(part, **{name: f"{getattr(part, name)}-{number}" for name in names})

@@ -10,14 +10,15 @@ The first part is the device where the program starts. Parts follow after '+', i
 - a reconfigurable accelerator has memory of its own, behind the first device's host link or the link after '@';
 - a layout engine, near-L2 units and fused chains are built into the GPU, each once: 'a5000+layout-engine+near-l2+fused-chains'.
 
-'8xh100-sxm' is eight equal GPUs joined by their own links, '4xa5000@pcie4' by links of the catalogue (``arch.building.equal``).
+'8xh100-sxm' is eight equal GPUs joined by their own links, '4xa5000@pcie4' by links of the catalogue, '8xa100+attacc-bank@nvlink3' eight
+that have PIM each (``arch.building.equal``).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from arch.building.assembly import Assembly, Part
-from arch.building.equal import count_of, equal_gpus
+from arch.building.equal import Equal, Recipe, count_of, equal_gpus, gpu_named
 from arch.building.extension import add_chains, add_units
 from arch.building.gpu import add_gpu, gpu_of
 from arch.building.host import add_cpu, add_host, add_memory
@@ -81,7 +82,7 @@ def machine(name: str, *, organisation: str | None = None, **overrides: float | 
         raise MachineError(f"a machine's name must be a text such as 'a5000+aim', but got {name!r:.80}")
     equal = count_of(name)
     if equal is not None:
-        return equal_gpus(*equal).with_(**overrides)
+        return equal_gpus(Recipe(equal, _beside(equal, name, organisation))).with_(**overrides)
     return assemble(_recipe(name, organisation)).with_(**overrides)
 
 
@@ -144,6 +145,26 @@ def _of_kind(name: str, kinds: tuple[str, ...], machine_name: str) -> Entry:
     return entry
 
 
+def _beside(equal: Equal, name: str, organisation: str | None) -> Part | None:
+    """Return the PIM that each of equal GPUs has."""
+    if not equal.beside:
+        return None
+    if "+" in equal.beside or find(equal.beside.partition("@")[0]).kind != "pim":
+        raise MachineError(f"equal GPUs have PIM beside them or nothing, but got {name!r}; build a Machine from parts for more")
+    part = _part(equal.beside, name, organisation)
+    _check_family(gpu_named(equal), part, f"{equal.count}x{equal.gpu}")
+    return part
+
+
+def _check_family(gpu: Entry, pim: Part, first: str) -> None:
+    family = gpu.text.get("memory_family")
+    if not pim.joined and pim.entry.text["memory_family"] != family:
+        raise MachineError(
+            f"in_memory PIM must replace stacks of the GPU's own kind of memory, but {gpu.id!r} has {family} "
+            f"and {pim.entry.id!r} is {pim.entry.text['memory_family']}; write {first}+{pim.entry.id}@link to attach it"
+        )
+
+
 def _check(recipe: _Recipe, name: str, first: str) -> None:
     pims, cpus = recipe.of_kind("pim"), recipe.of_kind("cpu")
     if len(pims) > 1 or len(cpus) > 1 or (cpus and recipe.first.kind == "cpu"):
@@ -154,12 +175,7 @@ def _check(recipe: _Recipe, name: str, first: str) -> None:
         raise MachineError(f"a TPU's trace replays on that TPU only, so a machine has nothing beside it, but got {name!r}; write {first}")
     _check_extensions(recipe, name)
     for pim in pims:
-        family = recipe.first.text.get("memory_family")
-        if not pim.joined and pim.entry.text["memory_family"] != family:
-            raise MachineError(
-                f"in_memory PIM must replace stacks of the GPU's own kind of memory, but {recipe.first.id!r} has {family} "
-                f"and {pim.entry.id!r} is {pim.entry.text['memory_family']}; write {first}+{pim.entry.id}@link to attach it"
-            )
+        _check_family(recipe.first, pim, first)
 
 
 def _check_extensions(recipe: _Recipe, name: str) -> None:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def with_all_ranks(trace: "Trace", machine: "Machine", scheduler: "str | Scheduler | Mapping") -> "tuple[Trace, str | Scheduler | Mapping]":
     """Return all ranks of a program of which ``trace`` is one, and who maps them: each on a device of its own unless said otherwise.
 
-    Raises MachineError if the machine has not as many devices.
+    Raises MachineError if the machine has not as many devices, or as many times more.
     """
     ranks = ranks_of(trace)
     if ranks == 1:
         return trace, scheduler
-    if len(machine.devices) != ranks:
+    if not machine.devices or len(machine.devices) % ranks:
         raise MachineError(
             f"{trace.program!r} is for {ranks} ranks, one a device, but {machine.id!r} has {len(machine.devices)}: choose a machine of "
             f"{ranks} equal GPUs, such as '{ranks}x{_linked(trace.target)}'"

@@ -59,12 +59,14 @@ class Layout:
 def machine(drawn: "Machine", title: str = "") -> "Figure":
     """Draw a machine: boxes for devices (hollow and dashed if hypothetical) on their memory, lines with bandwidths for links."""
     layout = _layout(drawn)
-    figure, (axes,) = style.canvas(layout.height + FOOT + 0.3)
+    foot = FOOT + (0.25 if _all_alike(drawn) else 0.0)
+    figure, (axes,) = style.canvas(layout.height + foot + 0.3)
     axes.set_title(title or hypothetical_label(drawn.id, drawn.hypothetical))
-    axes.set(xlim=(0, style.WIDTH), ylim=(-FOOT, layout.height))
+    axes.set(xlim=(0, style.WIDTH), ylim=(-foot, layout.height))
     axes.set_axis_off()
     between = defaultdict(list)
-    for link in () if _all_alike(drawn) else drawn.links:
+    peers = _between_peers(drawn) if _all_alike(drawn) else ()
+    for link in (link for link in drawn.links if link not in peers):
         between[frozenset((link.source, link.target))].append(link)
     for links in between.values():
         _draw_links(axes, layout, links)
@@ -103,23 +105,46 @@ def _layout(drawn: "Machine") -> Layout:
 
 
 def _all_alike(drawn: "Machine") -> bool:
-    """Tell whether three or more memories are joined, every two by equal links: their lines would hide everything else."""
-    memories = len(drawn.memories)
-    pairs = {frozenset((link.source, link.target)) for link in drawn.links}
-    rates = {(link.bandwidths, link.duplex_bandwidth, link.latency_s) for link in drawn.links}
-    return memories > 2 and len(pairs) == len(drawn.links) == memories * (memories - 1) // 2 and len(rates) == 1
+    """Tell whether three or more memories are joined, every two by equal links, and each has at most one other that hangs on it alone.
+
+    The lines between them would hide everything else.
+    """
+    hanging, links = _hanging(drawn), _between_peers(drawn)
+    peers, owners = len(drawn.memories) - len(hanging), list(hanging.values())
+    pairs = {frozenset((link.source, link.target)) for link in links}
+    rates = {(link.bandwidths, link.duplex_bandwidth, link.latency_s) for link in links}
+    complete = len(pairs) == len(links) == peers * (peers - 1) // 2 and len(rates) == 1
+    return peers > 2 and complete and len(set(owners)) == len(owners)
+
+
+def _hanging(drawn: "Machine") -> dict[str, str]:
+    """Return the memories that one link joins to the others, and to which."""
+    ends = defaultdict(list)
+    for link in drawn.links:
+        ends[link.source].append(link.target)
+        ends[link.target].append(link.source)
+    return {name: others[0] for name, others in ends.items() if len(others) == 1}
+
+
+def _between_peers(drawn: "Machine") -> "tuple[Link, ...]":
+    hanging = _hanging(drawn)
+    return tuple(link for link in drawn.links if link.source not in hanging and link.target not in hanging)
 
 
 def _grid(drawn: "Machine") -> Layout:
-    """Return memories in the machine's order, four in a row, from above."""
+    """Return memories in the machine's order, four in a row, from above; what hangs on one is below it."""
     stacks = {memory.id: _boxes(drawn, memory) for memory in drawn.memories}
-    columns, rows = 4, -(-len(stacks) // 4)
-    step = max(map(_height, stacks.values())) + 2 * GAP
+    below = {owner: name for name, owner in _hanging(drawn).items()}
+    peers = [name for name in stacks if name not in below.values()]
+    columns, rows = 4, -(-len(peers) // 4)
     foot = max(stack[0].height for stack in stacks.values()) / 2
+    under = max((_height(stacks[name]) for name in below.values()), default=0.0) + (CELL_GAP if below else 0.0)
+    step = max(_height(stacks[name]) for name in peers) + under + 2 * GAP
     at = {
-        name: (style.WIDTH * (place % columns + 0.5) / columns, (rows - 1 - place // columns) * step + foot)
-        for place, name in enumerate(stacks)
+        name: (style.WIDTH * (place % columns + 0.5) / columns, (rows - 1 - place // columns) * step + under + foot)
+        for place, name in enumerate(peers)
     }
+    at |= {name: (at[owner][0], at[owner][1] - under) for owner, name in below.items()}
     return Layout(at, stacks, 0.9 * style.WIDTH / columns, rows * step)
 
 
@@ -234,15 +259,16 @@ def _draw_foot(axes: "Axes", drawn: "Machine") -> None:
     host = drawn.host
     launches = f"a launch every {show(host.launch_interval_s, 's')}, {show(host.launch_latency_s, 's')} from call to start"
     text = f"host: {launches}, round trip {show(host.round_trip_s, 's')}"
-    legend = "blue: device; grey: memory" + ("; dashed: hypothetical" if drawn.hypothetical else "") + _joined(drawn)
+    legend = "blue: device; grey: memory" + ("; dashed: hypothetical" if drawn.hypothetical else "")
     axes.text(0.1, -0.3, text, ha="left", va="center", fontsize=9, color=style.MUTED)
     axes.text(0.1, -0.55, legend, ha="left", va="center", fontsize=9, color=style.MUTED)
+    if _all_alike(drawn):
+        axes.text(0.1, -0.8, _joined(drawn), ha="left", va="center", fontsize=9, color=style.MUTED)
 
 
 def _joined(drawn: "Machine") -> str:
     """Say how every two memories are joined, where no lines are drawn."""
-    if not _all_alike(drawn):
-        return ""
-    link = drawn.links[0]
+    link = _between_peers(drawn)[0]
     both = link.duplex_bandwidth or sum(link.bandwidths)
-    return f"; every two joined: {show(link.bandwidth, 'B/s')} one way, {show(both, 'B/s')} both ways, {show(link.latency_s, 's')}"
+    what = "every two GPUs" if _hanging(drawn) else "every two"
+    return f"{what} joined: {show(link.bandwidth, 'B/s')} one way, {show(both, 'B/s')} both ways, {show(link.latency_s, 's')}"

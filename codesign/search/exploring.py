@@ -17,6 +17,7 @@ from codesign.search.result import Result
 from codesign.search.space import Space
 from codesign.search.summarizing import completed, is_feasible, summarize
 from traces.errors import SearchError
+from traces.ranks import held
 
 if TYPE_CHECKING:
     import optuna
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("codesign")
 SINGLE = "single-device"
+NEAR_CACHE = "near-cache"
 SEEDS = 2**32
 """How many seeds there are: NumPy's generators, which Optuna's samplers draw from, take 32 bits."""
 Progress = Callable[[int, int, float | None], None]
@@ -81,8 +83,8 @@ def explore(
     if not 0 <= seed < SEEDS:
         raise SearchError(f"`0 <= seed < 2**32` must hold, but got seed={seed}")
     space = (space or Space()).resolved(machine)
-    if isinstance(mapped, str) and mapped != SINGLE:  # every rank has a device of its own: only the machine varies
-        space = replace(space, policies=(mapped,))
+    if isinstance(mapped, str) and mapped != SINGLE:  # a rank's kernels stay on its own devices
+        space = replace(space, policies=(mapped, NEAR_CACHE) if len(machine.devices) > held(trace) else (mapped,))
     designer = Designer(trace, machine, space)
     _check_known(designer, goal)
     if not designer.free:
