@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from traces.trace import Trace
 
 HOST = "host"
+PAGE = "html"
 
 
 def export(
@@ -23,9 +24,10 @@ def export(
     Parameters
     ----------
     subject
-        A trace (any format), or a timeline that recorded its operations (Perfetto).
+        A trace (a registered format), or a timeline that recorded its operations (Perfetto, a page).
     path, format
-        Where to, and the name of a registered format that can be written: 'perfetto' or 'chakra'.
+        Where to, and the name of a registered format that can be written, 'perfetto' or 'chakra'; or 'html', a page of a timeline to zoom
+        and search in.
     repeats
         Of a timeline: how often each stretch that repeats is written out; None: as often as it ran.
 
@@ -38,20 +40,35 @@ def export(
     from traces.formats.reading import exporter
     from traces.trace import Trace
 
+    if format == PAGE:
+        return _page(subject, Path(path), repeats)
     writer = exporter(format)
     if isinstance(subject, Trace):
         return writer.write(subject, Path(path))
     if not isinstance(writer, Perfetto):
-        raise TraceError(f"a timeline can be written as 'perfetto', but got {format!r}; export the trace that was replayed")
+        raise TraceError(f"a timeline can be written as 'perfetto' or {PAGE!r}, but got {format!r}; export the trace that was replayed")
     return _timeline(subject, Path(path), repeats)
+
+
+def _page(subject: "Trace | Timeline", path: Path, repeats: int | None) -> list[str]:
+    from codesign import html_timeline
+    from traces.trace import Trace
+
+    if isinstance(subject, Trace):
+        raise TraceError("a page shows the times of a replay, but a trace has none; export its timeline (--machine NAME replays it first)")
+    html_timeline.write(subject, path, repeats)
+    return _about(subject)
+
+
+def _about(timeline: "Timeline") -> list[str]:
+    remarks = [f"replayed on {timeline.machine} under {timeline.scheduler}; times are the model's, captured for {timeline.captured_for}"]
+    return remarks + (["the machine holds hypothetical devices"] if timeline.hypothetical else [])
 
 
 def _timeline(timeline: "Timeline", path: Path, repeats: int | None) -> list[str]:
     from traces.formats.perfetto import Counter, write_rows
 
-    remarks = [f"replayed on {timeline.machine} under {timeline.scheduler}; times are the model's, captured for {timeline.captured_for}"]
-    if timeline.hypothetical:
-        remarks.append("the machine holds hypothetical devices")
+    remarks = _about(timeline)
     if not timeline.memory:
         remarks.append("a timeline from a file has no memory counters; export the trace with --machine for these")
     counters = [Counter(f"memory {name}", used.time_s.tolist(), used.bytes.tolist(), "bytes") for name, used in timeline.memory.items()]

@@ -139,6 +139,14 @@ def test_a_device_that_single_device_leaves_idle_is_named() -> None:
     assert "idle" not in run(*arguments[:4]).stderr
 
 
+def test_a_trace_for_a_device_of_ones_own_asks_for_its_file(tmp_path: Path) -> None:
+    from traces.recordings import load_recorded
+
+    load_recorded("ferminet-lih-a5000").with_(target="mine").save(tmp_path / "own.trace")
+    said = refusal("replay", tmp_path / "own.trace")
+    assert "captured for 'mine', which the catalogue does not have; give --machine, such as your mine.toml" in said
+
+
 def test_a_replay_says_what_it_draws_on_average() -> None:
     found = document("replay", "ferminet-lih-a5000")
     shown = run("replay", "ferminet-lih-a5000").stdout

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from codesign import files
 from codesign.cli.options import parse_settings
-from traces.errors import CodesignError
+from traces.errors import CodesignError, MachineError
 
 if TYPE_CHECKING:
     from arch.machine import Machine
@@ -30,6 +30,15 @@ def build_machine(name: str, settings: list[str] | None) -> "Machine":
 
 def target_of(trace: "Trace") -> str:
     """Return the machine that a trace is replayed on where none is named: what it was captured for. Raises CodesignError without one."""
+    from arch.registered import find
+
     if not trace.target:
         raise CodesignError("a trace that names no target needs a machine to be replayed on: give --machine")
+    try:
+        find(trace.target)
+    except MachineError as error:
+        own = f"such as your {trace.target}.toml"
+        raise CodesignError(
+            f"the trace was captured for {trace.target!r}, which the catalogue does not have; give --machine, {own}"
+        ) from error
     return trace.target

@@ -127,7 +127,7 @@ def _text(name: str, value: Any) -> str:
 def export(
     ctx: typer.Context,
     subject: Annotated[Path, typer.Argument(metavar="FILE", help="A trace, or a timeline that `codesign replay -o` wrote.")],
-    format: Annotated[str, typer.Option("--format", metavar="NAME", help="perfetto or chakra.")],
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="perfetto, chakra, or html: a page to zoom and search in.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The file to write (any name).")],
     machine: Annotated[
         str | None, typer.Option("--machine", "-m", metavar="NAME", help="Replay the trace on this machine first, and export the timeline.")

@@ -19,6 +19,8 @@ from traces.si import show
 from traces.summary import label_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from arch.cost import CostTable
     from arch.machine import Machine
     from schedulers.scheduler import Mapping
@@ -103,6 +105,18 @@ class Timeline:
         if self.entries is None:
             raise TraceError("a timeline has its operations only if the replay recorded them: replay(..., record=True)")
         return self.entries.spans(repeats=repeats)
+
+    def table(self, *, repeats: int | None = None) -> "pd.DataFrame":
+        """Return every operation, one a row in launch order: queue, kind, name, family, phase, stage, start and duration in seconds.
+
+        ``repeats`` and errors as for ``spans``.
+        """
+        import pandas as pd
+
+        spans = self.spans(repeats=repeats)
+        queues = np.array([*(self.entries.queues if self.entries else ()), "host"], dtype=object)  # queue -1, the host, is the last
+        texts = {name: getattr(spans, name) for name in ("kind", "name", "family", "phase", "stage")}
+        return pd.DataFrame({"queue": queues[spans.queue], **texts, "start_s": spans.start_s, "duration_s": spans.end_s - spans.start_s})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the timeline for JSON."""
