@@ -12,8 +12,6 @@ from traces.rows import Rows
 if TYPE_CHECKING:
     from codesign.validation import Validation
 
-COLUMNS = ("quantity", "published", "ours", "accepted", "met", "note")
-
 
 def validate(
     ctx: typer.Context,
@@ -30,8 +28,10 @@ def validate(
 
 
 def _tables(found: "Validation") -> Iterator[Rows]:
-    from codesign.validation.page import sections
+    from codesign.validation.page import COLUMNS, MISSED, missed_rows, sections
 
     for title, rows in sections(found):
         yield Rows(title, COLUMNS, rows)
+    if missed := missed_rows(found):
+        yield Rows("Bars missed", MISSED, missed)
     yield Rows(f"{found.met} of {len(found.judged)} bars met", ("",), [])

@@ -1,12 +1,13 @@
 """The validation as a page of the documentation: ``python -m codesign.validation.page docs/validation.md``."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
 from codesign.files import write
-from codesign.validation.row import Row
+from codesign.validation.missed import missed
+from codesign.validation.row import Row, Value
 from codesign.validation.validating import PARTS, Validation, cell, validate, verdict
 
 FIGURE = "figures/validation.png"
@@ -18,8 +19,11 @@ and counts as not met; rows without a bar are shown for comparison.
 """
 
 
+COLUMNS = ("quantity", "published", "ours", "accepted", "met", "note")
+
+
 def sections(found: Validation) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
-    """Yield the title and the rows (quantity, published, ours, accepted, met, note) of each part that has any."""
+    """Yield the title and the rows (``COLUMNS``) of each part that has any."""
     for part, title in PARTS.items():
         rows = [_cells(row) for row in found.rows if row.part == part]
         if rows:
@@ -28,6 +32,28 @@ def sections(found: Validation) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (row.quantity, cell(row.published), cell(row.ours), str(row.tolerance or ""), verdict(row), row.note)
+
+
+MISSED = ("bars missed", "rows", "ours", "accepted", "why, as far as it is known", "what was tried")
+
+
+def missed_rows(found: Validation) -> list[tuple[str, ...]]:
+    """Return ``MISSED`` of every reason for which bars are missed."""
+    return [
+        (group.what, str(len(group.rows)), _span([row.ours for row in group.rows]), _bars(group.rows), group.why, group.tried)
+        for group in missed(found.rows)
+    ]
+
+
+def _span(values: Iterable[Value]) -> str:
+    numbers = sorted(value for value in values if isinstance(value, int | float))
+    names = dict.fromkeys(value for value in values if isinstance(value, str))
+    spans = [cell(numbers[0]) if numbers[0] == numbers[-1] else f"{cell(numbers[0])} to {cell(numbers[-1])}"] if numbers else []
+    return ", ".join([*spans, *names]) or cell(None)
+
+
+def _bars(rows: Iterable[Row]) -> str:
+    return ", ".join(dict.fromkeys(str(row.tolerance) for row in rows))
 
 
 def markdown(found: Validation, account: str = "") -> str:
@@ -39,10 +65,16 @@ def markdown(found: Validation, account: str = "") -> str:
         if judged:
             lines.append(f"| {title} | {sum(bool(row.met) for row in judged)} | {len(judged)} |")
     lines.append(f"| all | {found.met} | {len(found.judged)} |")
+    lines += ["", "## Bars missed", "", *table(MISSED, missed_rows(found))]
     for title, rows in sections(found):
-        lines += ["", f"## {title}", "", "| quantity | published | ours | accepted | met | note |", "| --- | --- | --- | --- | --- | --- |"]
-        lines += ["| " + " | ".join(part.replace("|", "\\|") for part in row) + " |" for row in rows]
+        lines += ["", f"## {title}", "", *table(COLUMNS, rows)]
     return "\n".join(line for line in lines if line is not None) + "\n"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table."""
+    for line in (columns, ["---"] * len(columns), *rows):
+        yield "| " + " | ".join(part.replace("|", "\\|") for part in line) + " |"
 
 
 def main() -> None:

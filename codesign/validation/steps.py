@@ -20,7 +20,7 @@ SAMPLING = "sampling"
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One recorded trace priced on the device it was captured for: seconds of each kernel entry over all executions."""
+    """One recorded trace priced on a device, by default the one it was captured for: seconds of each kernel entry over all executions."""
 
     trace: "Trace"
     prices: "Prices"
@@ -45,8 +45,8 @@ class Step:
 
 
 @cache
-def step(name: str) -> Step | None:
-    """Return the recorded trace of that name on its own target; None if none is recorded."""
+def step(name: str, board: str = "") -> Step | None:
+    """Return the recorded trace of that name on its own target, or on another ``board`` of it; None if none is recorded."""
     from arch.building import machine
     from arch.work import Work
     from traces.recordings import load_recorded, recorded_traces
@@ -54,12 +54,12 @@ def step(name: str) -> Step | None:
     if name not in recorded_traces():
         return None
     trace = load_recorded(name)
-    return Step(trace, machine(trace.target).devices[0].price(Work.of(trace)))
+    return Step(trace, machine(board or trace.target).devices[0].price(Work.of(trace)))
 
 
-def survey_step(ansatz: str, molecule: str, gpu: str | None = None, variant: str | None = None) -> Step | None:
+def survey_step(ansatz: str, molecule: str, gpu: str | None = None, variant: str | None = None, board: str = "") -> Step | None:
     """Return the recorded step of the survey's configuration, or of a ``variant``: how the trace's name ends."""
-    return step(survey_name(ansatz, molecule, gpu, variant))
+    return step(survey_name(ansatz, molecule, gpu, variant), board)
 
 
 def survey_name(ansatz: str, molecule: str, gpu: str | None = None, variant: str | None = None) -> str:

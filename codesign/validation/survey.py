@@ -103,8 +103,8 @@ def _growth(survey: dict[str, Any]) -> Iterator[Row]:
 
 def _speedups(survey: dict[str, Any]) -> Iterator[Row]:
     table = survey["speedup"]
-    for gpu, ends in table["gpus"].items():
-        known = _gains(survey, gpu)
+    for ends in table["gpus"]:
+        gpu, known = ends["machine"], _gains(survey, ends)
         for end, pick in (("smallest", min), ("largest", max)):
             yield row_of(
                 survey,
@@ -138,11 +138,11 @@ def _speedups(survey: dict[str, Any]) -> Iterator[Row]:
         )
 
 
-def _gains(survey: dict[str, Any], gpu: str, variants: Mapping[str, str] | None = None) -> dict[tuple[str, str], float]:
+def _gains(survey: dict[str, Any], gpu: Mapping[str, Any], variants: Mapping[str, str] | None = None) -> dict[tuple[str, str], float]:
     """Return A5000's kernel time over the GPU's by (ansatz, molecule); empty unless every cell is known."""
     recorded = variants or {}
     cells = {
-        (a, m): _ratio(survey_step(a, m, variant=recorded.get(a)), survey_step(a, m, gpu, variant=recorded.get(a)))
+        (a, m): _ratio(survey_step(a, m, variant=recorded.get(a)), survey_step(a, m, gpu["recorded"], recorded.get(a), gpu["machine"]))
         for a in survey["ansatze"]
         for m in survey["molecules"]
     }
@@ -245,26 +245,29 @@ def _profiled(survey: dict[str, Any]) -> Iterator[Row]:
 
 
 def _alternative_speedups(survey: dict[str, Any]) -> Iterator[Row]:
-    """The gains of other GPUs with the traces that are recorded for all of them, without a bar."""
+    """The gains of other GPUs with Gaussian proposals, and of another board with the survey's configuration, without a bar."""
     other = {alternative["ansatz"]: alternative["recorded"] for alternative in survey["alternatives"]}
-    configuration = "deepqmc's rows with Gaussian proposals, of which traces for all three GPUs are recorded"
-    for gpu, ends in survey["speedup"]["gpus"].items():
-        known = _gains(survey, gpu, other)
-        for end, pick in (("smallest", min), ("largest", max)):
-            cell = pick(known, key=known.__getitem__) if known else None
-            quantity = f"{gpu} over A5000, alternative: {end} of 16 cells"
-            note = "" if cell is None else f"{survey['labels'][cell[0]]}, {cell[1]}"
-            row_id = f"survey/alternative/speedup/{gpu}/{end}"
-            yield Row(
-                row_id,
-                quantity,
-                published=ends[end],
-                ours=None if cell is None else known[cell],
-                tolerance=None,
-                configuration=configuration,
-                source="",
-                note=note,
-            )
+    for gpu in survey["speedup"]["gpus"]:
+        yield from _alternative_gains(survey, gpu, _gains(survey, gpu, other), "deepqmc's rows with Gaussian proposals", "alternative")
+    for gpu in survey["speedup"]["other_boards"]:
+        yield from _alternative_gains(survey, gpu, _gains(survey, gpu), "another board of the chip", "another board")
+
+
+def _alternative_gains(
+    survey: dict[str, Any], gpu: dict[str, Any], known: dict[tuple[str, str], float], configuration: str, what: str
+) -> Iterator[Row]:
+    for end, pick in (("smallest", min), ("largest", max)):
+        cell = pick(known, key=known.__getitem__) if known else None
+        yield Row(
+            f"survey/{what.replace(' ', '-')}/speedup/{gpu['machine']}/{end}",
+            f"{gpu['machine']} over A5000, {what}: {end} of 16 cells",
+            published=gpu[end],
+            ours=None if cell is None else known[cell],
+            tolerance=None,
+            configuration=configuration,
+            source="",
+            note="" if cell is None else f"{survey['labels'][cell[0]]}, {cell[1]}",
+        )
 
 
 def _training(survey: dict[str, Any]) -> Iterator[Row]:
