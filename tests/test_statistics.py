@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from codesign.cli.app import app
 from traces.errors import TraceError
-from traces.measure import SAMPLERS, SETTINGS, table, unmeasured
+from traces.measure import SETTINGS, table, unmeasured
+from traces.measuring import SAMPLERS
 from traces.record import recordings
 from traces.recorded_statistics import read_statistics
 from traces.recordings import load_recorded

@@ -324,11 +324,17 @@ def carry_piece(
 @in_place
 def write_piece(cargo: Cargo, direction: int, size: int, begins: bool, allocation: Rows, places: Places, draft: Draft) -> None:
     """Append the operation that moves a piece over one direction of a link."""
-    moved, channel = float(size), places.channel[direction]
+    write_transfer(cargo.stream, direction, float(size), begins, allocation[cargo.allocation].tensor, places, draft)
+
+
+@in_place
+def write_transfer(stream: int, direction: int, moved: float, begins: bool, tensor: int, places: Places, draft: Draft) -> None:
+    """Append an operation that moves bytes over one direction of a link on a stream of copies; with its latency where it ``begins``."""
+    channel = places.channel[direction]
     seconds = (channel.latency if begins else 0.0) + moved * channel.per_byte
     joules = moved * channel.pj / PS if moved > 0.0 else 0.0
-    queue = len(places.device) + cargo.stream * len(places.channel) + direction
-    write_operation(queue, seconds, 0, 0, TRANSFER, -1, allocation[cargo.allocation].tensor, joules, draft)
+    queue = len(places.device) + stream * len(places.channel) + direction
+    write_operation(queue, seconds, 0, 0, TRANSFER, -1, tensor, joules, draft)
     use(channel.source, moved * channel.reading, 0.0, draft)
     use(channel.target, moved * channel.writing, 0.0, draft)
     if channel.duplex >= 0:

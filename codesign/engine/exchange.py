@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codesign.engine.drafting import GOES_ON, READS, Draft, World, has_room, touch, use, write_operation
+from codesign.engine.drafting import GOES_ON, READS, Draft, World, has_room, touch, write_transfer
 from codesign.engine.layout import Layout
 from codesign.engine.places import Places
-from codesign.engine.program import PS, TRANSFER, Indices, Rows
+from codesign.engine.program import Indices, Rows
 from traces.compiled import in_place
 from traces.errors import MachineError, MappingError
 from traces.ranks import COLLECTIVES, collective_of, held
@@ -155,18 +155,9 @@ def write_messages(kernel: int, layout: Layout, places: Places, cost: Rows, draf
 @in_place
 def write_message(source: int, target: int, first: bool, places: Places, cost: Rows, draft: Draft) -> None:
     """Append one message from the rank of kernel ``source`` to that of ``target``; direct ones after the first have no latency."""
-    devices, moved = len(places.device), cost[source].message
-    direction = places.peer[cost[source].device * devices + cost[target].device]
-    channel = places.channel[direction]
-    seconds = moved * channel.per_byte
-    if first or cost[source].how == RING:
-        seconds += channel.latency
-    joules = moved * channel.pj / PS if moved > 0.0 else 0.0
-    write_operation(devices + direction, seconds, 0, 0, TRANSFER, -1, -1, joules, draft)
-    use(channel.source, moved * channel.reading, 0.0, draft)
-    use(channel.target, moved * channel.writing, 0.0, draft)
-    if channel.duplex >= 0:
-        use(channel.duplex, moved, 0.0, draft)
+    direction = places.peer[cost[source].device * len(places.device) + cost[target].device]
+    begins = bool(first or cost[source].how == RING)
+    write_transfer(0, direction, cost[source].message, begins, -1, places, draft)
 
 
 @in_place

@@ -149,17 +149,11 @@ def fillings(timeline: "Timeline") -> list[Filling]:
 
 
 def live_bytes(trace: "Trace") -> Filling:
-    """Return the bytes that are live at each launch entry of a trace, allocations counted once."""
-    tensors, count = trace.tensors, len(trace.kernels)
-    _, row, group = np.unique(tensors["alias_set"], return_index=True, return_inverse=True)
-    size = np.zeros(len(row))
-    np.maximum.at(size, group, tensors["bytes"].astype(np.float64))
-    first = np.full(len(row), count)
-    last = np.zeros(len(row), dtype=np.int64)
-    np.minimum.at(first, group, np.maximum(tensors["first_kernel"], 0))
-    np.maximum.at(last, group, np.where(tensors["last_kernel"] < 0, count - 1, tensors["last_kernel"]))
-    change = np.bincount(first, weights=size, minlength=count + 1) - np.bincount(last + 1, weights=size, minlength=count + 1)
-    return Filling("live tensors", np.arange(count + 1.0), np.cumsum(change)[: count + 1])
+    """Return the bytes that are live at each launch entry of a trace, allocations counted once, and none after the last."""
+    from traces.liveness import live_bytes as at_kernels
+
+    live = np.append(at_kernels(trace), 0).astype(np.float64)
+    return Filling("live tensors", np.arange(float(len(live))), live)
 
 
 def objectives(result: "Result") -> tuple[Objective, ...]:
