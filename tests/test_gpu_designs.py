@@ -85,6 +85,14 @@ def test_a_die_of_unknown_area_stays_so() -> None:
     assert arch.machine("b200", sm_count=100).area_mm2 is None
 
 
+def test_larger_stacks_hold_more_and_are_no_faster() -> None:
+    sold, made = arch.machine("h100"), arch.machine("h100", stack_bytes="32 GB", hbm_stacks=6)
+    assert made.memories[0].capacity_bytes == 6 * 32_000_000_000
+    assert made.memories[0].bandwidth == pytest.approx(sold.memories[0].bandwidth * 6 / 5)
+    pim = arch.machine("a5000+aim", stack_bytes="4 GiB")
+    assert pim.memories[0].capacity_bytes == 6 * 4 * 2**30 + 6 * 2**30  # AiM packages keep their own gibibyte
+
+
 def test_a_clock_changes_no_area() -> None:
     assert arch.machine("h100", clock_hz="1 GHz").area_mm2 == 814
 

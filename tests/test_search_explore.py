@@ -167,6 +167,21 @@ def test_a_budget_of_area_and_power_is_kept_and_bounded() -> None:
     assert "of no more than 500 mm²" in held.lower_bound_method
 
 
+def test_on_one_device_policies_are_the_same_and_one_stands_for_all() -> None:
+    result = explore(example_trace(), "a5000", space=Space(machine={"sm_count": (32, 96)}), trials=6)
+    assert set(result.table()["policy"]) == {"single-device"}
+    assert result.table()["sm_count"].nunique() >= 4  # no trial is spent on a second way to map the same
+
+
+def test_where_no_device_runs_everything_one_device_for_all_is_no_policy() -> None:
+    refused = [[True, False, False, False], [False, True, True, True]]
+    split = toy_machine(1, duration_us=[[1] * 4] * 2, refused=refused)
+    result = explore(trace(), split, space=Space(machine={}, policies=("single-device", "cut-points")), trials=6)
+    assert set(result.table()["policy"]) == {"cut-points"}
+    with pytest.raises(SearchError, match="some device of 'toy' must accept every kernel for all to run on one"):
+        explore(trace(), toy_machine(0, duration_us=[[1] * 4], refused=[[True] + [False] * 3]), trials=2)
+
+
 def test_the_table_of_a_search_has_a_row_a_design() -> None:
     space = Space(machine={"sm_count": (16, 128)})
     result = explore(example_trace(), "a5000", space=space, objectives=("time", "power"), trials=12, budget={"area_mm2": 700})

@@ -74,11 +74,12 @@ def _power_cap(draft: Assembly, entry: Entry) -> dict[str, float]:
 def _of_stacks(draft: Assembly, entry: Entry) -> dict[str, float]:
     """Declare the stacks or packages of the memory; return what changes with them."""
     count = draft.parameter(_stacks_name(entry), _whole(entry["memory_stacks"], 4, "stacks or packages of its memory"))
-    one = entry["memory_bandwidth"] / entry["memory_stacks"]
-    bandwidth = draft.parameter("stack_bandwidth_bytes_per_s", _around(one, "B/s", "of a stack or package of its memory"))
-    if count == entry["memory_stacks"] and bandwidth == one:
+    sold, wide = (entry[key] / entry["memory_stacks"] for key in ("memory", "memory_bandwidth"))
+    size = draft.parameter("stack_bytes", _around(sold, "B", "capacity of a stack or package of its memory"))
+    bandwidth = draft.parameter("stack_bandwidth_bytes_per_s", _around(wide, "B/s", "of a stack or package of its memory"))
+    if (count, size, bandwidth) == (entry["memory_stacks"], sold, wide):
         return {}
-    return {"memory_stacks": count, "memory": entry["memory"] / entry["memory_stacks"] * count, "memory_bandwidth": bandwidth * count}
+    return {"memory_stacks": count, "memory": size * count, "memory_bandwidth": bandwidth * count}
 
 
 def _stacks_name(entry: Entry) -> str:

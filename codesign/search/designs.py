@@ -14,7 +14,7 @@ from codesign.search.groups import Groups
 from codesign.search.space import GROUPS, Range, Space
 from schedulers.scheduler import Mapping, Scheduler
 from traces import registry
-from traces.errors import CapacityError, MachineError, MappingError
+from traces.errors import CapacityError, MachineError, MappingError, SearchError
 
 if TYPE_CHECKING:
     import optuna
@@ -95,6 +95,17 @@ class Designer:
         return [d.id for d, codes in zip(self.machine.devices, costs.refusal, strict=True) if not codes.any()]
 
     @cached_property
+    def policies(self) -> list[str]:
+        """The policies that can map: one device for all only where some device accepts every kernel. Raises SearchError without any."""
+        able = [name for name in self.space.by_name if PARAMETERS.get(name) != "device" or self.whole_devices]
+        if not able:
+            raise SearchError(
+                f"some device of {self.machine.id!r} must accept every kernel for all to run on one, but none does: let other policies "
+                "map, such as 'cut-points', on a machine that has a device for each kernel"
+            )
+        return able
+
+    @cached_property
     def free(self) -> bool:
         """Whether two points of the space can be different designs."""
         mapped = len(self.machine.devices) > 1
@@ -109,7 +120,7 @@ class Designer:
                 trial.suggest_int(MACHINE + name, int(limits.low), int(limits.high))
             else:
                 trial.suggest_float(MACHINE + name, limits.low, limits.high, log=limits.log)
-        policy = trial.suggest_categorical(POLICY, list(self.space.by_name))
+        policy = trial.suggest_categorical(POLICY, self.policies)
         parameter = PARAMETERS.get(policy)
         if parameter == "device":
             trial.suggest_categorical(parameter, self.whole_devices)
@@ -128,7 +139,7 @@ class Designer:
         points = []
         for overrides in machines:
             base = {MACHINE + name: value for name, value in (overrides or {}).items()}
-            for policy in self.space.by_name:
+            for policy in self.policies:
                 points += [base | {POLICY: policy} | start for start in self._starts(policy, overrides or {})]
         return points
 

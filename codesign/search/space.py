@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from arch.parameter import Parameter
 
 GROUPS = "groups"
+POLICIES = ("single-device", "intensity-threshold", "cut-points", GROUPS)
+"""What maps unless a space says otherwise; on a machine of one device they are the same, and the first stands for all."""
 BORDER = 0.01
 """A value within this share of a range (on its own scale) from one of its ends counts as lying on the border."""
 
@@ -103,7 +105,7 @@ class Space:
     """
 
     machine: Dictionary[str, Ends] | None = None
-    policies: tuple[str | Scheduler, ...] = ("single-device", "intensity-threshold", "cut-points", GROUPS)
+    policies: tuple[str | Scheduler, ...] = POLICIES
     threshold: Range = Range(0.01, 100.0, log=True)
     bytes_weight: Range = Range(0.0001, 1.0, log=True)
     group_by: tuple[str, ...] = ("phase", "family")
@@ -124,7 +126,9 @@ class Space:
         declared = {name: _declared(parameter) for name, parameter in machine.parameters.items()}
         free = {name: declared[name] for name, parameter in machine.parameters.items() if parameter.design}
         given = free if self.machine is None else self.machine
-        return replace(self, machine={name: _narrowed(name, value, declared, machine) for name, value in given.items()})
+        ranges = {name: _narrowed(name, value, declared, machine) for name, value in given.items()}
+        alone = len(machine.devices) == 1 and self.policies == POLICIES
+        return replace(self, machine=ranges, policies=POLICIES[:1] if alone else self.policies)
 
     @property
     def by_name(self) -> dict[str, Scheduler | None]:
