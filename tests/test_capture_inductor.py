@@ -8,6 +8,9 @@ torch = pytest.importorskip("torch", reason="needs the extra torch")
 from torch import nn
 from torch.nn import functional as F
 
+from arch import machine
+from arch.streaming import dram_rate
+from arch.work import Work
 from tests.targets import A5000
 from traces.capture.aten import capture_torch
 from traces.capture.doubts import CaptureWarning
@@ -241,3 +244,35 @@ def test_the_manifest_says_how_it_was_captured_and_nothing_is_left_behind():
 def test_what_inductor_cannot_lower_is_refused(function, args, message):
     with pytest.raises(CaptureError, match=message):
         capture_torch(torch.compile(function), args, target=A5000)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "blocks", "threads"),
+    [
+        (lambda x: x.sum(), [432, 1], [512, 128]),  # as many parts as an A100's SMs take at once, then one block for all of them
+        (lambda x: (x * 2).sum(1), [8192], [512]),  # a block a row
+        (lambda x: x.sum(0), [512], [128]),  # tiles of 16 columns and 32 rows
+        (lambda x: x.view(-1, 64).sum(1), [32768], [64]),  # 32 short rows a block, the largest of the tiles that are tried
+        (lambda x: (x * x).sum().sqrt(), [432, 1], [512, 128]),
+        (lambda x: torch.softmax(x, -1), [8192], [512]),
+    ],
+)
+def test_reductions_have_the_blocks_of_inductors_heuristics_and_read_at_the_rate_of_dram(reduce, blocks, threads):
+    """Seconds are at most a tenth more than the bytes at the rate that streaming reaches."""
+    trace = capture_torch(torch.compile(reduce), (torch.empty(8192, 8192),), target=machine("a100").target)
+    assert trace.kernels["grid_x"].tolist() == blocks
+    assert trace.kernels["block_x"].tolist() == threads
+    gpu = machine("a100").gpu
+    bytes_s = trace.kernels["bytes_unique"].sum() / dram_rate(gpu.entry)
+    assert bytes_s < gpu.price(Work.of(trace)).duration_s.sum() < 1.1 * bytes_s
+
+
+def test_a_reduction_in_two_steps_adds_as_often_as_one():
+    compiled, eager = both(lambda x: (x * x).sum(), torch.empty(8192, 8192))
+    assert len(compiled.kernels) == 2
+    assert np.sum(compiled.kernels["flops_vector"]) == pytest.approx(np.sum(eager.kernels["flops_vector"]), rel=1e-4)
+
+
+def test_kernels_that_reduce_nothing_have_no_blocks():
+    compiled, _ = both(lambda x: x + 1, torch.empty(100))
+    assert compiled.kernels["grid_x"].tolist() == [-1]

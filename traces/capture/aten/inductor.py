@@ -24,11 +24,12 @@ from traces.errors import CaptureError
 
 @dataclass(frozen=True)
 class Lowered:
-    """Inductor's nodes in order after fusion, its graph, the program's inputs in the graph's order, and names of the graph's outputs."""
+    """Inductor's nodes in order after fusion, its graph, the program's inputs in the graph's order, and the GPU they are for."""
 
     nodes: list[Any]
     graph: Any
     inputs: list[tuple[str, Tensor]]
+    target: CompileTarget
 
 
 def is_compiled(function: Any) -> bool:
@@ -74,7 +75,7 @@ def lowered(traced: GraphModule, inputs: list[tuple[str, Tensor]], target: Compi
             if stopped.scheduler is None:
                 raise _refused(error) from error
     assert stopped.scheduler is not None
-    return Lowered(list(stopped.scheduler.nodes), stopped.graph, inputs)
+    return Lowered(list(stopped.scheduler.nodes), stopped.graph, inputs, target)
 
 
 def _refused(error: Exception) -> CaptureError:

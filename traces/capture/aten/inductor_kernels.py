@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from math import nan
+from math import nan, prod
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from traces.capture.aten import operators
 from traces.capture.aten.call import dtype_name, on_meta, read_call
 from traces.capture.aten.inductor import Lowered
+from traces.capture.aten.inductor_launch import of_reduction
 from traces.capture.aten.kernel import Kernel
 from traces.capture.aten.kernels import kernel_of
 from traces.capture.aten.recorder import Launch, Memory, MemoryAccess, Recorder
@@ -58,7 +59,7 @@ def record(recorder: Recorder, lowered: Lowered, label: str = "") -> dict[str, i
     buffers = Buffers(recorder, lowered, label)
     last: dict[int, int] = {}
     for node in lowered.nodes:
-        launch = _launch(node, buffers, recorder)
+        launch = _launch(node, buffers, recorder, lowered)
         if launch is not None:
             recorder.launches.append(launch)
             last |= {access.memory: len(recorder.launches) for access in launch.accesses}
@@ -70,16 +71,16 @@ def record(recorder: Recorder, lowered: Lowered, label: str = "") -> dict[str, i
     return outputs
 
 
-def _launch(node: Any, buffers: Buffers, recorder: Recorder) -> Launch | None:
+def _launch(node: Any, buffers: Buffers, recorder: Recorder, lowered: Lowered) -> Launch | None:
     kind = type(node.node).__name__
     if type(node).__name__ == "NopKernelSchedulerNode" or kind == "MultiOutput":
         return None
     if type(node).__name__ == "ExternKernelSchedulerNode":
         return _library_call(node, buffers, recorder)
-    return _generated(node, buffers)
+    return _generated(node, buffers, lowered)
 
 
-def _generated(node: Any, buffers: Buffers) -> Launch:
+def _generated(node: Any, buffers: Buffers, lowered: Lowered) -> Launch:
     """A kernel that Inductor writes: it reads and writes what no other part of itself keeps in registers."""
     accesses = [_access(dependency, False, buffers) for dependency in _distinct(node.read_writes.reads)]
     inside = set(node.get_operation_names())
@@ -87,8 +88,9 @@ def _generated(node: Any, buffers: Buffers) -> Launch:
     accesses += [_access(d, True, buffers) for d in _distinct(node.read_writes.writes) if d.name not in kept]
     origins = _origins(node)
     reduces = any(part.is_reduction() for part in node.get_nodes())
-    flops, opcodes = _work(origins)
+    flops, opcodes = _work(origins, prod(int(side) for side in node.group[1]))
     names = sorted({_plain(origin) for origin in origins} - {"getitem"})
+    grid, block = of_reduction(node, lowered)
     kernel = Kernel(
         f"triton_{'red' if reduces else 'poi'}_fused_{'_'.join(names)}"[:120],
         "reduce" if reduces else "elementwise" if opcodes else "transpose",
@@ -98,6 +100,8 @@ def _generated(node: Any, buffers: Buffers) -> Launch:
         opcodes=opcodes or "transpose:1",
         dtype=_dtype(accesses, buffers),
         precision="highest",
+        grid=grid,
+        block=block,
     )
     return Launch(kernel, 0, "", False, accesses)
 
@@ -122,7 +126,8 @@ def _access(dependency: Any, writes: bool, buffers: Buffers) -> MemoryAccess:
         asked *= int(extent)
     indirect = bool(dependency.is_indirect())
     unique = min(asked if indirect else int(dependency.get_numel()), size)
-    stride = "gather" if indirect else "contiguous" if dependency.is_contiguous() or unique == asked else "broadcast"
+    once = asked < 2 * unique  # the parts of a split reduction may end behind the operand
+    stride = "gather" if indirect else "contiguous" if dependency.is_contiguous() or once else "broadcast"
     return MemoryAccess(buffers.row(dependency.name), writes, float(unique * item), float(max(asked, unique) * item), stride)
 
 
@@ -140,14 +145,17 @@ def _plain(origin: Any) -> str:
     return PRIMITIVES.get(name, name)
 
 
-def _work(origins: list[Any]) -> tuple[Flops, str]:
-    """Add up the table's arithmetic; a conversion of type is one operation, as in eager mode."""
+def _work(origins: list[Any], elements: int) -> tuple[Flops, str]:
+    """Add up the table's arithmetic; a conversion of type is one operation, as in eager mode.
+
+    A kernel computes at most its own ``elements`` of an operator: a reduction may be split into two, or only a slice be needed.
+    """
     total, opcodes = Flops(), Counter[str]()
     for origin in origins:
         known = operators.operator(_plain(origin))
         values = _tensors(origin.meta.get("val"))
         given = [t for argument in origin.all_input_nodes for t in _tensors(argument.meta.get("val"))]
-        result, operand = (max((t.numel() for t in tensors), default=0) for tensors in (values, given))
+        result, operand = (min(max((t.numel() for t in tensors), default=0), elements) for tensors in (values, given))
         if _plain(origin) in _BIASES:
             added = result if _plain(origin) == "convolution" else given[0].numel()
             total, opcodes = total + Flops(vector=float(added)), opcodes + Counter({"add": 1})
