@@ -134,34 +134,30 @@ def at_base_clock(name: str) -> "GPU":
 def _executed(found: Profile, tensor: bool) -> Float:
     """FLOP of products that the wanted kind of unit executes: of library calls, whole tiles; of what XLA compiled, the products'."""
     from arch.facts import facts
-    from arch.pipes import matrix_unit
+    from arch.gpu.kinds import units
     from arch.work import Work
 
-    known, entry = facts(Work.of(found.trace)), found.gpu.entry
-    flops = np.zeros(len(found.seconds))
-    pair, pairs = known.dtype.pairs(known.precision)
-    for number, (dtype, precision) in enumerate(pairs):
-        for library in (False, True):
-            name, _, on_tensor = matrix_unit(entry, dtype, precision, library)
-            rows = np.flatnonzero((pair == number) & ((known.library | known.triton) == library) & (known.flops_matrix > 0))
-            if on_tensor == tensor and len(rows):
-                flops[rows] = np.maximum(known.flops_matrix[rows], _whole_tiles(found, name, rows) if library else 0.0)
+    work = Work.of(found.trace)
+    known, served = facts(work), units(found.gpu.entry, work)
+    mine = (served.tensor == tensor) & (known.flops_matrix > 0)
+    flops = np.where(mine, known.flops_matrix, 0.0)
+    for name in np.unique(served.names[mine]):
+        rows = np.flatnonzero(mine & (served.names == name))
+        flops[rows] = np.maximum(flops[rows], _whole_tiles(found, str(name), rows))
     return flops
 
 
 def _whole_tiles(found: Profile, unit: str, rows: NDArray[np.int64]) -> Float:
-    """FLOP with the tiles' padding of library products of known shape, 0 of others."""
+    """FLOP with the tiles' padding of library products of known shape, 0 of others; shape [rows]."""
     from arch import gemm
-    from arch.facts import facts, itemsize
-    from arch.gemm_choices import Products
+    from arch.facts import facts
     from arch.gemm_library import library
+    from arch.gpu.kinds import products
     from arch.work import Work
 
     known, flops = facts(Work.of(found.trace)), np.zeros(len(found.seconds))
     shaped = rows[(known.k[rows] > 0) & (known.m[rows] > 0) & known.library[rows]]
     if len(shaped):
-        size = known.dtype.number(itemsize)[shaped]
-        work = Products(np.maximum(known.batch[shaped], 1.0), known.m[shaped], known.n[shaped], known.k[shaped], size)
-        tiles = library(found.gpu.entry, unit, tuned=True)
+        work, tiles = products(known, shaped), library(found.gpu.entry, unit, tuned=True)
         flops[shaped] = gemm.plan(tiles, work, gemm.resident(found.gpu.entry, work)).executed_flops
     return flops[rows]
