@@ -167,6 +167,21 @@ def test_a_budget_of_area_and_power_is_kept_and_bounded() -> None:
     assert "of no more than 500 mm²" in held.lower_bound_method
 
 
+@pytest.mark.parametrize("method", ["acquire", "release"])
+def test_ctrl_c_in_the_lock_of_a_storage_is_one(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    def interrupted(self: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        except BaseException as error:
+            raise RuntimeError("Error: did not possess lock") from error
+
+    monkeypatch.setattr(JournalFileSymlinkLock, method, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search(storage=tmp_path / "trials", trials=1)
+
+
 def test_on_one_device_policies_are_the_same_and_one_stands_for_all() -> None:
     result = explore(example_trace(), "a5000", space=Space(machine={"sm_count": (32, 96)}), trials=6)
     assert set(result.table()["policy"]) == {"single-device"}

@@ -89,7 +89,7 @@ def explore(
     _check_known(designer, goal)
     if not designer.free:
         log.warning("%s", _nothing_varies(machine))
-    with storages.quiet():
+    with storages.quiet(), storages.interruptible():
         study = _study(designer, goal, seed, storage)
         _run(study, designer, goal, trials, progress)
         return summarize(study, designer, goal, seed=seed)

@@ -38,6 +38,22 @@ def quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C be one: a lock that it keeps from being taken fails to be given back, which would hide it behind an error."""
+    try:
+        yield
+    except Exception as error:
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Return whether an error came up while Ctrl-C was dealt with."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _interrupted(error.__context__))
+
+
 def open_study(
     storage: str | os.PathLike[str] | None, sampler: optuna.samplers.BaseSampler, objectives: int, identity: dict[str, Any]
 ) -> optuna.Study:
@@ -117,7 +133,7 @@ def _usable(storage: str | os.PathLike[str] | None) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise MissingExtra("postgres", f"the storage {storage}") from error
     except Exception as error:  # Optuna wraps each backend's errors differently
-        if isinstance(error, SearchError):
+        if isinstance(error, SearchError) or _interrupted(error):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SearchError(
