@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.directions import answers, page, sweeps
+from studies.directions import answers, others, page, sweeps
 from studies.directions.answers import FAST_LINK, IN_MEMORY, MODES, ONE_MODE, PCIE, UNCHAINED, answer
 from studies.directions.programs import ANSATZE, TOO_LARGE, fitting
 
@@ -62,6 +62,16 @@ def test_states_cost_next_to_nothing_and_free_next_to_nothing() -> None:
         found = sweeps.moved("psiformer", what, 2)
         assert 1 <= found.slower < 1.02
         assert 0 < found.freed_bytes < 0.05 * found.needed_bytes
+
+
+def test_units_for_attention_pay_where_tokens_are_generated_and_the_page_says_how_much() -> None:
+    """AttAcc and NeuPIMs attend; HBM-PIM has no units for it, and its stacks are slower than the GPU's own."""
+    found = [others.other("flashvan", direction) for direction in others.MACHINES]
+    by_name = dict(zip(others.MACHINES, found, strict=True))
+    assert by_name["AttAcc behind NVLink 3"].speedup > by_name["NeuPIMs in the memory"].speedup > 1.5
+    assert by_name["HBM-PIM in the memory"].speedup < 1
+    line = " | ".join(f"{each.speedup:.2f} ({100 * each.energy:.0f})" for each in found)
+    assert f"| {others.PROGRAMS['flashvan']} | {line} |" in PAGE
 
 
 def test_the_page_says_what_a_search_finds_today() -> None:

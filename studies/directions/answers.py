@@ -68,11 +68,16 @@ def _told(result: cd.Result) -> bool:
     return any(comparison.told for comparison in result.told_apart if comparison.design == "single device")
 
 
-def array_on_the_gpus_silicon(**changes: float) -> cd.Machine:
-    """Return the array scaled to the GPU's die and memory bandwidth, beside a CPU that sorts; ``changes`` are numbers of its entry."""
-    gpu, array = cd.machine(GPU), cd.machine(ARRAY)
+def scaled_array(board: str) -> cd.Machine:
+    """Return the array scaled to a GPU's die and memory bandwidth, beside a CPU that sorts."""
+    gpu, array = cd.machine(board), cd.machine(ARRAY)
     scale = (gpu.area_mm2 or 0.0) / (array.area_at(gpu.entries[0].text["node"]) or 1.0)
-    machine = cd.machine(f"{ARRAY}+cpu").with_(array_scale=scale, array_memory_bandwidth_bytes_per_s=gpu.memories[0].bandwidth)
+    return cd.machine(f"{ARRAY}+cpu").with_(array_scale=scale, array_memory_bandwidth_bytes_per_s=gpu.memories[0].bandwidth)
+
+
+def array_on_the_gpus_silicon(**changes: float) -> cd.Machine:
+    """Return the array on the A5000's silicon; ``changes`` are numbers of its entry."""
+    machine = scaled_array(GPU)
     return _with_array(machine, lambda device: replace(device, entry=device.entry.changed(changes))) if changes else machine
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from studies import beyond_attention, disturbed_link
+from studies.directions import others
 from studies.directions.answers import (
     FAST_LINK,
     IN_MEMORY,
@@ -36,7 +37,7 @@ trust the A5000's times, [pim.md](pim.md) and [accelerators.md](accelerators.md)
 
 def page() -> str:
     """Return the page."""
-    parts = (HEAD.format(trials=TRIALS), _in_short(), _near_memory(), _partition(), _array(), _extensions(), offload())
+    parts = (HEAD.format(trials=TRIALS), _in_short(), _near_memory(), _partition(), _array(), _extensions(), offload(), _others())
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
@@ -208,6 +209,25 @@ all of it in DRAM behind PCIe 4, over the time without, fetched two kernels ahea
 {_states()}
 It costs next to nothing and frees next to nothing: what fills the memory is what the local energy computes on the way.
 """
+
+
+def _others() -> str:
+    rows = [(label, *_of_program(program)) for program, label in others.PROGRAMS.items()]
+    return f"""
+## Other programs
+
+The same questions for a sampler of spin glasses (FlashVAN: an autoregressive transformer) and for language models that read 512 tokens
+and write 128, on an A100 of 80 GB. Each machine as it is, the fastest of {others.TRIALS} mappings:
+
+{_table(("faster by (energy, %)", *others.MACHINES), rows)}
+What generates one token after another attends over a cache and reads weights, and the units that were built for that pay. In whole
+systems, at the batch that each one's memory holds, AttAcc gains more: [pim.md](pim.md#a-whole-system-replayed).
+"""
+
+
+def _of_program(program: str) -> tuple[str, ...]:
+    found = [others.other(program, direction) for direction in others.MACHINES]
+    return tuple(f"{each.speedup:.2f} ({100 * each.energy:.0f})" for each in found)
 
 
 def _states() -> str:
