@@ -45,7 +45,8 @@ class Facts:
 
     family: Text
     library: Bool
-    convolution: Bool
+    routine: Text
+    """The library's routine, '' where it is none."""
     triton: Bool
     dtype: Text
     precision: Text
@@ -107,7 +108,7 @@ def _make(work: Work) -> Facts:
     return Facts(
         family=family,
         library=kind.is_("library"),
-        convolution=Text.of(kernels, "library").is_("convolution"),
+        routine=Text.of(kernels, "library"),
         triton=kind.is_("triton"),
         dtype=Text.of(kernels, "dtype"),
         precision=Text.of(kernels, "precision"),

@@ -152,7 +152,7 @@ def ways(tiling: Tiling, tile_m: Float, tile_n: Float, split: Float, work: Produ
     rows, columns = np.ceil(work.m / tile_m), np.ceil(work.n / tile_n)
     blocks = work.batch * rows * columns * split
     inner = np.ceil(np.ceil(work.k / split) / tiling.k_step) * tiling.k_step
-    l2_bytes = blocks * (tile_m + tile_n) * inner * work.size / np.sqrt(tiling.cluster)
+    loaded = blocks * (tile_m + tile_n) * inner * work.size / np.sqrt(tiling.cluster)
     parts = np.where(split > 1, work.batch * work.m * work.n * 4.0 * (split + 1), 0.0)
     again_a, again_b = _again(tiling, tile_m * tile_n, work, rows, columns)
     a, b, c = work.operand_bytes
@@ -165,7 +165,7 @@ def ways(tiling: Tiling, tile_m: Float, tile_n: Float, split: Float, work: Produ
         waits=waits,
         fixed_cycles=fixed,
         stretch=_page_misses(tiling, (tile_m + tile_n) * work.k * work.size),
-        l2_bytes=l2_bytes,
+        l2_bytes=np.maximum(loaded, np.where(split > 1, 0.0, c)),  # loads come and stores go on networks of their own
         parts_bytes=parts,
         dram_bytes=cold + again_a + again_b,
         again_bytes=again_a + again_b,

@@ -80,7 +80,7 @@ class Library:
     clock_hz: float
     flops_per_sm: float
     vector_flops_per_s: float
-    """Of the vector pipes in FP32, with which a vector and a matrix are multiplied."""
+    """Of the vector pipes, with which a vector and a matrix are multiplied."""
     sharpness: float
     capped_flops_per_s: float
     """What the power cap leaves a steady stream of products; infinite without a cap."""
@@ -108,7 +108,10 @@ def library(entry: Entry, dtype: str, tuned: bool = False, drawn: float = 1.0, v
     """
     matrix = entry.group("matrix_flops")
     tensor = dtype in matrix and dtype != "f32"
-    peak = matrix[dtype] if tensor else entry.group("vector_flops").get(dtype, np.inf)
+    vector = entry.group("vector_flops")
+    adds = _added_up_in(dtype)
+    runs = dtype if tensor else adds
+    peak = matrix[dtype] if tensor else vector.get(adds, np.inf)
     tiling = replace(_tiling(entry, dtype, tensor, tuned), vector_kernel=vector_kernel)
     return Library(
         tiling=tiling,
@@ -116,15 +119,20 @@ def library(entry: Entry, dtype: str, tuned: bool = False, drawn: float = 1.0, v
         stages=entry["gemm_stages"],
         clock_hz=entry["clock"],
         flops_per_sm=peak / entry["sm_count"],
-        vector_flops_per_s=entry["vector_flops.f32"],
+        vector_flops_per_s=vector.get(adds, np.inf),
         sharpness=entry["gemm_sharpness"],
-        capped_flops_per_s=power.sustained_flops_per_s(entry, dtype, peak * _dense_share(tiling), tensor=tensor, drawn=drawn),
+        capped_flops_per_s=power.sustained_flops_per_s(entry, runs, peak * _dense_share(tiling), tensor=tensor, drawn=drawn),
         l2_bytes_per_s=entry["l2_bandwidth"] * entry["l2_efficiency"],
         l2_latency_s=entry["l2_latency"] if tensor else entry["shared_latency_cycles"] / entry["clock"],
         dram_bytes_per_s=dram_rate(entry) * entry["gemm_dram_share"],
         dram_latency_s=entry["dram_latency"],
         launch_s=entry["kernel_floor"],
     )
+
+
+def _added_up_in(dtype: str) -> str:
+    """Return the dtype in which the vector pipes multiply and add: FP32 for what is shorter, as PyTorch asks (CUBLAS_COMPUTE_32F)."""
+    return "f32" if itemsize(dtype) < itemsize("f32") or dtype == "tf32" else dtype
 
 
 def _tiling(entry: Entry, dtype: str, tensor: bool, tuned: bool) -> Tiling:

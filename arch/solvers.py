@@ -20,6 +20,7 @@ import numpy as np
 
 from arch.entry import Entry
 from arch.work import Bool, Float
+from traces.capture.spectral import SWEEPS
 
 _BATCHED_ROWS = 128
 """jaxlib (gpu/solver_kernels_ffi.cc) batches factorisations of at most this many rows a matrix of the batch; others run one by one."""
@@ -178,3 +179,16 @@ def lu_s(numbers: Numbers, batch: Float, n: Float) -> Float:
 def triangular_s(numbers: Numbers, batch: Float, m: Float, columns: Float) -> Float:
     """Return seconds for ``batch`` solves with m by m matrices and ``columns`` right-hand sides; shape [calls]."""
     return Solves.of(numbers, batch, m, columns).seconds(numbers)
+
+
+def rotations_s(numbers: Numbers, batch: Float, n: Float) -> Float:
+    """Return seconds until Jacobi's rotations have made ``batch`` matrices of n columns diagonal, a warp a matrix; shape [calls].
+
+    Each of a sweep's n - 1 rounds waits for the one before: a sum over the warp for the angle, a division and two roots, as long each,
+    and both columns from shared memory and back. No time of it was measured but with a call's overhead.
+    """
+    angle = np.log2(numbers.warp_threads) * (numbers.shuffle + numbers.arithmetic) + 3 * numbers.divide
+    rounds = SWEEPS * np.maximum(n - 1, 0.0)
+    turns = np.ceil(batch / numbers.slots)
+    seconds: Float = turns * rounds * (angle + 2 * numbers.shared) / numbers.clock_hz + 2 * numbers.memory_s
+    return seconds

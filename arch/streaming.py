@@ -5,7 +5,7 @@ must be kept somewhere between the passes: in the SM's own L1, or in L2; where i
 L2 reads a part of the sectors that are written in part: results whose rows do not begin on sectors.
 
 DRAM and instruction issue overlap between blocks once they run out of step: they begin in step, so that the first turns of a grid
-pay both one after the other.
+pay both one after the other. A block's passes wait for each other, so that it overlaps with other blocks alone, never with itself.
 """
 
 from collections.abc import Mapping
@@ -73,9 +73,13 @@ def between_passes(entry: Entry, resident: Float, row_bytes: Float) -> Float:
     return in_l2 if l1 is None else np.maximum(in_l2, kept_share(entry, on_sm, l1 * entry["reuse_l1_share"]))
 
 
-def overlapped(entry: Entry, memory_s: Float, issue_s: Float, turns: Float) -> Float:
-    """Return the time of a grid of ``turns`` turns: the longer of both, and of the shorter what the first turns do not overlap."""
-    exposed = 1 / (1 + np.maximum(turns, 1.0) / entry["overlap_turns"])
+def overlapped(entry: Entry, memory_s: Float, issue_s: Float, turns: Float, own: Float | float = 0.0) -> Float:
+    """Return the time of a grid of ``turns`` turns: the longer of both, and of the shorter what does not overlap.
+
+    The first turns do not, and later ones not the share ``own`` that is of the same block.
+    """
+    in_step = 1 / (1 + np.maximum(turns, 1.0) / entry["overlap_turns"])
+    exposed = in_step + (1 - in_step) * own
     return np.maximum(memory_s, issue_s) + np.minimum(memory_s, issue_s) * exposed
 
 
@@ -90,7 +94,8 @@ def cost(entry: Entry, stream: Stream) -> Cost:
     to_sms = (stream.moved_bytes + stream.again_bytes) / sms_rate(entry, stream.blocks)
     issue = issue_s(entry, stream.blocks, stream.warp_instructions)
     memory = np.maximum(np.maximum(from_dram, from_l2), to_sms)
-    return Cost(overlapped(entry, memory, issue, stream.blocks / (entry["sm_count"] * resident)), memory, issue)
+    turns = stream.blocks / (entry["sm_count"] * resident)
+    return Cost(overlapped(entry, memory, issue, turns, own=1 / resident), memory, issue)
 
 
 def sms_rate(entry: Entry, blocks: Float) -> Float:

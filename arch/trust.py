@@ -48,7 +48,7 @@ def of_kernels(entry: Entry, known: Facts, tensor_cores: Bool, duration_s: Float
 
 
 def _products(known: Facts, tensor_cores: Bool) -> dict[str, Bool]:
-    library = known.family.is_("gemm") & known.library & ~known.convolution
+    library = known.family.is_("gemm") & known.library & ~known.routine.is_("convolution")
     return {
         "gemm_matrix": library & tensor_cores & known.dtype.is_(*_MATRIX),
         "gemm_vector": library & ~tensor_cores & known.dtype.is_(*_VECTOR),

@@ -367,3 +367,15 @@ def test_every_device_has_a_documented_example_that_can_be_built() -> None:
 )
 def test_a_gpu_is_found_by_the_name_that_its_driver_prints(name: str, device: str) -> None:
     assert registered.find(name).id == device
+
+
+@pytest.mark.parametrize("name", ALL_GPUS)
+def test_every_dtype_of_tensor_cores_has_an_energy_and_a_byte_draws_half_of_what_two_do(name: str) -> None:
+    """Where it was missing, or another board's beside the board's own FP16, a power cap held FP8 to the rate of FP16."""
+    entry = catalog.builtin(name)
+    rates, energies = entry.group("matrix_flops"), entry.group("matrix_energy_per_flop")
+    assert set(rates) <= set(energies)
+    bytes_ = [dtype for dtype in rates if dtype == "s8" or dtype.startswith("f8")]
+    for dtype in bytes_:
+        slower = rates[dtype] / rates["f16"] / 2  # GeForce boards add up FP16 and FP8 in FP32 at half the rate of integers
+        assert 0.25 <= energies[dtype] / energies["f16"] * slower <= 0.52

@@ -103,11 +103,38 @@ def test_a_main_loop_waits_for_l2_once_a_step(steps: int, waits: int) -> None:
     assert planned(unit, 1, 128, 128, 32 * steps).compute_s[0] == pytest.approx(waits * 1e-3)
 
 
-def test_every_tile_reads_its_rows_and_columns_through_l2() -> None:
+def test_every_tile_reads_its_rows_and_columns_through_l2_while_results_go_there() -> None:
     chosen = planned(replace(PLAIN, l2_bytes_per_s=1e9), 1, 256, 512, 1024)
     assert chosen.l2_bytes[0] == 8 * (128 + 128) * 1024 * 2
     assert chosen.l2_s[0] == pytest.approx(chosen.l2_bytes[0] / 1e9)
     assert planned(with_tiling(PLAIN, cluster=4.0), 1, 256, 512, 1024).l2_bytes[0] == chosen.l2_bytes[0] / 2
+    assert planned(PLAIN, 1, 256, 512, 32).l2_bytes[0] == max(8 * (128 + 128) * 32 * 2, 256 * 512 * 2)
+    assert planned(with_tiling(PLAIN, cluster=16.0), 1, 256, 512, 32).l2_bytes[0] == 256 * 512 * 2
+
+
+@pytest.mark.parametrize("device", ["l40s", "rtx-4090", "l4", "rtx-pro-6000", "a100-pcie-40gb"])
+def test_a_result_that_fits_l2_is_not_stored_faster_than_l2_takes_it(device: str) -> None:
+    """Outer products of few terms are all result: a tenth of what a GPU could compute, more than L2 takes in that time."""
+    entry = find(device)
+    n = np.sqrt(0.5 * entry["l2"] / 4)
+    one = np.ones(1)
+    assert gemm.kernel_s(entry, "f32", one, n * one, n * one, 2 * one)[0] >= 4 * n * n / entry["l2_bandwidth"]
+
+
+def test_a_row_times_a_matrix_in_fp64_is_computed_at_the_rate_of_fp64() -> None:
+    entry = find("l40s")
+    one, k = np.ones(1), np.full(1, 4096.0)
+    in_cache = replace(gemm.STEADY, hot=hot(1.0))
+    seconds = gemm.kernel_s(entry, "f64", 512 * one, one, 64 * one, k, in_cache)[0]
+    assert seconds >= 512 * 2 * 64 * 4096 / entry["vector_flops.f64"]
+
+
+def test_fp16_without_tensor_cores_adds_up_in_fp32_on_its_pipes() -> None:
+    """A P4 computes FP16 at a 64th of FP32, but cuBLAS is asked to add up in FP32."""
+    entry = find("p4")
+    one, size = np.ones(1), np.full(1, 4096.0)
+    half, full = (gemm.kernel_s(entry, dtype, one, size, size, size)[0] for dtype in ("f16", "f32"))
+    assert 0.8 * full < half <= 1.01 * full
 
 
 @pytest.mark.parametrize(("share", "moved"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)])

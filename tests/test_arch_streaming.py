@@ -84,6 +84,27 @@ def test_overlap_lies_between_the_longer_term_and_the_sum(memory: float, issue: 
     assert streaming.overlapped(entry, np.array([memory]), np.array([issue]), np.array([1e12]))[0] == pytest.approx(max(memory, issue))
 
 
+def test_a_block_does_not_overlap_with_itself() -> None:
+    """Of four blocks on an SM a quarter of the shorter term stays, however many turns there are; of one block all of it."""
+    entry = catalog.builtin("h200")
+    memory, issue, turns = (np.array([value]) for value in (3e-3, 2e-3, 1e12))
+    assert streaming.overlapped(entry, memory, issue, turns, own=0.25)[0] == pytest.approx(3.5e-3)
+    assert streaming.overlapped(entry, memory, issue, turns, own=1.0)[0] == pytest.approx(5e-3)
+    assert streaming.overlapped(entry, issue, memory, turns, own=0.25)[0] == pytest.approx(3.5e-3)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16"])
+@pytest.mark.parametrize("name", GPUS)
+def test_no_longer_row_of_a_softmax_takes_15_percent_less(name: str, dtype: str) -> None:
+    """Whatever lies between: the kernel of long rows, twice the threads a row, what stays in caches."""
+    entry = catalog.builtin(name)
+    cols = np.arange(1.0, 9000.0)
+    for rows in (80.0, 4096.0, 33_000.0, 2.0**19):
+        shape = {"rows": np.full(len(cols), rows), "cols": cols}
+        taken = operators.kernel_s(entry, Operators("softmax", "softmax", dtype, shape))
+        assert (taken >= 0.85 * np.maximum.accumulate(taken)).all()
+
+
 @pytest.mark.parametrize(("cols", "threads"), [(1025, 128), (1028, 128), (1040, 256), (2048, 256), (2049, 256), (4096, 512), (65536, 512)])
 @pytest.mark.parametrize("size", [2, 4, 8])
 def test_the_threads_of_a_softmax_block_are_pytorchs(cols: int, threads: int, size: int) -> None:

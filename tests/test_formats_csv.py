@@ -161,6 +161,7 @@ def test_what_is_printed_between_the_rows_of_nsight_compute_ends_nothing(tmp_pat
         ),
         ('"Device","Kernel","Invocations","Metric Name","Min"\n"P100","k",1,"ipc",1\n', "summary.*nvprof --print-gpu-trace --csv"),
         ('"Name","Calls","TotalDurationNs","AverageNs"\n"k",1,2,2\n', "summary.*rocprofv3 --kernel-trace"),
+        ("----\n   Name    Self CPU %   CUDA total    # of Calls\n----\naten::mm   1.00%   3us   1\n", "summary.*export_chrome_trace"),
         (
             "   Start  Duration            Grid Size      Block Size     Regs*  Name\n182ms  6us  (1 1 1)  (1 1 1)  2  k\n",
             "table for people.*nvprof",

@@ -23,7 +23,19 @@ from traces.formats.source import Source
 
 def test_formats_are_entry_points() -> None:
     assert registry.names("formats") == sorted({**importers(), **exporters()})
-    assert set(importers()) == {"chakra", "kineto", "ncu", "nsys", "nsys-csv", "nvprof", "rocprof", "xplane"}
+    assert set(importers()) == {
+        "chakra",
+        "kineto",
+        "ncu",
+        "nsys",
+        "nsys-csv",
+        "nsys-json",
+        "nvprof",
+        "rocprof",
+        "rocprof-chrome",
+        "rocprofv3-json",
+        "xplane",
+    }
     assert set(exporters()) == {"chakra", "perfetto"}
     assert all(name == made.name for name, made in {**importers(), **exporters()}.items())
 

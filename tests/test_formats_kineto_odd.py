@@ -194,7 +194,14 @@ def test_what_newer_versions_add_is_ignored(tmp_path: Path) -> None:
     assert len(rows(profile(tmp_path, text=text))) == 1
 
 
-@pytest.mark.parametrize(("events", "message"), [([], r"\(0 events\)"), ([event(cat="cpu_op")] * 3, r"\(3 events, 3 of category cpu_op\)")])
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([], r"\(0 events\)"),
+        ([event(cat="cpu_op")] * 3, r"\(3 events, 3 of category cpu_op\)"),
+        ([event(cat="cuda")], r"\(1 events, 1 of category cuda; of nvprof, import the SQLite file"),
+    ],
+)
 def test_a_file_without_kernels_says_what_it_holds(tmp_path: Path, events: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(TraceError, match=f"must hold GPU kernels, but this kineto file has none {message}"):
         trace_of(profile(tmp_path, *events))

@@ -45,6 +45,8 @@ class Kinds:
     lu: Matrices
     solve: Matrices
     """Of the kernels that factorise and of those that solve."""
+    rotated: Matrices
+    """Of those that rotate small matrices, a warp a matrix, until they are diagonal."""
 
 
 def kinds(work: Work) -> Kinds:
@@ -67,8 +69,9 @@ def _make_kinds(work: Work, known: Facts) -> Kinds:
         rows=rows,
         calls=products(known, rows),
         attention=attention_calls.groups(work, known),
-        lu=_matrices(known, "lu"),
-        solve=_matrices(known, "triangular_solve"),
+        lu=_matrices(known, known.family.is_("lu")),
+        solve=_matrices(known, known.family.is_("triangular_solve")),
+        rotated=_matrices(known, known.routine.is_("syevj_batched", "gesvdj_batched")),
     )
 
 
@@ -79,8 +82,8 @@ def products(known: Facts, rows: Int) -> Products:
     return Products(np.maximum(known.batch[rows], 1.0), parts * known.m[rows], parts * known.n[rows], known.k[rows], size)
 
 
-def _matrices(known: Facts, family: str) -> Matrices:
-    rows = np.flatnonzero(known.family.is_(family))
+def _matrices(known: Facts, which: Bool) -> Matrices:
+    rows = np.flatnonzero(which)
     return Matrices(rows, np.maximum(known.batch[rows], 1.0), np.maximum(known.m[rows], 0.0), known.n[rows])
 
 

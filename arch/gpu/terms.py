@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch import attention_calls, solvers
+from arch import attention_calls, passes, solvers
 from arch.entry import Entry
 from arch.facts import Facts, facts, once
 from arch.gpu.geometry import Geometry
@@ -28,7 +28,7 @@ class OnSM:
     extra_s: Float
     """Seconds that nothing overlaps: starts, and adding up the parts of a split product."""
     again_bytes: Float
-    """What DRAM serves again because L2 does not keep it between waves of a product's tiles."""
+    """What DRAM serves again because L2 does not keep it between waves of a product's tiles, or passes of a factorisation."""
 
 
 def on_sm(entry: Entry, work: Work, units: Units, geometry: Geometry) -> OnSM:
@@ -64,7 +64,8 @@ def _products(entry: Entry, work: Work, units: Units, geometry: Geometry) -> tup
         matrix[rows] = np.maximum(times * tiled.compute_s, known.flops_matrix[rows] / units.peak[rows])
         l2_bytes[rows] = np.maximum(l2_bytes[rows], times * tiled.l2_bytes)
         extra[rows], again[rows] = times * tiled.extra_s, times * tiled.again_bytes
-    return matrix, l2_bytes, extra, again
+    passed = passes.passed_bytes(known)
+    return matrix, l2_bytes + passed, extra, again + passes.from_dram(entry, known, passed)
 
 
 def _attention(entry: Entry, found: Kinds, matrix: Float, extra: Float) -> tuple[Bool, Float]:
@@ -90,7 +91,7 @@ def _vector_terms(entry: Entry, known: Facts, geometry: Geometry, wide: Bool) ->
 
 
 def _solvers(entry: Entry, work: Work, found: Kinds) -> Float:
-    seconds, lu, solve = np.zeros(len(found.product)), found.lu, found.solve
+    seconds, lu, solve, rotated = np.zeros(len(found.product)), found.lu, found.solve, found.rotated
     if len(lu.rows) or len(solve.rows):
         numbers = solvers.Numbers.of(entry)
         factorised, solved = once(
@@ -99,4 +100,6 @@ def _solvers(entry: Entry, work: Work, found: Kinds) -> Float:
             lambda: (solvers.Factorisations.of(numbers, lu.batch, lu.m), solvers.Solves.of(numbers, solve.batch, solve.m, solve.columns)),
         )
         seconds[lu.rows], seconds[solve.rows] = factorised.seconds(numbers), solved.seconds(numbers)
+    if len(rotated.rows):
+        seconds[rotated.rows] = solvers.rotations_s(solvers.Numbers.of(entry), rotated.batch, np.minimum(rotated.m, rotated.columns))
     return seconds

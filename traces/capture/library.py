@@ -12,15 +12,15 @@ Launches by a documented rule, since the libraries are closed:
   the pointers. geqrf: 1 a column (the reflection and what it does to the panel) and 4 a panel of 32 (its triangular factor, three
   products); orgqr: 5 a panel. Both run matrix by matrix, except that geqrf of up to 128 rows and columns a matrix of the batch is batched.
   With these counts PyTorch's published times of the routines on an H100 come out within a factor of two for one matrix: cholesky of 16 to
-  2,048 rows 35 to 1,954 us (https://github.com/pytorch/pytorch/pull/173515), qr of 128 x 32 189 us (173788). Batches of matrices of
-  2,048 rows come out five times too fast.
+  2,048 rows 35 to 1,954 us (https://github.com/pytorch/pytorch/pull/173515), qr of 128 x 32 189 us (173788).
+- eigenvalues and singular values: ``traces.capture.spectral``.
 - everything else: 1.
 
 Work: getrf 2/3 n^3 a square matrix (m n^2 - n^3 / 3 in general), triangular solve n^2 a right-hand side, potrf n^3 / 3, geqrf 2 m n^2 -
-2/3 n^3, orgqr 4 m n k - 2 (m + n) k^2 + 4/3 k^3 of k reflections (LAPACK Working Note 41, appendix C); all as matrix FLOP: blocked
-algorithms spend them in products, which the solver library never rounds. A convolution is the product that it is: m outputs, n channels
-of a group, k weights of one output; its two gradients have the same three sizes in other roles. A Fourier transform counts 5 n log2 n
-(Cooley and Tukey's operation count, as FFTW reports it), as vector FLOP.
+2/3 n^3, orgqr 4 m n k - 2 (m + n) k^2 + 4/3 k^3 of k reflections, ormqr 4 m n k - 2 n k^2 (LAPACK Working Note 41, appendix C), all as
+matrix FLOP: blocked algorithms spend them in products, which the solver library never rounds. A convolution is the product that it is:
+m outputs, n channels of a group, k weights of one output; its two gradients have the same three sizes in other roles. A Fourier transform
+counts 5 n log2 n (Cooley and Tukey's operation count, as FFTW reports it), as vector FLOP.
 """
 
 import math
@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from traces.capture import spectral
 from traces.capture.hlo import Index, Instruction, Shape
 from traces.capture.work import Flops, multiply_add
 
@@ -226,8 +227,49 @@ def orgqr(batch: int, m: int, n: int, k: int) -> Call:
     return Call("orgqr", flops, max(1, batch * 5 * -(-k // PANEL)), batch, m, n, precision="highest")
 
 
+def ormqr(batch: int, m: int, n: int, k: int) -> Call:
+    """Return what applying k reflections of m rows to ``batch`` matrices of n columns does."""
+    flops = Flops(matrix=batch * (4.0 * m * n * k - 2.0 * n * k**2))
+    return Call("ormqr", flops, max(1, batch * 5 * -(-k // PANEL)), batch, m, n, precision="highest")
+
+
 def _orgqr(instruction: Instruction) -> Call:
     return orgqr(*_matrices(instruction.operand(0).shape), instruction.operand(1).shape.dims[-1])
+
+
+def eigen(batch: int, n: int, *, jacobi: bool, vectors: bool = True) -> Call:
+    """Return what the eigenvalues of ``batch`` symmetric matrices of order n take, as ``spectral.eigen`` counts."""
+    return _spectrum(spectral.eigen(batch, n, jacobi=jacobi, vectors=vectors), batch, n, n)
+
+
+def singular(batch: int, m: int, n: int, *, driver: str, vectors: bool = True, full: bool = True) -> Call:
+    """Return what the singular values of ``batch`` m by n matrices take, as ``spectral.singular`` counts."""
+    return _spectrum(spectral.singular(batch, m, n, driver=driver, vectors=vectors, full=full), batch, m, n)
+
+
+def _spectrum(found: spectral.Spectrum, batch: int, m: int, n: int) -> Call:
+    return Call(found.routine, Flops(matrix=found.flops), max(1, found.launches), batch, m, n, precision="highest")
+
+
+def _eigen(instruction: Instruction) -> Call:
+    """JAX's: by rotations where asked for, and by default up to 32 rows (jaxlib/gpu/solver_kernels_ffi.cc); vectors always."""
+    batch, _, n = _matrices(instruction.operand(0).shape)
+    asked = re.search(r"algorithm = (\d)", instruction.attributes.get("backend_config", ""))
+    algorithm = int(asked[1]) if asked else 0
+    jacobi = algorithm == _BY_ROTATIONS or (algorithm == 0 and n <= spectral.BATCHED_ROWS) or "syevj" in instruction.target
+    return eigen(batch, n, jacobi=jacobi)
+
+
+_BY_ROTATIONS = 2
+"""SyevdAlgorithm of jaxlib: 0 by size, 1 divide and conquer, 2 Jacobi."""
+
+
+def _singular(instruction: Instruction) -> Call:
+    """JAX's, which chooses the driver itself and names it in the call."""
+    config = instruction.attributes.get("backend_config", "")
+    driver = next(name for name in ("gesvdj", "gesvdp", "gesvd") if name in instruction.target)
+    vectors, full = "compute_uv = false" not in config, "full_matrices = false" not in config
+    return singular(*_matrices(instruction.operand(0).shape), driver=driver, vectors=vectors, full=full)
 
 
 def _pivots(instruction: Instruction) -> Call:
@@ -259,6 +301,8 @@ _READERS: tuple[tuple[str, Callable[[Instruction], Call]], ...] = (
     ("cusolver_geqrf", _geqrf),
     ("cublas_geqrf", _geqrf),
     ("cusolver_orgqr", _orgqr),
+    ("cusolver_syev", _eigen),
+    ("cusolver_gesvd", _singular),
     ("__gpu$TopK", _topk),
     ("__cub$", lambda instruction: Call("sort", Flops())),
 )

@@ -149,10 +149,10 @@ def _exported(function: Callable[..., Any], args: Any, kwargs: dict[str, Any], p
     donated = tuple(i for i, (_, info) in enumerate(infos) if info.donated)
     name = _name_of(function)
     anything = export.DisabledSafetyCheck.custom_call("ALL")
+    flat = jax.jit(_flat(traced.jaxpr, name))
     try:
-        exported = export.export(jax.jit(_flat(traced.jaxpr, name)), platforms=[platform], disabled_checks=[anything])(
-            *traced.jaxpr.in_avals
-        )
+        with _explained(function):
+            exported = export.export(flat, platforms=[platform], disabled_checks=[anything])(*traced.jaxpr.in_avals)
     except (NotImplementedError, ValueError) as error:
         raise CaptureError(
             "a captured function must be one program for the device, without host callbacks such as jax.debug.print, "
@@ -190,12 +190,10 @@ def _explained(function: Callable[..., Any]) -> Iterator[None]:
             f"JAX says: {error}"
         ) from error
     except RuntimeError as error:
-        if "cuDNN not found" not in str(error):
+        asked = next((what for sign, what in _ASKED_LIBRARIES.items() if sign in str(error)), None)
+        if asked is None:
             raise
-        raise CaptureError(
-            f"a capture runs without a GPU's libraries, but {_name_of(function)!r} asks for cuDNN when it is traced "
-            "(dot_product_attention with implementation='cudnn'): use implementation='xla', or a kernel in Pallas"
-        ) from error
+        raise CaptureError(f"a capture runs without a GPU's libraries, but {_name_of(function)!r} asks for {asked}") from error
     except ValueError as error:
         if not _asks_for_devices(error):
             raise
@@ -210,6 +208,18 @@ def _explained(function: Callable[..., Any]) -> Iterator[None]:
             f"arguments and results of a captured function must be arrays (or pytrees of them), but {_name_of(function)!r} has others: "
             f"close over what is no array, or mark it with jax.jit(..., static_argnames=...). JAX says: {error}"
         ) from error
+
+
+_ASKED_LIBRARIES = {
+    "cuDNN not found": (
+        "cuDNN when it is traced (dot_product_attention with implementation='cudnn'): use implementation='xla', or a kernel in Pallas"
+    ),
+    "cusolverGetVersion": (
+        "cuSOLVER's version when it is lowered (jax.numpy.linalg.eig): use jax.numpy.linalg.eigh where the matrix is symmetric, or compute "
+        "the eigenvalues outside of what is captured"
+    ),
+}
+"""What JAX says where it calls a library before there is a program, and what asks for that."""
 
 
 def _asks_for_devices(error: ValueError) -> bool:

@@ -29,6 +29,7 @@ from traces.formats.kineto_events import (
 )
 from traces.formats.kineto_work import Called
 from traces.formats.profile import KERNEL, PS_PER_US, Ints, Launches, Profile, ProfileWarning
+from traces.formats.rocprof_chrome import RocprofChrome
 from traces.formats.source import Source
 from traces.table import Values
 
@@ -85,7 +86,7 @@ class Kineto(Importer):
 
     def recognises(self, source: Source) -> bool:
         """Say whether it is JSON with Chrome trace events, wherever in the file they begin."""
-        if not source.is_json:
+        if not source.is_json or RocprofChrome().recognises(source):
             return False
         if source.start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" or lines_of_events(source):
             return source.has_key("ph")
@@ -121,7 +122,8 @@ class Kineto(Importer):
 def _seen(events: list[Event]) -> str:
     """Say what a file without launches holds."""
     counts = Counter(event.cat or "none" for event in events)
-    return f"{len(events):,} events" + "".join(f", {count:,} of category {cat}" for cat, count in counts.most_common(3))
+    found = f"{len(events):,} events" + "".join(f", {count:,} of category {cat}" for cat, count in counts.most_common(3))
+    return f"{found}; of nvprof, import the SQLite file that this was made from" if "cuda" in counts else found
 
 
 def _launches(source: Source, document: Document) -> list[_Launch]:

@@ -10,14 +10,11 @@ from contextlib import closing
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-import numpy as np
-
 from traces.errors import TraceError
-from traces.formats import rocpd
+from traces.formats import nsys_rows, rocpd
 from traces.formats.format import Importer
-from traces.formats.profile import COPY, KERNEL, MEMSET, PS_PER_NS, Ints, Launches, Profile
+from traces.formats.profile import COPY, KERNEL, MEMSET, Profile
 from traces.formats.source import Source
-from traces.table import Values
 
 MAGIC = b"SQLite format 3\0"
 KERNELS, COPIES, MEMSETS = (f"CUPTI_ACTIVITY_KIND_{what}" for what in ("KERNEL", "MEMCPY", "MEMSET"))
@@ -25,17 +22,8 @@ CONCURRENT = "CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL"
 DEVICES_OF_NVPROF = "CUPTI_ACTIVITY_KIND_DEVICE"
 GRAPHS = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
 
-COLUMNS = {
-    "grid_x": "gridX", "grid_y": "gridY", "grid_z": "gridZ", "block_x": "blockX", "block_y": "blockY", "block_z": "blockZ",
-    "registers": "registersPerThread",
-}  # fmt: skip
-"""Our column to theirs."""
-
-
 _NAMES = ("demangledName", "shortName", "mangledName", "name")
-_OWNER = ("globalPid", "contextId")
-"""Whose a stream is."""
-_READ = {"start", "end", "deviceId", "streamId", "staticSharedMemory", "dynamicSharedMemory", *_OWNER, *_NAMES, *COLUMNS.values()}
+_READ = nsys_rows.READ | set(_NAMES)
 _PID_BITS = 24
 """A globalPid holds the process's number behind so many bits of a thread's, in as many bits."""
 
@@ -98,10 +86,10 @@ def _profile(source: Source, database: sqlite3.Connection) -> Profile:
         names += [what] * len(more)
         kinds += [kind] * len(more)
     _number_devices(database, tables, rows)
-    _number_streams(rows)
+    nsys_rows.number_streams(rows)
     name, facts = _device(database, tables, rows)
     return Profile(
-        "nsys", str(source), _launches(rows, names, kinds), device_name=name, facts=facts, remarks=_whole_graphs(database, tables)
+        "nsys", str(source), nsys_rows.launches(rows, names, kinds), device_name=name, facts=facts, remarks=_whole_graphs(database, tables)
     )
 
 
@@ -151,31 +139,6 @@ def _number_devices(database: sqlite3.Connection, tables: set[str], rows: list[d
         row["deviceId"] = row.get("deviceId") if device is None else device
 
 
-def _number_streams(rows: list[dict[str, Any]]) -> None:
-    """Give a stream of another process or context a number of its own: ids are a context's, and their launches overlap.
-
-    A table without the columns that tell contexts apart is of the first one.
-    """
-    largest = max((row.get("streamId") or 0 for row in rows), default=0)
-    numbers: dict[tuple[Any, ...], Any] = {}
-    owners: dict[tuple[Any, Any], list[tuple[tuple[Any, ...], Any]]] = {}
-    for row in rows:
-        plain, owner = (row.get("deviceId"), row.get("streamId")), tuple(row.get(name) for name in _OWNER)
-        if (*plain, *owner) not in numbers:
-            known = owners.setdefault(plain, [])
-            number = next((number for other, number in known if _may_be_one(owner, other)), None if known else plain[1])
-            if number is None and plain[1] is not None:
-                largest += 1
-                number = largest
-            known.append((owner, number))
-            numbers[*plain, *owner] = number
-        row["streamId"] = numbers[*plain, *owner]
-
-
-def _may_be_one(owner: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    return all(a is None or b is None or a == b for a, b in zip(owner, other, strict=True))
-
-
 def _device(database: sqlite3.Connection, tables: set[str], rows: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     if DEVICES_OF_NVPROF in tables:
         return _device_of_nvprof(database, tables, rows)
@@ -200,29 +163,3 @@ def _device_of_nvprof(database: sqlite3.Connection, tables: set[str], rows: list
     if ours.get("computeCapabilityMajor") is not None:
         facts["compute_capability"] = f"{ours['computeCapabilityMajor']}.{ours.get('computeCapabilityMinor', 0)}"
     return str(_strings(database, tables).get(ours.get("name", -1), "")), facts
-
-
-def _launches(rows: list[dict[str, Any]], names: list[str], kinds: list[str]) -> Launches:
-    def column(name: str) -> list[int]:
-        return [-1 if row.get(name) is None else int(row[name]) for row in rows]
-
-    start, end = np.array(column("start"), np.int64), np.array(column("end"), np.int64)
-    columns: dict[str, Values] = {ours: column(theirs) for ours, theirs in COLUMNS.items()}
-    static, dynamic = np.array(column("staticSharedMemory"), np.int64), np.array(column("dynamicSharedMemory"), np.int64)
-    columns["shared_bytes"] = np.where(static < 0, -1, static + np.maximum(dynamic, 0))
-    return Launches(
-        name=names,
-        kind=kinds,
-        start_ns=start,
-        duration_ps=_durations(rows, start, end),
-        stream=np.array(column("streamId"), np.int64),
-        device=np.array(column("deviceId"), np.int64),
-        columns=columns,
-    )
-
-
-def _durations(rows: list[dict[str, Any]], start: Ints, end: Ints) -> Ints:
-    """Return durations in ps: -1 (not measured) without an end; an end before its start stays negative, for the check of the clock."""
-    known = np.array([row.get("end") is not None for row in rows], np.bool_)
-    measured = np.where(end >= start, np.minimum(end - start, 2**62 // PS_PER_NS) * PS_PER_NS, -2)
-    return np.where(known, measured, -1)

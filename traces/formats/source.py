@@ -37,6 +37,7 @@ _FOR_PEOPLE = {
     ("Kernel Name", "Invocations", "Metric Name"): (_SUMMARY, "`ncu --csv` without --print-summary"),
     ("Time(%)", "Calls", "Avg", "Name"): (_SUMMARY, "`nvprof --print-gpu-trace --csv`"),
     ("Kernel", "Invocations", "Metric Name"): (_SUMMARY, "`nvprof --print-gpu-trace --csv`"),
+    ("Name", "Self CPU %", "# of Calls"): (_SUMMARY, "`profile.export_chrome_trace(FILE)`, of PyTorch's profiler,"),
     ("Name", "Calls", "TotalDurationNs"): (_SUMMARY, "`rocprofv3 --kernel-trace --output-format csv` or `rocprof --timestamp on`"),
     ("Start", "Duration", "CorrId", "Reg/Trd"): (_TABLE, "`nsys stats --report cuda_gpu_trace --format csv`"),
     ("Start", "Duration", "Grid Size", "Block Size"): (_TABLE, "`nvprof --print-gpu-trace --csv`"),

@@ -55,7 +55,10 @@ class XPlane(Importer):
         try:
             return self._profile(source, xspace.planes(source.data))
         except wire.WireError as error:
-            raise TraceError(f"{source} must be a whole XSpace protobuf, but is truncated or damaged: {error}") from error
+            raise TraceError(
+                f"{source} must be a whole XSpace protobuf, but is truncated, damaged or another (Perfetto's are not read: write the "
+                f"tool's JSON or CSV): {error}"
+            ) from error
 
     def _profile(self, source: Source, planes: list[xspace.XPlane]) -> Profile:
         devices = [p for p in planes if re.match(r"/device:(GPU|TPU):\d+\b(?! SparseCore)", p.name)]

@@ -1,8 +1,8 @@
 """Dense linear algebra: factorisations and triangular solves as library calls with their sizes, and what PyTorch makes of them.
 
 Determinants, inverses, solves and distances are taken apart as ATen/native/LinearAlgebra.cpp, BatchLinearAlgebra.cpp and Distance.cpp
-do on CUDA; launches and work of the parts are those of XLA's calls (traces/capture/library.py). Eigenvalues and singular values have
-no rule.
+do on CUDA; launches and work of the parts are those of XLA's calls (traces/capture/library.py). Eigenvalues and singular values take the
+routine that PyTorch's BatchLinearAlgebraLib.cpp chooses.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from torch import Tensor
 from traces.capture import library
 from traces.capture.aten.call import Call, Touch, read, write
 from traces.capture.aten.kernel import Kernel, Rule, Setting
+from traces.capture.spectral import BATCHED_ROWS
 
 aten = torch.ops.aten
 
@@ -78,7 +79,36 @@ def _orthogonal(call: Call, setting: Setting) -> Kernel:
     return _kernel(call, library.orgqr(*_batch(reflections), int(scales.shape[-1])), "other")
 
 
+def _reflect(call: Call, setting: Setting) -> Kernel:
+    """`ormqr`: reflections applied to a matrix of one's own, from the left or from the right."""
+    reflections, _, given = call.reads[:3]
+    batch, m, n = _batch(given)
+    rows, columns = (m, n) if call.argument("left", True) else (n, m)
+    return _kernel(call, library.ormqr(batch, rows, columns, int(reflections.shape[-1])), "other")
+
+
+def _eigen(call: Call, setting: Setting) -> Kernel:
+    """By rotations in FP32 from 32 to 512 rows and for batches of up to 32, else by tridiagonal form (pull requests 53040 and 62003)."""
+    batch, n, _ = _batch(call.reads[0])
+    few = batch > 1 and n <= BATCHED_ROWS
+    jacobi = few or (call.reads[0].dtype == torch.float32 and BATCHED_ROWS <= n <= _LARGEST_BY_ROTATIONS)
+    return _kernel(call, library.eigen(batch, n, jacobi=jacobi, vectors=bool(call.argument("compute_v", True))), "other")
+
+
+_LARGEST_BY_ROTATIONS = 512
+
+
+def _singular(call: Call, setting: Setting) -> Kernel:
+    """By rotations unless QR's iterations are asked for."""
+    driver = "gesvd" if call.argument("driver", None) == "gesvd" else "gesvdj"
+    full, vectors = bool(call.argument("full_matrices", False)), bool(call.argument("compute_uv", True))
+    return _kernel(call, library.singular(*_batch(call.reads[0]), driver=driver, vectors=vectors, full=full), "other")
+
+
 RULES: dict[str, Rule] = {
+    "_linalg_eigh": _eigen,
+    "_linalg_svd": _singular,
+    "ormqr": _reflect,
     "linalg_householder_product": _orthogonal,
     "linalg_lu": _factorise,
     "linalg_lu_factor_ex": _factorise,
@@ -149,7 +179,23 @@ def _cholesky_inverse(self: Tensor, upper: bool = False) -> Tensor:
     return _cholesky_solve(identity, self, upper)
 
 
+def _pseudoinverse(self: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
+    """Singular values above a threshold, inverted, between both factors (ATen/native/LinearAlgebra.cpp); eigenvalues of a symmetric one."""
+    if hermitian:
+        values, left = aten._linalg_eigh(self)
+        right, sizes = left.mH, values.abs()
+    else:
+        left, values, right = aten._linalg_svd(self)
+        sizes = values
+    small = sizes <= sizes.amax(-1, keepdim=True) * torch.finfo(self.dtype).eps
+    inverted = values.reciprocal().masked_fill(small, 0.0)
+    scaled, turned = right.mH * inverted.unsqueeze(-2), left.mH
+    product = torch.bmm(scaled.reshape(-1, *scaled.shape[-2:]), turned.reshape(-1, *turned.shape[-2:]))
+    return product.view(*self.shape[:-2], *product.shape[-2:])
+
+
 PARTS: dict[Any, Callable[..., Any]] = {
+    aten.linalg_pinv.atol_rtol_tensor: _pseudoinverse,
     aten.cholesky_inverse.default: _cholesky_inverse,
     aten._euclidean_dist.default: _euclidean_distances,
     aten._linalg_det.default: _det,
