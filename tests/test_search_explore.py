@@ -197,6 +197,20 @@ def test_where_no_device_runs_everything_one_device_for_all_is_no_policy() -> No
         explore(trace(), toy_machine(0, duration_us=[[1] * 4], refused=[[True] + [False] * 3]), trials=2)
 
 
+@pytest.mark.parametrize("area", [330, 500, 700, 900])
+def test_bounds_and_comparisons_keep_to_a_budget_whatever_of_the_space_it_leaves(area: float) -> None:
+    """Of the smallest budgets the centre of the space is no part, of the largest it is."""
+    space = Space(machine={"sm_count": (16, 128), "l2_bytes": ("4 MiB", "48 MiB")})
+    result = explore(example_trace(), "a5000", space=space, trials=40, budget={"area_mm2": area})
+    assert result.best.area_mm2 is not None
+    assert result.best.area_mm2 <= area
+    assert result.lower_bound_s is not None
+    assert result.lower_bound_s <= result.best.time_s
+    assert result.best_single_device_s == pytest.approx(
+        result.best.time_s, rel=1e-6
+    )  # the machine as sold does not count where it is too large
+
+
 def test_the_table_of_a_search_has_a_row_a_design() -> None:
     space = Space(machine={"sm_count": (16, 128)})
     result = explore(example_trace(), "a5000", space=space, objectives=("time", "power"), trials=12, budget={"area_mm2": 700})

@@ -74,9 +74,11 @@ def _priced(trace: Trace, machine: Machine, ranges: dict[str, Range], area_mm2: 
     if math.prod(map(len, values.values())) > MOST_VALUES:
         values, every = ends, {}
     machines = machines_at(machine, ranges, values)
-    within = _within(machines, math.prod(len(values[name]) for name in ranges if name not in every), area_mm2)
-    inside = [probe for probe in probes(machine, ranges) if _fits(probe, area_mm2)]
-    least = _cheapest_if_monotone(trace, within, inside)
+    wholes = [dict(zip(every, point, strict=True)) for point in itertools.product(*every.values())]
+    kept = _kept(machines, len(wholes), area_mm2)
+    within = [machine for group in kept for machine in _group(machines, group, len(wholes))]
+    middle = wholes[kept[len(kept) // 2]] if len(kept) < len(wholes) else {}
+    least = _cheapest_if_monotone(trace, within, probes(machine, ranges, middle))
     parts = [f"of all values of {', '.join(sorted(every))}"] if every else []
     others = sorted(ranges.keys() - every.keys())
     parts += [f"at the ends of {', '.join(others)}, in each of which prices are monotone"] if others else []
@@ -84,11 +86,16 @@ def _priced(trace: Trace, machine: Machine, ranges: dict[str, Range], area_mm2: 
     return within, least, f"each kernel priced at its cheapest {' and '.join(parts)}"
 
 
-def _within(machines: list[Machine], corners: int, area_mm2: float) -> list[Machine]:
-    """Return the machines without those whole values (``corners`` machines each, side by side) at none of whose corners the area fits."""
-    groups = [machines[start : start + corners] for start in range(0, len(machines), corners)]
-    kept = [machine for group in groups if any(_fits(each, area_mm2) for each in group) for machine in group]
-    return kept or machines
+def _kept(machines: list[Machine], groups: int, area_mm2: float) -> list[int]:
+    """Return which groups, each of the corners at one choice of whole values, have a corner whose area fits; all if none has."""
+    fitting = [i for i in range(groups) if any(_fits(machine, area_mm2) for machine in _group(machines, i, groups))]
+    return fitting or list(range(groups))
+
+
+def _group(machines: list[Machine], number: int, groups: int) -> list[Machine]:
+    """Return the machines of a group; those of one lie side by side, all groups have equally many."""
+    corners = len(machines) // groups
+    return machines[number * corners : (number + 1) * corners]
 
 
 def _fits(machine: Machine, area_mm2: float) -> bool:
@@ -134,10 +141,13 @@ def with_values(machine: Machine, ranges: dict[str, Range], values: dict[str, fl
     return machine.with_(**typed) if typed else machine
 
 
-def probes(machine: Machine, ranges: dict[str, Range]) -> list[Machine]:
-    """Return machines within the space on which to test that prices are monotone: its centre, and for each parameter the way there."""
-    low = {name: r.low for name, r in ranges.items()}
-    centre = {name: r.clip((r.low + r.high) / 2) for name, r in ranges.items()}
+def probes(machine: Machine, ranges: dict[str, Range], held: dict[str, float]) -> list[Machine]:
+    """Return machines within the space on which to test that prices are monotone: its centre, and for each parameter the way there.
+
+    Parameters that are ``held`` stay at these values.
+    """
+    low = {name: r.low for name, r in ranges.items()} | held
+    centre = {name: r.clip((r.low + r.high) / 2) for name, r in ranges.items()} | held
     return [with_values(machine, ranges, values) for values in (centre, *({**low, name: centre[name]} for name in ranges))]
 
 

@@ -35,7 +35,7 @@ def summarize(study: optuna.Study, designer: Designer, goal: Goal, *, seed: int)
     trace, machine = designer.trace, designer.machine
     limit = goal.limits.get("area_mm2", math.inf)
     bound = _sound(lower_bound(trace, machine, designer.space, limit), min(t.user_attrs["time_s"] for t in feasible))
-    single_design, device = _best_single(designer, best)
+    single_design, device = _best_single(designer, best, goal.limits)
     single = None if single_design is None else single_design.time_s
     exact, gap = _partition(designer, best)
     return Result(
@@ -117,17 +117,22 @@ def _sound(bound: Bound, best_s: float) -> Bound:
     return bound
 
 
-def _best_single(designer: Designer, best: Design) -> tuple[Design | None, str]:
-    """Return the fastest design with everything on one device, on the machine given or the best design's, and the device."""
+def _best_single(designer: Designer, best: Design, budget: Mapping[str, float]) -> tuple[Design | None, str]:
+    """Return the fastest design with everything on one device, on the machine given or the best design's, and the device.
+
+    None and '' where no such design runs and keeps the budget.
+    """
     given = {name: limits.clip(designer.machine.parameters[name].value) for name, limits in designer.space.ranges.items()}
     found: list[tuple[Design, str]] = []
     for overrides in (given, best.machine):
         for device in designer.whole_devices:
             point = {MACHINE + name: value for name, value in overrides.items()} | {"policy": "single-device", "device": device}
             try:
-                found.append((designer.design(point, best.trial), device))
+                design = designer.design(point, best.trial)
             except CANNOT_RUN:
                 continue
+            if all(design.value(measure) <= limit for measure, limit in budget.items()):
+                found.append((design, device))
     return min(found, key=lambda one: (one[0].time_s, one[1]), default=(None, ""))
 
 
