@@ -10,9 +10,10 @@ from arch.cost import cost_table
 from benchmarks.bench_replay import US
 from benchmarks.rows import Row, best_of
 from codesign.engine import fast
+from codesign.engine.builder import ProgramBuilder
 from codesign.engine.disturb import disturb
 from codesign.engine.evaluator import Evaluator
-from codesign.engine.program import Program, ProgramBuilder
+from codesign.engine.program import Program
 from codesign.engine.usage import usage
 from schedulers.scheduler import Mapping
 from traces import Table, Trace

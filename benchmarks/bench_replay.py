@@ -9,9 +9,10 @@ import codesign as cd
 from arch.cost import cost_table
 from benchmarks.rows import Row, best_of
 from codesign.engine import fast, reference
+from codesign.engine.builder import ProgramBuilder
 from codesign.engine.evaluator import Evaluator
 from codesign.engine.plan import plan
-from codesign.engine.program import Program, ProgramBuilder, Rows
+from codesign.engine.program import Program, Rows
 from schedulers.cut_points import CutPoints
 from schedulers.scheduler import Mapping
 from traces import Table, Trace

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from codesign.engine.builder import ProgramBuilder
 from codesign.engine.collectives import Wire, all_gather, all_reduce, all_to_all
-from codesign.engine.program import HAND_OVER, TRANSFER, Program, ProgramBuilder
+from codesign.engine.program import HAND_OVER, TRANSFER, Program
 
 PS = 1e-12
 MOST = 20

@@ -4,7 +4,8 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from codesign.engine.program import Program, ProgramBuilder
+from codesign.engine.builder import ProgramBuilder
+from codesign.engine.program import Program
 
 US = 1e-6
 QUEUES = ("gpu", "pim", "link")

@@ -10,10 +10,10 @@ import pytest
 import codesign as cd
 from arch.host import Host
 from codesign.engine import fast
+from codesign.engine.builder import ProgramBuilder
 from codesign.engine.collectives import Wire, all_to_all
 from codesign.engine.disturb import Disturbance, disturb
 from codesign.engine.evaluator import Evaluator
-from codesign.engine.program import ProgramBuilder
 from tests.replay_toys import Fixed, link, on, toy
 from tests.toys import Toy
 from traces import Trace

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 
 import codesign as cd
 from codesign.engine import fast
+from codesign.engine.builder import ProgramBuilder
 from codesign.engine.critical import Path, critical_path
-from codesign.engine.program import Program, ProgramBuilder
+from codesign.engine.program import Program
 from codesign.errors import CodesignError
 from codesign.explaining.limits import limits
 from codesign.explaining.sensitivity import TIE, agree, sensitivities

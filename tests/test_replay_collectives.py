@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from codesign.engine import fast, reference
+from codesign.engine.builder import ProgramBuilder
 from codesign.engine.collectives import Wire, all_gather, all_reduce, all_to_all, reduce_scatter
-from codesign.engine.program import ProgramBuilder
 from tests.engines_agree import agree
 from traces.errors import MachineError
 

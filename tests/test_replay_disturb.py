@@ -5,9 +5,10 @@ import pytest
 
 import codesign as cd
 from codesign.engine import fast, reference
+from codesign.engine.builder import ProgramBuilder
 from codesign.engine.disturb import Disturbance, disturb
 from codesign.engine.plan import plan
-from codesign.engine.program import Program, ProgramBuilder
+from codesign.engine.program import Program
 from tests.engines_agree import agree
 from tests.replay_cases import chain
 from tests.replay_toys import Fixed, on, toy

@@ -11,9 +11,10 @@ import simpy
 from hypothesis import HealthCheck, given, settings
 
 from codesign.engine import fast, reference
+from codesign.engine.builder import ProgramBuilder
 from codesign.engine.expand import expand as expand_quickly
 from codesign.engine.plan import plan
-from codesign.engine.program import HAND_OVER, Program, ProgramBuilder, Run
+from codesign.engine.program import HAND_OVER, Program, Run
 from tests.engines_agree import agree, expand
 from tests.phased_programs import phased
 from tests.replay_toys import Fixed, host, on, toy

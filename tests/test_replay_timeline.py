@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from codesign.engine import Evaluator, Timeline, fast, replay
+from codesign.engine.builder import ProgramBuilder
 from codesign.engine.plan import plan
-from codesign.engine.program import ProgramBuilder
 from codesign.engine.usage import usage
 from schedulers.scheduler import Mapping
 from tests.replay_cases import cases, chain, ping_pong

@@ -8,7 +8,7 @@ operations after which it has its result. ``links[i]`` is the queue of the link 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codesign.engine.program import ProgramBuilder
+from codesign.engine.builder import ProgramBuilder
 from traces.errors import MachineError
 
 

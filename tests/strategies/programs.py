@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
 
-from codesign.engine.program import HAND_OVER, Program, ProgramBuilder
+from codesign.engine.builder import ProgramBuilder
+from codesign.engine.program import HAND_OVER, Program
 
 PS = 1e-12
 QUEUES = ("gpu", "pim", "link", "copy", "others")
