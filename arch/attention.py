@@ -24,8 +24,6 @@ from arch.facts import itemsize
 from arch.streaming import dram_rate
 from arch.work import Float
 
-_SHARED_BYTES_A_CLOCK = 128
-"""Shared memory of an SM: 32 banks of 4 bytes (CUDA C++ Programming Guide, all capabilities since 5.0)."""
 _SUM_BYTES = 4.0
 """An element of the queries' gradient while it is added up, FP32."""
 
@@ -92,7 +90,7 @@ def ceilings(entry: Entry, kernel: Kernel, dtype: str, shape: Shape) -> Ceilings
         tensor_s=2 * products * shape.dim * scores / peak,
         exponential_s=scores / (entry["sfu_lanes_per_sm"] * clock),
         vector_s=instructions * scores / (entry["fp32_lanes_per_sm"] * clock),
-        shared_s=tile.shared_elements(shape.dim) * itemsize(dtype) * scores / (_SHARED_BYTES_A_CLOCK * clock),
+        shared_s=tile.shared_elements(shape.dim) * itemsize(dtype) * scores / (entry["shared_bytes_per_clock"] * clock),
         l2_s=summed * scores * sms / (entry["l2_bandwidth"] * entry["l2_efficiency"]),
         dram_s=_bytes(shape, dtype) / rate,
         start_s=_start_s(entry, kernel, shape),

@@ -77,6 +77,7 @@ GPU: dict[str, Key] = {
     "shared_per_block_optin_bytes": Key("B", "shared memory of a block at most"),
     "shared_unit_bytes": Key("B", "shared memory is given in multiples of this"),
     "shared_reserved_bytes": Key("B", "shared memory that the system takes a block", positive=False),
+    "shared_bytes_per_clock": Key("B", "what an SM's shared memory delivers a clock"),
     "schedulers_per_sm": _whole("warp instructions issued a clock"),
     "sfu_lanes_per_sm": Key(_COUNT, "transcendental results a clock"),
     "f64_transcendental_flops": Key(_COUNT, "FLOP of a double-precision transcendental"),

@@ -20,10 +20,9 @@ import numpy as np
 
 from arch.entry import Entry
 from arch.work import Bool, Float
+from traces.capture.library import BATCHED_ROWS
 from traces.capture.spectral import SWEEPS
 
-_BATCHED_ROWS = 128
-"""jaxlib (gpu/solver_kernels_ffi.cc) batches factorisations of at most this many rows a matrix of the batch; others run one by one."""
 _SMALLEST_KERNEL = 8
 """Rows up to which solves have a kernel that does not pad the right-hand sides."""
 
@@ -125,7 +124,7 @@ class Factorisations:
             busy_cycles=numbers.lu.at(n),
             panel_cycles=numbers.one_lu.at(n),
             flops=2 / 3 * n**3,
-            batched=(batch > 1) & (n <= _BATCHED_ROWS * batch),
+            batched=(batch > 1) & (n <= BATCHED_ROWS * batch),
         )
 
     def seconds(self, numbers: Numbers) -> Float:

@@ -40,7 +40,6 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Import a profile of a real run as a trace: kernels, streams and measured times."""
-
     files.check_readable(profile)
     files.check_writable(output, profile)
     with quiet_output(), warnings_noted() as noted:

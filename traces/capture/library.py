@@ -37,7 +37,7 @@ from traces.capture.work import Flops, multiply_add
 PANEL, CHOLESKY_PANEL = 32, 8
 """Columns of a panel in the launch rules, of LU and QR and of Cholesky factorisations."""
 BATCHED_ROWS = 128
-"""Rows, or columns, a matrix of the batch up to which JAX calls the batched routine for small matrices."""
+"""Rows, or columns, a matrix of the batch up to which JAX calls the batched routine (jaxlib, gpu/solver_kernels_ffi.cc)."""
 
 UNKNOWN = Flops(math.nan, math.nan, math.nan)
 
