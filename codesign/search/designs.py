@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from codesign.engine.inputs import checked
 from codesign.search.groups import Groups
 from codesign.search.space import GROUPS, Range, Space
-from schedulers.scheduler import Mapping, Scheduler
+from schedulers.scheduler import Mapping, Scheduler, refusal_message
 from traces import registry
 from traces.errors import CapacityError, MachineError, MappingError, SearchError
 
@@ -100,10 +100,16 @@ class Designer:
         able = [name for name in self.space.by_name if PARAMETERS.get(name) != "device" or self.whole_devices]
         if not able:
             raise SearchError(
-                f"some device of {self.machine.id!r} must accept every kernel for all to run on one, but none does: let other policies "
-                "map, such as 'cut-points', on a machine that has a device for each kernel"
+                f"some device of {self.machine.id!r} must accept every kernel for all to run on one, but {self._refusals()}; let other "
+                "policies map, such as 'cut-points', on a machine that has a device for each kernel"
             )
         return able
+
+    def _refusals(self) -> str:
+        """Say of every device which kernel it refuses first, and why."""
+        costs = self.priced({})[1]
+        first = [(device, int(codes.argmax()), int((codes != 0).sum())) for device, codes in enumerate(costs.refusal != 0)]
+        return "; ".join(refusal_message(self.trace, self.machine, costs, device, row, more - 1) for device, row, more in first)
 
     @cached_property
     def free(self) -> bool:
