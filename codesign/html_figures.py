@@ -30,7 +30,7 @@ def figure_html(figure: "Figure") -> str:
     themed = isinstance(figure, NotebookFigure)
     if themed:
         data = data.replace(b"</svg>", f"<style>{_dark()}</style></svg>".encode())
-    words = next((axes.get_title(loc="left") or axes.get_title() for axes in figure.axes), "")
+    words = figure.get_suptitle() or next((axes.get_title(loc="left") or axes.get_title() for axes in figure.axes), "")
     kind, encoded = ' class="themed"' if themed else "", base64.b64encode(data).decode()
     return f'<figure><img{kind} src="data:image/svg+xml;base64,{encoded}" alt="{escape(words)}"></figure>'
 
