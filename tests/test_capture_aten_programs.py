@@ -312,6 +312,9 @@ def test_second_derivatives_have_no_operator_without_work():
         (lambda a: torch.linalg.cross(a[:, :3], a[:, 3:6]), 0, 3 * 32 * 3),
         (lambda a: a.int() << 2, 0, 32 * 32 + 32 * 32),  # conversion and shift
         (lambda a: torch.histc(a, 10), 0, 4 * 32 * 32),
+        (torch.nn.functional.pdist, 0, 3 * (32 * 31 / 2) * 32),  # of each pair of rows a difference, its square, a sum
+        (lambda a: torch.addr(a, a[0], a[1]), 0, 3 * 32 * 32),
+        (lambda a: torch.nextafter(a, a), 0, 3 * 32 * 32),
         (torch.linalg.lu, 2 / 3 * 32**3, 0),
         (torch.cholesky_inverse, 2 * 32**3, 0),  # two triangles, 32 right-hand sides each
         (lambda a: torch.linalg.householder_product(a, a[0, :8]), 4 * 32 * 32 * 8 - 2 * 64 * 8**2 + 4 / 3 * 8**3, 0),

@@ -150,6 +150,15 @@ def test_pytorch_takes_the_pseudoinverse_apart_and_prices_all_of_it() -> None:
         assert cd.replay(trace, cd.machine("a100")).kernel_time_s > 0
 
 
+def test_a_matrix_exponential_is_five_products_and_a_symmetric_factorisation_half_of_lu() -> None:
+    n = 64
+    exponential = cd.capture(torch.matrix_exp, [torch.empty(2, n, n, device="meta")], target="a100").kernels
+    assert list(exponential["flops_matrix"][exponential["family"] == "gemm"]) == [2 * 2 * n**3] * 5
+    symmetric = cd.capture(torch.linalg.ldl_factor, [torch.empty(n, n, device="meta")], target="a100")
+    assert list(symmetric.kernels["flops_matrix"]) == [n**3 / 3]
+    assert cd.replay(symmetric, cd.machine("a100")).kernel_time_s > 0
+
+
 def test_reflections_applied_to_a_matrix_are_counted_one_by_one() -> None:
     """Reflection j has m - j rows and meets all n columns, from the left; from the right the other way round."""
     reflections, scales, given = (torch.empty(*s, device="meta") for s in ((96, 32), (32,), (96, 48)))

@@ -8,6 +8,7 @@ Launches by a documented rule, since the libraries are closed:
 - getrf: batched (more than one square matrix, n / batch <= 128), 2 up to n = 32: pointers, then one cublasGetrfBatched kernel that
   holds a matrix on chip; above, 1 + 3 a panel of 32 columns (panel, triangular solve, update). Not batched: 3 a panel and matrix
   (https://github.com/jax-ml/jax/blob/main/jaxlib/gpu/solver_kernels_ffi.cc chooses).
+- sytrf: 1 a column and 4 a panel of 32, matrix by matrix.
 - potrf: 3 a panel of 8 columns (diagonal block, triangular solve, update), of all matrices of a batch at once, which has one more for
   the pointers. geqrf: 1 a column (the reflection and what it does to the panel) and 4 a panel of 32 (its triangular factor, three
   products); orgqr: 5 a panel. Both run matrix by matrix, except that geqrf of up to 128 rows and columns a matrix of the batch is batched.
@@ -16,11 +17,11 @@ Launches by a documented rule, since the libraries are closed:
 - eigenvalues and singular values: ``traces.capture.spectral``.
 - everything else: 1.
 
-Work: getrf 2/3 n^3 a square matrix (m n^2 - n^3 / 3 in general), triangular solve n^2 a right-hand side, potrf n^3 / 3, geqrf 2 m n^2 -
-2/3 n^3, orgqr 4 m n k - 2 (m + n) k^2 + 4/3 k^3 of k reflections, ormqr 4 m n k - 2 n k^2 (LAPACK Working Note 41, appendix C), all as
-matrix FLOP: blocked algorithms spend them in products, which the solver library never rounds. A convolution is the product that it is:
-m outputs, n channels of a group, k weights of one output; its two gradients have the same three sizes in other roles. A Fourier transform
-counts 5 n log2 n (Cooley and Tukey's operation count, as FFTW reports it), as vector FLOP.
+Work: getrf 2/3 n^3 a square matrix (m n^2 - n^3 / 3 in general), triangular solve n^2 a right-hand side, potrf and sytrf n^3 / 3, geqrf
+2 m n^2 - 2/3 n^3, orgqr 4 m n k - 2 (m + n) k^2 + 4/3 k^3 of k reflections, ormqr 4 m n k - 2 n k^2 (LAPACK Working Note 41, appendix
+C), all as matrix FLOP: blocked algorithms spend them in products, which the solver library never rounds. A convolution is the product
+that it is: m outputs, n channels of a group, k weights of one output; its two gradients have the same three sizes in other roles. A
+Fourier transform counts 5 n log2 n (Cooley and Tukey's operation count, as FFTW reports it), as vector FLOP.
 """
 
 import math
@@ -192,6 +193,12 @@ def potrf(batch: int, n: int) -> Call:
 def _potrf(instruction: Instruction) -> Call:
     batch, _, n = _matrices(instruction.operand(0).shape)
     return potrf(batch, n)
+
+
+def sytrf(batch: int, n: int) -> Call:
+    """Return what factorising ``batch`` symmetric matrices of order n without square roots does; a column and a panel as in QR."""
+    launches = batch * (n + 4 * -(-n // PANEL))
+    return Call("sytrf", Flops(matrix=batch * n**3 / 3.0), max(1, launches), batch, n, n, precision="highest")
 
 
 def _lu_block(instruction: Instruction) -> Call:

@@ -107,10 +107,12 @@ def _distances(call: Call, setting: Setting) -> Kernel:
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "_logcumsumexp", "_cummax_helper"), _running),
     **dict.fromkeys(("searchsorted", "bucketize"), _search),
-    "_cdist_forward": _distances,
+    **dict.fromkeys(("_cdist_forward", "_pdist_forward"), _distances),
     **dict.fromkeys(("nll_loss_forward", "nll_loss2d_forward"), _nll_loss),
     **dict.fromkeys(
         (
+            "fractional_max_pool2d",
+            "fractional_max_pool3d",
             "max_pool2d_with_indices",
             "max_pool3d_with_indices",
             "avg_pool2d",
@@ -124,6 +126,8 @@ RULES: dict[str, Rule] = {
     ),
     **dict.fromkeys(
         (
+            "fractional_max_pool2d_backward",
+            "fractional_max_pool3d_backward",
             "max_pool2d_with_indices_backward",
             "max_pool3d_with_indices_backward",
             "avg_pool2d_backward",

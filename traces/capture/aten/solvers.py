@@ -62,6 +62,11 @@ def _cholesky(call: Call, setting: Setting) -> Kernel:
     return _kernel(call, library.potrf(batch, n), "other")
 
 
+def _symmetric(call: Call, setting: Setting) -> Kernel:
+    batch, n, _ = _batch(call.reads[0])
+    return _kernel(call, library.sytrf(batch, n), "other")
+
+
 def _qr(call: Call, setting: Setting) -> Kernel:
     """Householder's reflections, and the orthogonal factor of them unless ``mode`` is 'r'."""
     batch, m, n = _batch(call.reads[0])
@@ -114,6 +119,7 @@ RULES: dict[str, Rule] = {
     "linalg_lu_factor_ex": _factorise,
     "linalg_solve_triangular": _triangle,
     "linalg_cholesky_ex": _cholesky,
+    "linalg_ldl_factor_ex": _symmetric,
     "linalg_qr": _qr,
 }
 
@@ -194,7 +200,19 @@ def _pseudoinverse(self: Tensor, *, atol: Any = None, rtol: Any = None, hermitia
     return product.view(*self.shape[:-2], *product.shape[-2:])
 
 
+def _exponential(self: Tensor) -> Tensor:
+    """Taylor's polynomial of degree 18 in five products (ATen/native/LinearAlgebra.cpp); how often the result is squared, values decide."""
+    one = self.reshape(-1, *self.shape[-2:])
+    two = torch.bmm(one, one)
+    three = torch.bmm(two, one)
+    six = torch.bmm(three, three)
+    sums = [two.mul(0.5).add_(one).add_(three).add_(six) for _ in range(4)]  # five matrices each, of other coefficients
+    nine = torch.bmm(sums[0], sums[1]).add_(sums[2])
+    return torch.bmm(sums[3].add(nine), nine).add_(sums[2]).view(self.shape)
+
+
 PARTS: dict[Any, Callable[..., Any]] = {
+    aten.linalg_matrix_exp.default: _exponential,
     aten.linalg_pinv.atol_rtol_tensor: _pseudoinverse,
     aten.cholesky_inverse.default: _cholesky_inverse,
     aten._euclidean_dist.default: _euclidean_distances,
