@@ -166,9 +166,9 @@ def test_a_bag_reads_the_rows_of_its_indices():
 
 
 def test_a_factorisation_that_nobody_counts_is_refused_by_name_in_a_replay():
-    with pytest.warns(UserWarning, match="_linalg_svd has no rule"):
-        trace = captured(lambda x: torch.linalg.svd(x), torch.randn(8, 8))
-    with pytest.raises(cd.errors.MachineError, match="_linalg_svd"):
+    with pytest.warns(UserWarning, match="linalg_eig has no rule"):
+        trace = captured(lambda x: torch.linalg.eig(x), torch.randn(8, 8))
+    with pytest.raises(cd.errors.MachineError, match="linalg_eig"):
         cd.replay(trace, cd.machine("a5000"))
 
 
@@ -343,8 +343,8 @@ def test_single_precision_attention_takes_the_memory_efficient_kernel_and_old_gp
 
 
 def test_an_operator_without_a_rule_has_unknown_work_and_a_warning_that_names_it():
-    with pytest.warns(UserWarning, match="aten::special_bessel_j0 has no rule for its FLOP"):
-        trace = captured(lambda x: torch.special.bessel_j0(x), torch.randn(4))
+    with pytest.warns(UserWarning, match="aten::special_airy_ai has no rule for its FLOP"):
+        trace = captured(lambda x: torch.special.airy_ai(x), torch.randn(4))
     assert np.isnan(trace.kernels["flops_vector"][0])
     assert trace.kernels["bytes_unique"][0] == 32
 
