@@ -8,7 +8,7 @@ import numpy as np
 
 from arch.entry import Entry
 from arch.gpu import GPU
-from arch.work import Work
+from arch.work import Float, Work
 from traces.table import Table
 from traces.trace import Trace
 
@@ -72,10 +72,21 @@ def _range(entry: Entry, key: str) -> tuple[float, float] | None:
 
 def _loads(kinds: list[str]) -> Trace:
     """A copy, then a product of each type."""
-    count, n = len(kinds), float(PRODUCT)
     element = np.array([4 if kind in ("f32", "tf32") else 2 for kind in kinds], dtype=np.float64)
-    sizes = np.concatenate([[COPY_BYTES / 2], element * n * n])
-    kernels: dict[str, Any] = {
+    sizes = np.concatenate([[COPY_BYTES / 2], element * float(PRODUCT) ** 2])
+    root: dict[str, Any] = {"parent": [-1], "kind": ["sequence"], "name": ["root"], "trip_count": [1], "condition": ["host"]}
+    return Trace(
+        Table.build("kernels", _kernels(kinds, sizes)),
+        *_operands(sizes),
+        Table.build("regions", {**root, "first_kernel": [0], "end_kernel": [len(sizes)]}),
+        {"program": "closure", "target": ""},
+    )
+
+
+def _kernels(kinds: list[str], sizes: Float) -> dict[str, Any]:
+    """Columns of the loads; ``sizes`` is bytes of one operand, shape [kernels]."""
+    count, n = len(kinds), float(PRODUCT)
+    return {
         "name": ["copy", *kinds],
         "region": np.zeros(count + 1, np.int64),
         "family": ["copy"] + ["gemm"] * count,
@@ -90,29 +101,29 @@ def _loads(kinds: list[str]) -> Trace:
         "flops_transcendental": np.zeros(count + 1),
         "bytes_unique": sizes * np.array([2.0] + [3.0] * count),
     }
+
+
+def _operands(sizes: Float) -> tuple[Table, Table]:
+    """Tensors and accesses: the copy reads one and writes one, each product reads two and writes one, none of them shared."""
+    products = len(sizes) - 1
+    owner = np.repeat(np.arange(products + 1), [2] + [3] * products)
+    rows = len(owner)
     tensors: dict[str, Any] = {
-        "name": [f"t{i}" for i in range(2 + 3 * count)],
-        "bytes": np.concatenate([np.repeat(sizes[:1], 2), np.repeat(sizes[1:], 3)]),
+        "name": [f"t{i}" for i in range(rows)],
+        "bytes": sizes[owner],
+        "dtype": ["f32"] * rows,
+        "kind": ["temporary"] * rows,
+        "alias_set": np.arange(rows),
     }
-    owner = np.concatenate([[0, 0], np.repeat(np.arange(1, count + 1), 3)])
-    accesses = {
+    accesses: dict[str, Any] = {
         "kernel": owner,
-        "tensor": np.arange(len(owner)),
-        "mode": ["read", "write"] + ["read", "read", "write"] * count,
+        "tensor": np.arange(rows),
+        "mode": ["read", "write"] + ["read", "read", "write"] * products,
         "bytes_unique": sizes[owner],
         "bytes_requested": sizes[owner],
-        "stride": ["contiguous"] * len(owner),
+        "stride": ["contiguous"] * rows,
     }
-    root: dict[str, Any] = {"parent": [-1], "kind": ["sequence"], "name": ["root"], "trip_count": [1], "condition": ["host"]}
-    return Trace(
-        Table.build("kernels", kernels),
-        Table.build(
-            "tensors", {**tensors, "dtype": ["f32"] * len(owner), "kind": ["temporary"] * len(owner), "alias_set": np.arange(len(owner))}
-        ),
-        Table.build("accesses", accesses),
-        Table.build("regions", {**root, "first_kernel": [0], "end_kernel": [count + 1]}),
-        {"program": "closure", "target": ""},
-    )
+    return Table.build("tensors", tensors), Table.build("accesses", accesses)
 
 
 def table(closures: Iterable[Closure]) -> str:
