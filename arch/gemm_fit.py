@@ -102,7 +102,7 @@ def _groups(table: "pd.DataFrame", entries: Mapping[str, Entry]) -> list[_Group]
     found = []
     for labels, rows in table.groupby(["device", "source", "dtype"], sort=True):
         device, source, dtype = (str(label) for label in labels)
-        floor = _FLOORS * rows["latency_us"].quantile(0.02) if source == "neusight" else 0.0
+        floor = _FLOORS * rows["latency_us"].quantile(0.02) if source in measuring.EAGER else 0.0
         names = [kept[kept["latency_us"] > floor] for _, kept in rows.groupby("name", sort=True)]
         samples = [kept.sample(min(_ROWS // len(names), len(kept)), random_state=_SEED) for kept in names]
         found.append(_Group(entries[device], source, _DTYPES[dtype], pd.concat(samples)))

@@ -9,6 +9,8 @@
   It does so for minutes: at the cap a product of the A100 takes 1.1 to 1.2 times what it takes in AIConfigurator's short runs.
 """
 
+from enum import IntEnum
+
 import numpy as np
 
 from arch.entry import Entry
@@ -18,10 +20,22 @@ from arch.gemm_library import library
 from arch.streaming import kept_share
 from arch.work import Float
 
+EAGER = frozenset({"neusight"})
+"""Sources that time eager operators from the host."""
+KERNEL_TIMES = frozenset({"aiconfigurator", "vidur"})
+"""Sources of times that hold nothing but the kernels."""
 _COPIES = 5
-
-
 _TILES_ONLY = frozenset({"aiconfigurator"})
+
+
+class EagerHost(IntEnum):
+    """Eager operators by what they ask of the host: the places of the catalogue's ``eager_floors``."""
+
+    TENSORS = 0
+    SCALAR_OR_MODULE = 1
+    SOFTMAX_OR_PRODUCT = 2
+    LAYER_NORM = 3
+    LINEAR = 4
 
 
 def conditions(entry: Entry, source: str, dtype: str, work: Products, idle_s: Float | float) -> Conditions:
@@ -32,7 +46,7 @@ def conditions(entry: Entry, source: str, dtype: str, work: Products, idle_s: Fl
 def hot(entry: Entry, source: str, dtype: str, work: Products) -> Hot:
     """Return the shares of the operands that L2 holds before a kernel of a source; unknown sources measure as NeuSight does."""
     unit = library(entry, dtype)
-    if source not in ("aiconfigurator", "vidur"):
+    if source not in KERNEL_TIMES:
         return resident(entry, work)
     a, b, c = work.operand_bytes
     first, last = (np.clip(2 - 2 * each / unit.tiling.l2_bytes, 0.0, 1.0) for each in (a, c))
@@ -43,14 +57,14 @@ def hot(entry: Entry, source: str, dtype: str, work: Products) -> Hot:
 
 def host_s(entry: Entry, source: str, name: str) -> float:
     """Return the seconds that the host takes for a product of a source: an eager operator's, else nothing."""
-    if source != "neusight":
+    if source not in EAGER:
         return 0.0
-    return entry.list("eager_floors")[4 if name == "linear" else 2]
+    return entry.list("eager_floors")[EagerHost.LINEAR if name == "linear" else EagerHost.SOFTMAX_OR_PRODUCT]
 
 
 def idle_s(entry: Entry, source: str, name: str) -> float:
     """Return the seconds that the GPU rests before a product: the host's, and its share of the rest before each shape of a table."""
-    if source != "neusight":
+    if source not in EAGER:
         return 0.0
     return host_s(entry, source, name) + entry["eager_rest"]
 
@@ -65,8 +79,8 @@ def drawn_by_programs(entry: Entry, dtype: str) -> float:
     return entry["profiled_energy_ratio"] if dtype != "f32" and dtype in entry.group("matrix_flops") else 1.0
 
 
-def measured_s(entry: Entry, source: str, host_s: Float, kernel_s: Float) -> Float:
+def measured_s(entry: Entry, source: str, host_s: Float | float, kernel_s: Float) -> Float:
     """Return what a source would have measured of products of ``kernel_s``: an eager operator takes no less than its host's time."""
-    if source != "neusight":
+    if source not in EAGER:
         return kernel_s
     return np.maximum(host_s, entry["eager_overlap"] * host_s + kernel_s)

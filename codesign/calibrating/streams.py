@@ -13,6 +13,7 @@ import numpy as np
 from arch import operators
 from arch.entry import Entry
 from arch.fitting import far, search
+from arch.measuring import EAGER
 from arch.operators import Operators
 from arch.work import Float
 from codesign.predicting import floors
@@ -75,7 +76,7 @@ def fit_streams(table: "pd.DataFrame") -> dict[str, float | tuple[float, ...]]:
 def _groups(table: "pd.DataFrame") -> Iterator[Group]:
     times = table["latency_us"].to_numpy(np.float64) * 1e-6
     for rows, entry, work, source in groups(table.reset_index(drop=True), Options()):
-        if source in floors.EAGER:
+        if source in EAGER:
             plain = entry.refitted(STARTS)  # what is fitted must not depend on what was fitted before
             yield Group(str(table["device"].iloc[rows[0]]), plain, work, times[rows], float(np.quantile(times[rows], _FLOOR_QUANTILE)))
 

@@ -6,18 +6,13 @@ than the host needs in all. How long that is depends on the operator and on a ho
 typical times stand for it. AIConfigurator replayed CUDA graphs and Vidur read kernel times from a profiler: both add nothing.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
+from arch import measuring
 from arch.entry import Entry
+from arch.measuring import EAGER, KERNEL_TIMES, EagerHost
 from arch.operators import ELEMENTWISE, Operators
+from arch.work import Float
 
-Float = NDArray[np.float64]
-
-EAGER = frozenset({"neusight"})
-KERNEL_TIMES = frozenset({"aiconfigurator", "vidur"})
-
-_CLASSES = {"gemm": 2, "softmax": 2, "layernorm": 3}
+_CLASSES = {"gemm": EagerHost.SOFTMAX_OR_PRODUCT, "softmax": EagerHost.SOFTMAX_OR_PRODUCT, "layernorm": EagerHost.LAYER_NORM}
 
 
 def known(source: str) -> bool:
@@ -27,14 +22,11 @@ def known(source: str) -> bool:
 
 def measured_s(entry: Entry, source: str, work: Operators, kernel_s: Float) -> Float:
     """Return what the source would have measured, in seconds; an unknown source is taken to add nothing."""
-    if source not in EAGER:
-        return kernel_s
-    host = entry.list("eager_floors")[host_class(work)]
-    return np.maximum(host, entry["eager_overlap"] * host + kernel_s)
+    return measuring.measured_s(entry, source, entry.list("eager_floors")[host_class(work)], kernel_s)
 
 
-def host_class(work: Operators) -> int:
-    """Which of the host times: tensors only; a scalar or a module around it; softmax and products; layer norm; linear."""
+def host_class(work: Operators) -> EagerHost:
+    """Return what operators of one kind ask of the host."""
     if work.op == "elementwise":
-        return 0 if ELEMENTWISE[work.name] == 2 or work.name == "tanh" else 1
-    return 4 if work.name == "linear" else _CLASSES[work.op]
+        return EagerHost.TENSORS if ELEMENTWISE[work.name] == 2 or work.name == "tanh" else EagerHost.SCALAR_OR_MODULE
+    return EagerHost.LINEAR if work.name == "linear" else _CLASSES[work.op]
