@@ -191,9 +191,18 @@ def test_whole_parameters_are_priced_at_every_value_for_prices_are_not_monotone_
         assert bound.seconds <= replay(trace, changed, record=False).time_s * (1 + 1e-9)
 
 
-def test_too_many_whole_values_are_priced_at_their_ends() -> None:
-    space = Space(machine={"sm_count": None, "memory_packages": None})
-    assert "cheapest at the ends of memory_packages, sm_count" in bounds.lower_bound(example_trace(), machine_of("a5000"), space).method
+def test_where_whole_values_are_too_many_those_of_most_values_are_priced_at_every_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not SMs, in which prices are not monotone, but packages, in which they are, are priced at their ends."""
+    trace, gpu = example_trace(), machine_of("a5000")
+    space = Space(machine={"sm_count": (40, 80), "memory_packages": (6, 24)})
+    whole = bounds.lower_bound(trace, gpu, space)
+    assert "of all values of memory_packages, sm_count" in whole.method
+    monkeypatch.setattr(bounds, "MOST_VALUES", 2 * 41)
+    some = bounds.lower_bound(trace, gpu, space)
+    assert "of all values of sm_count and at the ends of memory_packages" in some.method
+    assert some.seconds == whole.seconds
+    monkeypatch.setattr(bounds, "MOST_VALUES", 2 * 41 - 1)
+    assert "at the ends of sm_count" in bounds.lower_bound(trace, gpu, space).method
 
 
 def test_the_bound_of_one_device_without_a_host_is_the_replay_itself() -> None:

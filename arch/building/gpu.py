@@ -63,11 +63,15 @@ def changed(draft: Assembly, entry: Entry) -> Entry:
 
 
 def _power_cap(draft: Assembly, entry: Entry) -> dict[str, float]:
-    """Declare the power cap, where there is one; return it if it changes."""
+    """Declare the power cap, where there is one; return it if it changes.
+
+    It slows products; other kernels take as long at any cap, so that it cannot be lowered far.
+    """
     sold = entry.get("board_power")
     if sold is None:
         return {}
-    cap = draft.parameter("power_cap_watts", _around(sold, "W", "board power above which products run at a lower clock"))
+    doc = "board power above which products run at a lower clock"
+    cap = draft.parameter("power_cap_watts", Parameter(sold, "W", sold / 2, sold * 4, doc, design=False))
     return {} if cap == sold else {"board_power": cap}
 
 

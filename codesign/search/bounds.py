@@ -2,8 +2,8 @@
 
 They rest on one assumption: with all other parameters held, a price never falls and then rises (or the reverse) as one parameter grows,
 so that over the box of the space it is least at a corner. Each kernel is then priced at its cheapest corner on its own, warm, and
-hand-overs, contention and queues are free. Whole parameters need not keep to it if their values are not too many, for it is priced at
-every one: the number of SMs does not, for the last wave of blocks is more or less full.
+hand-overs, contention and queues are free. Whole parameters need not keep to it as far as machines are not too many, for it is priced at
+every value: the number of SMs does not, for the last wave of blocks is more or less full.
 """
 
 from __future__ import annotations
@@ -69,10 +69,8 @@ def _priced(trace: Trace, machine: Machine, ranges: dict[str, Range], area_mm2: 
     if not ranges:
         return [machine], cheapest(trace, [machine]), ""
     ends = {name: sorted({r.low, r.high}) for name, r in ranges.items()}
-    every = {name: _all_values(r) for name, r in ranges.items() if r.whole}
+    every = _every_value(ranges, ends)
     values = every | {name: pair for name, pair in ends.items() if name not in every}  # whole values first: their corners are side by side
-    if math.prod(map(len, values.values())) > MOST_VALUES:
-        values, every = ends, {}
     machines = machines_at(machine, ranges, values)
     wholes = [dict(zip(every, point, strict=True)) for point in itertools.product(*every.values())]
     kept = _kept(machines, len(wholes), area_mm2)
@@ -100,6 +98,17 @@ def _group(machines: list[Machine], number: int, groups: int) -> list[Machine]:
 
 def _fits(machine: Machine, area_mm2: float) -> bool:
     return machine.area_mm2 is None or machine.area_mm2 <= area_mm2
+
+
+def _every_value(ranges: dict[str, Range], ends: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return all values of the whole parameters for which the machines are not too many, those of most values before others."""
+    every: dict[str, list[float]] = {}
+    whole = {name: _all_values(r) for name, r in ranges.items() if r.whole}
+    for name in sorted(whole, key=lambda name: -len(whole[name])):
+        more = every | {name: whole[name]}
+        if math.prod(map(len, (ends | more).values())) <= MOST_VALUES:
+            every = more
+    return every
 
 
 def _all_values(limits: Range) -> list[float]:
