@@ -27,7 +27,8 @@ def matrix_unit(entry: Entry, dtype: str, precision: str, tensor_cores: bool) ->
     """Return which peak of a GPU serves a product: its name, its FLOP/s, and whether it is a tensor core's.
 
     FP32 uses TF32 unless its precision is 'highest' (XLA lets cuBLAS take TF32 for 'default' and 'high'); what the compiler
-    fused into a loop (no library, no Triton), LU and triangular solves run on the vector pipes.
+    fused into a loop (no library, no Triton), LU and triangular solves run on the vector pipes. Without tensor cores for it, a library
+    adds up FP16 in FP32.
     """
     name = dtype
     if pipe_of(dtype) == "f32":
@@ -35,5 +36,5 @@ def matrix_unit(entry: Entry, dtype: str, precision: str, tensor_cores: bool) ->
     peak = entry.group("matrix_flops").get(name) if tensor_cores else None
     if peak is not None:
         return name, peak, True
-    vector = pipe_of(dtype)
+    vector = "f32" if tensor_cores and dtype == "f16" else pipe_of(dtype)
     return vector, entry.group("vector_flops").get(vector, np.inf), False

@@ -68,6 +68,11 @@ def test_which_unit_serves_a_product(dtype: str, precision: str, unit: tuple[str
     assert matrix_unit(gpu("a100").entry, dtype, precision, True) == unit
 
 
+def test_a_library_adds_up_fp16_in_fp32_where_there_are_no_tensor_cores() -> None:
+    assert matrix_unit(gpu("p4").entry, "f16", "", True) == ("f32", 5.7e12, False)
+    assert matrix_unit(gpu("p4").entry, "f16", "", False) == ("f16", 0.089e12, False)
+
+
 def test_a_product_that_the_compiler_fused_into_a_loop_runs_on_the_vector_pipes() -> None:
     assert matrix_unit(gpu("a100").entry, "f32", "default", False) == ("f32", 19.5e12, False)
 
