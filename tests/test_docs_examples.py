@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import codesign as cd
+
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
 
@@ -36,3 +38,19 @@ def test_a_jax_program_of_ones_own():
     timelines = runpy.run_path(str(EXAMPLES / "own_jax.py"))["timelines"]()
     check(timelines, {"relaxation", "residual"})
     assert all(timeline.launches > 200 for timeline in timelines.values())  # 100 sweeps
+
+
+def test_a_study_of_gpus(tmp_path):
+    study = runpy.run_path(str(EXAMPLES / "gpu_study.py"))
+    gpu = cd.machine("h100")
+    table = study["sweep"](gpu)
+    times = table.pivot(index=["program", "SMs"], columns="TB/s", values="time_s")
+    assert times.shape == (10, 3)
+    assert (times.diff(axis=1).iloc[:, 1:] < 0).all(axis=None)  # more bandwidth is faster, whatever the SMs
+    study["draw"](table, tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").stat().st_size > 10_000
+    found, why = study["best"](gpu, trials=20)
+    assert found.best.area_mm2 <= 858
+    assert found.best.power_watts <= 600
+    assert found.lower_bound_s < found.best.time_s
+    assert why.time_s == pytest.approx(found.best.time_s, rel=1e-6)
