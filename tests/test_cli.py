@@ -147,6 +147,12 @@ def test_a_trace_for_a_device_of_ones_own_asks_for_its_file(tmp_path: Path) -> N
     assert "captured for 'mine', which the catalogue does not have; give --machine, such as your mine.toml" in said
 
 
+def test_bandwidth_that_stacks_of_pim_take_from_a_gpu_is_told() -> None:
+    said = "a100-sxm-40gb+hbm-pim-fp32: PIM stacks, which are slower than a100-sxm-40gb's own, leave it"
+    assert said in run("replay", "ferminet-lih-a5000", "--machine", "a100+hbm-pim-fp32").stderr
+    assert "leave it" not in run("replay", "ferminet-lih-a5000", "--machine", "a5000+aim-fp32").stderr
+
+
 def test_a_replay_says_what_it_draws_on_average() -> None:
     found = document("replay", "ferminet-lih-a5000")
     shown = run("replay", "ferminet-lih-a5000").stdout

@@ -1,7 +1,7 @@
 """``codesign replay``: run a trace on a machine under a scheduler."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,10 @@ from codesign import files
 from codesign.cli.inputs import build_machine, load_trace, target_of
 from codesign.cli.options import Json, Output, Scheduler, Settings, TraceFile, deliver
 from codesign.cli.terminal import note, quiet_output, tables
+from traces.si import show
+
+if TYPE_CHECKING:
+    from arch.machine import Machine
 
 SINGLE = "single-device"
 
@@ -58,6 +62,8 @@ def replay(
     deliver(ctx, kind, payload, lambda: tables(shown(payload)), as_json=as_json, output=output)
     if scheduler == SINGLE:
         note_idle(found)
+    for each in machines:
+        note_slower_memory(each)
 
 
 def note_idle(timelines: list[dict[str, Any]]) -> None:
@@ -66,3 +72,14 @@ def note_idle(timelines: list[dict[str, Any]]) -> None:
     if idle:
         remedy = "--scheduler cut-points shares the work where that pays"
         note(f"{', '.join(idle)}: idle, for {SINGLE} runs all on a machine's first device; {remedy}")
+
+
+def note_slower_memory(machine: "Machine") -> None:
+    """Say where stacks of PIM in a GPU's memory leave it less bandwidth than it is sold with."""
+    from arch.gpu import GPU
+
+    for device in machine.devices:
+        own = device.entry["memory_bandwidth"] if isinstance(device, GPU) else 0.0
+        if isinstance(device, GPU) and device.dram_bandwidth < own:
+            left = f"{show(device.dram_bandwidth, 'B/s')} of {show(own, 'B/s')}"
+            note(f"{machine.id}: PIM stacks, which are slower than {device.id}'s own, leave it {left}")
