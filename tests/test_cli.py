@@ -15,10 +15,12 @@ import pytest
 
 from codesign import files
 from codesign.cli.app import main
+from codesign.cli.options import Scheduler
 from codesign.cli.terminal import interrupts_remembered
 from codesign.documents import plain, text
 from codesign.reading import read
 from tests.command_line import document, refusal, run
+from traces import registry
 from traces.errors import CodesignError, TraceError
 from traces.recordings import load_recorded, recorded_traces
 
@@ -31,6 +33,12 @@ def test_every_command_has_help_with_an_example() -> None:
         assert done.exit_code == 0
         assert f"Example: codesign {command}" in done.stdout
         assert "--json" in done.stdout
+
+
+def test_the_help_names_every_policy() -> None:
+    (option,) = Scheduler.__metadata__
+    said = option.help.partition(": ")[2].rstrip(".").split(", ")
+    assert sorted(said) == registry.names("schedulers")
 
 
 def test_the_version_is_the_distribution_s() -> None:

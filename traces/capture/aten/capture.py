@@ -113,16 +113,28 @@ def _record(
         ) from error
     finally:
         RECORDING.reset(token)
-    if not moved.named and not recorder.launches:
-        raise CaptureError(
-            "tensors must be arguments of the program or be made on device 'meta', but it has none and launched no kernel: "
-            "write it as a function of its tensors and modules, and pass them in args (torch.empty(..., device='meta') will do)"
-        )
+    if not recorder.launches:
+        _report_no_kernel(recorder.regions[0].name, bool(moved.named))
     gc.collect()  # what only a reference cycle keeps alive is no result
     _name_results(recorder, result)
     outputs = {row for row, memory in enumerate(recorder.memories) if memory.died is None}
     recorder.finish()
     return outputs
+
+
+def _report_no_kernel(program: str, has_tensors: bool) -> None:
+    """Raise CaptureError where a program had no tensors to compute on, warn (CaptureWarning) where it left those that it had alone."""
+    if not has_tensors:
+        raise CaptureError(
+            "tensors must be arguments of the program or be made on device 'meta', but it has none and launched no kernel: "
+            "write it as a function of its tensors and modules, and pass them in args (torch.empty(..., device='meta') will do)"
+        )
+    warnings.warn(
+        f"{program} launches no kernel: it computes nothing of the tensors among its arguments, and what it computes of others is the "
+        "host's: pass those that belong on the GPU in args",
+        CaptureWarning,
+        stacklevel=6,
+    )
 
 
 def _has_compiled_parts(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
