@@ -27,7 +27,7 @@ ENGINES = pytest.mark.parametrize("engine", [fast, reference])
 RELAXED = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def sharing(trips: int, depth: int) -> Program:
+def sharing(trips: int, depth: int, idle: int = 0) -> Program:
     """Two devices that each move 400 kB of one memory of 50 GB/s a turn: 8 us of traffic alone, 16 us beside the other."""
     trace = Toy()
     for name in "ab":
@@ -35,14 +35,17 @@ def sharing(trips: int, depth: int) -> Program:
     with trace.loop(trips):
         trace.kernel("k0", ["a"], ["a"])
         trace.kernel("k1", ["b"], ["b"])
-    devices = (Fixed(name, "hbm", (10.0,), moved=(400e3,)) for name in ("gpu", "array"))
+    names = ("gpu", "array", *(f"idle{i}" for i in range(idle)))
+    devices = (Fixed(name, "hbm", (10.0,), moved=(400e3,)) for name in names)
     return plan(built := trace.build(), toy(*devices, bandwidth=50e9, at=host(1.0, 0.0, depth)), on(*range(len(built.kernels))))
 
 
+@pytest.mark.parametrize("idle", [0, 1])
 @pytest.mark.parametrize("depth", [4, 1024])
-def test_a_loop_in_which_devices_share_a_memory_is_stepped_over(depth: int) -> None:
-    """However far the host runs ahead of the devices: what it has issued beyond what they need changes nothing."""
-    run = fast.run(sharing(100_000, depth), record=False)
+def test_a_loop_in_which_devices_share_a_memory_is_stepped_over(depth: int, idle: int) -> None:
+    """However far the host runs ahead of the devices: what it has issued beyond what they need changes nothing. A device that gets no
+    launch needs none."""
+    run = fast.run(sharing(100_000, depth, idle), record=False)
     assert run.launches_run < 50
     assert run.launches_stepped == 200_000 - run.launches_run
     assert run.time_ps == pytest.approx(100_000 * 16e6, rel=1e-4)

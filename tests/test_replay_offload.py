@@ -90,6 +90,15 @@ def test_a_loop_far_longer_is_planned_no_larger() -> None:
     assert fast.run(many, record=False).launches_stepped > 3_900_000
 
 
+def test_whole_tensors_of_thousands_of_chunks_are_stepped_over() -> None:
+    """3 GiB a kernel in chunks of 1 MiB, whose copies and kernels share a memory: what is pending is large, and repeats all the same."""
+    machine = toy(Fixed("gpu", "hbm", (50_000,), moved=(4e9,)), links=(link("hbm", "dram"),), bandwidth=80e9, capacity=10**13)
+    program = plan(trace := layers(trips=20, size=3 << 30), machine, away(trace))
+    found, run = fast.run(program, record=False), fast.run(program, record=False, step_over=False)
+    assert (found.time_ps, found.host_bound_ps, found.elapsed_ps.tolist()) == (run.time_ps, run.host_bound_ps, run.elapsed_ps.tolist())
+    assert (found.launches_run, found.launches_run + found.launches_stepped) == (24, 80)
+
+
 @ENGINES
 def test_a_small_message_waits_for_a_chunk_not_for_a_prefetch(engine: Any) -> None:
     """A prefetch of 16 MiB is under way when a kernel needs 1 kB: it comes after the chunk on the link."""

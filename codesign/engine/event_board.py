@@ -7,12 +7,12 @@ import numpy as np
 from codesign.engine.launch_places import RING_FIELDS
 from codesign.engine.list_schedule import BOUND_AT, NEVER, RECORDING
 from codesign.engine.program import Hardware, Ints, Operations, Rows
-from traces.compiled import inlined, inner
+from traces.compiled import in_place, inlined, inner
 
 NOW, TIME, BUSY, ENDED, AT, INSIDE, CHANGED, IDLE, FULL = 16, 17, 18, 19, 20, 21, 22, 23, 100
 """More places in the clock: the present time; the latest end (true); the latest end of the first ENDED instances, all of which
 have ended; where the host is: place on the tape, and operation within a stretch; whether shares have to be computed anew; how many of
-the program's own queues neither run nor have anything to run."""
+the program's own queues neither run nor have anything to run, and will have."""
 
 QUEUE = np.dtype(
     [
@@ -28,6 +28,7 @@ QUEUE = np.dtype(
         ("since", "i8"),  # when the rate last changed
         ("finish", "i8"),
         ("free", "i8"),  # end of the last instance
+        ("last", "i8"),  # place on the tape behind which it gets no more operations
         ("left", "f8"),  # ps still to go at ``since``, if alone
         ("rate", "f8"),  # -1: not known yet
     ],
@@ -72,6 +73,29 @@ def new_board(ops: Operations, hardware: Hardware, room: int, recording: bool) -
     waiting, need = np.empty((queues, room), WAITING), np.empty((queues, room, width), np.int64)
     end, wire, ring = np.full(ends, -1, np.int64), np.full((wires, 2), -1, np.int64), np.empty((queues, deepest), np.int64)
     return Board(clock, queue, waiting, need, tally, end, wire, ring)
+
+
+@in_place
+def note_last(tape: Rows, ops: Operations, hardware: Hardware, board: Board) -> None:
+    """Note where on the tape each queue gets its last operation: at the end of the outermost loop around it.
+
+    What the host waits for, and what it issues to guests, is as if for all queues.
+    """
+    depth = outer = 0
+    for queue in board.queue:
+        queue.last = -1
+    for at in range(len(tape) - 1, -1, -1):
+        if tape[at].code == 2:
+            outer = outer if depth > 0 else at
+            depth += 1
+        elif tape[at].code == 1:
+            depth -= 1
+        else:
+            for i in range(tape[at].a, tape[at].b):
+                q = ops.op[i].queue
+                for other in range(len(board.queue)):
+                    if other == q or q < 0 or hardware.guest[q]:
+                        board.queue[other].last = max(board.queue[other].last, outer if depth > 0 else at)
 
 
 @inlined

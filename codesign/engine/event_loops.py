@@ -34,8 +34,8 @@ from codesign.engine.program import LAUNCHED, Floats, Hardware, Ints, Operations
 from codesign.engine.stepping import AHEAD, FEW, IN_STEP, LONGEST_PERIOD, WORTH_WATCHING
 from traces.compiled import in_place, inlined, inner
 
-LONGEST_STATE = 50_000
-"""A state of more numbers than this is not looked at: the loop is run."""
+LONGEST_STATE, WORTH_DESCRIBING = 50_000, 64
+"""A state of more numbers than this, and than so many an instance of what may be a period, is not looked at: the loop is run."""
 
 
 class Track(NamedTuple):
@@ -45,7 +45,7 @@ class Track(NamedTuple):
     watched: Ints  # [L]
     level: Ints  # [L]
     heads: Ints  # [levels]
-    mark: Ints  # [levels, 8, 5] true time, host-bound time, launches, instances, and what can be told of the state at a glance
+    mark: Ints  # [levels, 8, 6] true time, host-bound time, launches, instances, what can be told of the state at a glance, is it kept?
     started: Ints  # [levels, 8, Q] launches
     elapsed: Ints  # [levels, 8, N]
     steady: Ints  # [levels, 7] period (0: not known), what each of the first marks grows by, instances when it began, the way it repeats
@@ -80,7 +80,7 @@ def new_track(ops: Operations, loops: Rows, hardware: Hardware, step_over: bool)
     for depth in hardware.depth:
         deepest = max(deepest, depth)
     left, heads, recent = np.empty(len(loops), np.int64), np.empty(levels, np.int64), np.empty(deepest, np.int64)
-    mark, started = np.empty((levels, LONGEST_PERIOD, 5), np.int64), np.empty((levels, LONGEST_PERIOD, queues), np.int64)
+    mark, started = np.empty((levels, LONGEST_PERIOD, 6), np.int64), np.empty((levels, LONGEST_PERIOD, queues), np.int64)
     elapsed, steady = np.empty((levels, LONGEST_PERIOD, n), np.int64), np.empty((levels, 7), np.int64)
     launches, grows = np.empty((levels, queues), np.int64), np.empty((levels, n), np.int64)
     return Track(left, watched, level, heads, mark, started, elapsed, steady, launches, grows, recent)
@@ -96,6 +96,27 @@ def _levels(loops: Rows) -> Ints:
             level[inside] += 1
             inside += 1
     return level
+
+
+@inlined
+def at_a_glance(clock: Ints) -> int:
+    """Return a number in which states that are equal agree, and most others do not."""
+    return int((clock[RUN] - clock[ENDED]) * 1_000_003 + clock[BUSY] - clock[NOW])
+
+
+@inlined
+def passes_by(level: int, clock: Ints, track: Track) -> bool:
+    """Can the state at this head be none of the last ones, at a glance, and does nothing repeat yet? Then count the head: that is all."""
+    heads, glance = track.heads[level], at_a_glance(clock)
+    if track.steady[level, 0] > 0:
+        return False
+    for period in range(1, min(heads, LONGEST_PERIOD) + 1):
+        if track.mark[level, (heads - period) % LONGEST_PERIOD, 4] == glance:
+            return False
+    mark = track.mark[level, heads % LONGEST_PERIOD]
+    mark[3], mark[4], mark[5] = clock[RUN], glance, 0
+    track.heads[level] = heads + 1
+    return True
 
 
 @inner
@@ -116,20 +137,21 @@ def look(loop: int, search: Search) -> None:
 
 @inner
 def compare(loop: int, search: Search) -> None:
-    """Compare the state with that at earlier heads, and keep it, if at a glance it may be one of them."""
+    """Compare the state with those kept at earlier heads, and keep it: at a glance it may be one of them (`passes_by`)."""
     board, track = search.board, search.track
     level, clock = track.level[loop], board.clock
     heads, base = track.heads[level], level * LONGEST_PERIOD
-    glance = (clock[RUN] - clock[ENDED]) * 1_000_003 + clock[BUSY] - clock[NOW]
-    now = np.array([clock[NOW] + clock[OFFSET], clock[BOUND_PS], clock[LAUNCHES] + clock[STEPPED], clock[RUN], glance])
+    glance = at_a_glance(clock)
+    now = np.array([clock[NOW] + clock[OFFSET], clock[BOUND_PS], clock[LAUNCHES] + clock[STEPPED], clock[RUN], glance, 0])
     state, familiar = np.zeros(0), False
     for period in range(1, min(heads, LONGEST_PERIOD) + 1):
         then = (heads - period) % LONGEST_PERIOD
         if track.mark[level, then, 4] != glance:
             continue
         if len(state) == 0:
-            state = describe(search.ops, search.hardware, board)
-        if len(state) > 0 and same(state, search.states[base + then]):
+            most = max(LONGEST_STATE, WORTH_DESCRIBING * (clock[RUN] - track.mark[level, then, 3]))
+            state = describe(most, search.ops, search.hardware, board)
+        if len(state) > 0 and track.mark[level, then, 5] and same(state, search.states[base + then]):
             keep_growth(loop, period, now, search)
             if track.steady[level, 6]:
                 return
@@ -137,7 +159,7 @@ def compare(loop: int, search: Search) -> None:
     slot = heads % LONGEST_PERIOD
     search.states[base + slot] = state
     search.hosts[base + slot] = describe_host(board, len(track.recent) if familiar else FEW)
-    keep_mark(loop, now, search)
+    keep_mark(loop, now, len(state) > 0, search)
 
 
 @inner
@@ -187,12 +209,13 @@ def stays_ahead(level: int, search: Search) -> bool:
 
 
 @inner
-def keep_mark(loop: int, now: Ints, search: Search) -> None:
-    """Keep what a later head is compared with."""
+def keep_mark(loop: int, now: Ints, kept: bool, search: Search) -> None:
+    """Keep what a later head is compared with; ``kept``: is there a state?"""
     track = search.track
     level = track.level[loop]
     slot = track.heads[level] % LONGEST_PERIOD
     track.mark[level, slot] = now
+    track.mark[level, slot, 5] = kept
     for q in range(len(search.board.queue)):
         track.started[level, slot, q] = search.board.queue[q].total
     for i in range(search.loops[loop].first, search.loops[loop].end):
@@ -280,14 +303,14 @@ def postpone(by: int, board: Board, log: Log) -> None:
 
 
 @inner
-def describe(ops: Operations, hardware: Hardware, board: Board) -> Floats:
-    """Return all that the future depends on beside the host, relative to now; empty if that is too much to look at."""
+def describe(most: int, ops: Operations, hardware: Hardware, board: Board) -> Floats:
+    """Return all that the future depends on beside the host, relative to now; empty if that are more than ``most`` numbers."""
     clock, width, gap = board.clock, board.need.shape[2], 0
     pending = clock[RUN] - clock[ENDED]
     size = 3 + 9 * len(board.queue) + pending + len(ops.op) + len(board.wire)
     for queue in board.queue:
         size += queue.waiting * (3 + width)
-    if size > LONGEST_STATE:
+    if size > most:
         return np.zeros(0)
     for op in ops.op:
         gap = max(gap, op.gap)

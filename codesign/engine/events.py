@@ -13,8 +13,8 @@ its queue (``launch_places``).
 
 import numpy as np
 
-from codesign.engine.event_board import AT, BUSY, CHANGED, ENDED, FULL, IDLE, INSIDE, NOW, TIME, Board, new_board, place_of
-from codesign.engine.event_loops import Search, Track, look, new_track
+from codesign.engine.event_board import AT, BUSY, CHANGED, ENDED, FULL, IDLE, INSIDE, NOW, TIME, Board, new_board, note_last, place_of
+from codesign.engine.event_loops import Search, Track, look, new_track, passes_by
 from codesign.engine.event_sharing import demands, settle
 from codesign.engine.jitter import varied
 from codesign.engine.launch_places import note_start, start_of
@@ -51,6 +51,7 @@ def _replay(
     tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, log: Log, step_over: bool, recording: bool, room: int
 ) -> tuple[Ints, Ints]:
     board, track = new_board(ops, hardware, room, recording), new_track(ops, loops, hardware, step_over)
+    note_last(tape, ops, hardware, board)
     clock, demand, share = board.clock, demands(ops, hardware), np.zeros((2, len(board.queue)))
     count = LONGEST_PERIOD * len(track.heads) + 1
     states, hosts = [np.zeros(0)] * count, [np.zeros(0)] * count
@@ -119,10 +120,7 @@ def issue_all(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, boar
     """Let the host issue what it can, until every queue has something to run; return True, short of it, at the head of a loop that is
     watched."""
     clock = board.clock
-    clock[IDLE] = 0
-    for q in range(len(board.queue)):
-        clock[IDLE] += is_idle(q, hardware, board)
-    while clock[IDLE] > 0 and clock[AT] < len(tape) and clock[STATUS] == FINE:
+    while count_idle(hardware, board) > 0 and clock[AT] < len(tape) and clock[STATUS] == FINE:
         if clock[INSIDE] < 0:
             if cross(tape, loops, clock, track):
                 return True
@@ -133,8 +131,18 @@ def issue_all(tape: Rows, ops: Operations, loops: Rows, hardware: Hardware, boar
 
 @inlined
 def is_idle(q: int, hardware: Hardware, board: Board) -> bool:
-    """Is it a queue of the program's own that neither runs nor has anything to run?"""
-    return bool(board.queue[q].running < 0 and board.queue[q].waiting == 0 and not hardware.guest[q])
+    """Is it a queue of the program's own that neither runs nor has anything to run, and gets more?"""
+    queue = board.queue[q]
+    return bool(queue.running < 0 and queue.waiting == 0 and not hardware.guest[q] and board.clock[AT] <= queue.last)
+
+
+@inlined
+def count_idle(hardware: Hardware, board: Board) -> int:
+    """Count the queues that need the host, and keep their number."""
+    board.clock[IDLE] = 0
+    for q in range(len(board.queue)):
+        board.clock[IDLE] += is_idle(q, hardware, board)
+    return int(board.clock[IDLE])
 
 
 @inlined
@@ -289,7 +297,7 @@ def cross(tape: Rows, loops: Rows, clock: Ints, track: Track) -> bool:
     else:
         track.left[row.a] -= 1
         if track.left[row.a] > 0:
-            if track.watched[row.a]:
+            if track.watched[row.a] and not passes_by(track.level[row.a], clock, track):
                 return True
             clock[AT] = row.b
     clock[AT] += 1
