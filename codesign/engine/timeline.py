@@ -39,6 +39,8 @@ class Timeline:
     time_s, kernel_time_s, host_bound_s
         The makespan; the sum of all kernels' durations; time in which all that was issued has ended because the next launch has
         not been issued.
+    transfer_s, hand_over_s
+        The sums of what transfers between memories took, and hand-overs of a shared memory between its views; both may overlap kernels.
     energy_j
         Dynamic energy of kernels, transfers and hand-overs, and static power over the makespan; None if any of it is unknown.
     launches, launches_run, launches_stepped
@@ -67,6 +69,7 @@ class Timeline:
     hypothetical: bool
     scheduler: str
     mapping: dict[str, Any]
+    """The policy's, as ``Mapping.to_dict`` says it."""
     engine: str
     time_s: float
     kernel_time_s: float

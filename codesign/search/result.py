@@ -73,12 +73,19 @@ class Result:
 
     Parameters
     ----------
+    trace
+        The content hash of the trace, which ``program`` names.
     hypothetical
         Whether the machine, or that of a design of the front, is nothing that is sold.
+    objectives, budget, space
+        What was to be least, the limit of each measure (SI), and the space as ``Space.to_dict`` says it.
+    seed, trials
+        Of the sampler; designs that were evaluated, those that could not run included.
     best, pareto
         The design of least first objective, and all that no other design beats in every objective, among those within the budget.
-    best_single_device_s
-        The best time with everything on one device, on the machine given or the best design's.
+    best_single_device_s, best_single_device
+        The best time with everything on one device, on the machine given or the best design's, and which device; None and '' where
+        no such design runs within the budget.
     lower_bound_s, lower_bound_method, lower_bound_parts
         What no design of the space can beat, by which method, and what every method gave. None: nothing could be proven.
     bound_gap

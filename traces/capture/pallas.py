@@ -38,7 +38,7 @@ _NONE = frozenset(
 
 @dataclass(frozen=True)
 class PallasWork:
-    """One kernel: its name and operands' shapes as in ``key_of``, its work, the precision that its products ask for ('' without any)."""
+    """One kernel: its name and operands' shapes as in ``_key``, its work, the precision that its products ask for ('' without any)."""
 
     key: str
     matrix: float

@@ -111,6 +111,6 @@ def import_profile(
     device: int | None = None,
     member: str | None = None,
 ) -> "Trace":
-    """Return the trace of a profile; see ``traces.formats.profile.to_trace``."""
+    """Return the trace of a profile; see ``traces.formats.to_trace.to_trace``."""
     stem = Path(path).name.split(".")[0]
     return to_trace(read_profile(path, format, member), target=target, program=stem or "profile", copies=copies, device=device)
