@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import arch
+import codesign as cd
 from arch.area import at_node, die_mm2
 from arch.entry_file import load_entry
 from arch.registered import find
@@ -102,6 +103,16 @@ def test_products_at_the_power_cap_want_watts_and_not_sms() -> None:
     assert _product({"sm_count": 264}) == pytest.approx(sold, rel=0.02)
     assert _product({"power_cap_watts": "350 W"}) == pytest.approx(2 * sold, rel=0.02)
     assert sold / 2 < _product({"sm_count": 264, "power_cap_watts": "1.4 kW"}) < 0.65 * sold  # a last wave, and DRAM
+
+
+def test_an_explanation_of_a_product_at_the_cap_names_the_cap() -> None:
+    why = cd.explain(product(8192, 8192, 8192, precision="", dtype="bf16").build(), arch.machine("h100"))
+    first, *others = why.parameters
+    assert first.name == "power_cap_watts"
+    assert first.elasticity == pytest.approx(-1, abs=0.05)
+    assert next(row for row in others if row.name == "matrix_scale").elasticity == pytest.approx(0, abs=0.01)
+    more = [size for size in why.sizes if size.name == "sm_count" and size.other == 264]
+    assert more[0].time_s == pytest.approx(why.time_s, rel=0.02)
 
 
 def _product(changed: dict[str, float | str]) -> float:
