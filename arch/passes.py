@@ -12,13 +12,14 @@ columns, of which an n by n one has n^3 / 3 to pass over, column by column:
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from arch.entry import Entry
 from arch.facts import Facts, itemsize
 from arch.streaming import kept_share
-from arch.work import Float
+from arch.work import Float, Int
 from traces.capture.library import CHOLESKY_PANEL, PANEL
 from traces.capture.spectral import SWEEPS
 
@@ -48,20 +49,29 @@ PASSED: Mapping[str, Callable[[Float, Float], Float]] = {
 """Elements that the passes of a routine move, of one matrix."""
 
 
-def passed_bytes(known: Facts) -> Float:
-    """Return the bytes that the passes of each kernel move; 0 for those of no such routine. Shape [kernels]."""
-    found = np.zeros(len(known.batch))
-    for routine, elements in PASSED.items():
-        rows = np.flatnonzero(known.routine.is_(routine))
-        if len(rows):
-            batch, m, n = (np.maximum(sizes[rows], 0.0) for sizes in (known.batch, known.m, known.n))
-            found[rows] = batch * elements(m, n) * known.dtype.number(itemsize)[rows]
-    return found
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """The kernels of such routines; arrays of shape [such kernels]."""
 
+    rows: Int
+    bytes: Float
+    """What their passes move."""
+    footprint: Float
+    """Bytes of what they pass over: of Cholesky's a whole batch, of the others, which run matrix by matrix, one."""
 
-def from_dram(entry: Entry, known: Facts, passed: Float) -> Float:
-    """Return how many of those bytes DRAM serves; ``passed`` as above. A matrix that runs alone competes with itself only."""
-    alone = np.where(known.routine.is_("potrf"), known.batch, 1.0)
-    footprint = np.maximum(alone, 1.0) * np.maximum(known.m, 0.0) * np.maximum(known.n, 0.0) * known.dtype.number(itemsize)
-    served: Float = passed * (1 - kept_share(entry, footprint, entry["l2"]))
-    return served
+    @classmethod
+    def of(cls, known: Facts) -> "Passes":
+        """Return those of a trace."""
+        rows = np.flatnonzero(known.routine.isin(PASSED))
+        batch, m, n = (np.maximum(sizes[rows], 0.0) for sizes in (known.batch, known.m, known.n))
+        size, moved = known.dtype.number(itemsize)[rows], np.zeros(len(rows))
+        for routine, elements in PASSED.items():
+            mine = known.routine.is_(routine)[rows]
+            moved[mine] = elements(m[mine], n[mine])
+        together = np.where(known.routine.is_("potrf")[rows], batch, 1.0)
+        return cls(rows, np.maximum(batch, 1.0) * moved * size, np.maximum(together, 1.0) * m * n * size)
+
+    def from_dram(self, entry: Entry) -> Float:
+        """Return how many of those bytes the DRAM of a GPU serves."""
+        served: Float = self.bytes * (1 - kept_share(entry, self.footprint, entry["l2"]))
+        return served

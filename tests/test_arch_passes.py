@@ -3,24 +3,25 @@
 import numpy as np
 import pytest
 
-from arch import passes, solvers
+from arch import solvers
 from arch.facts import facts
+from arch.passes import Passes
 from arch.registered import find
 from arch.work import Work
 from tests.toys import Toy
 from traces.capture.spectral import SWEEPS
 
 
-def work(routine: str, batch: int, m: int, n: int, dtype: str = "f32") -> Work:
+def passes(routine: str, batch: int, m: int, n: int) -> Passes:
     toy = Toy()
-    toy.kernel(name=routine, family="other", launch_kind="library", library=routine, batch=batch, m=m, n=n, dtype=dtype, flops_matrix=1.0)
-    return Work.of(toy.build())
+    toy.kernel(name=routine, family="other", launch_kind="library", library=routine, batch=batch, m=m, n=n, flops_matrix=1.0)
+    return Passes.of(facts(Work.of(toy.build())))
 
 
 def test_cholesky_reads_and_writes_the_triangle_that_is_left_once_a_panel_of_eight() -> None:
     n = 1024
     counted = sum(2 * (n - 8 * j) ** 2 / 2 * 4 for j in range(n // 8))
-    assert passes.passed_bytes(facts(work("potrf", 3, n, n)))[0] == pytest.approx(3 * counted, rel=0.02)
+    assert passes("potrf", 3, n, n).bytes[0] == pytest.approx(3 * counted, rel=0.02)
 
 
 @pytest.mark.parametrize(("routine", "counted"), [
@@ -31,21 +32,20 @@ def test_cholesky_reads_and_writes_the_triangle_that_is_left_once_a_panel_of_eig
 def test_passes_over_what_is_left_are_counted_column_by_column(routine: str, counted: object) -> None:
     m = n = 2048
     assert callable(counted)
-    assert passes.passed_bytes(facts(work(routine, 1, m, n)))[0] == pytest.approx(4 * counted(m, n), rel=0.03)
+    assert passes(routine, 1, m, n).bytes[0] == pytest.approx(4 * counted(m, n), rel=0.03)
 
 
 def test_kernels_of_other_routines_pass_over_nothing() -> None:
-    assert passes.passed_bytes(facts(work("gemm", 4, 1024, 1024)))[0] == 0
+    assert len(passes("gemm", 4, 1024, 1024).rows) == 0
 
 
 def test_dram_serves_the_passes_of_what_l2_does_not_hold() -> None:
     """A batch of Cholesky factorisations runs at once; eigenvalues run matrix by matrix, so that a batch holds no more than one does."""
     entry = find("h100-sxm")
-    small, large = (facts(work("potrf", batch, 1024, 1024)) for batch in (2, 64))  # 8 and 256 MiB beside 50 MB of L2
-    passed = passes.passed_bytes(large)
-    assert passes.from_dram(entry, small, passed)[0] == 0
-    assert passes.from_dram(entry, large, passed)[0] == passed[0]
-    assert passes.from_dram(entry, facts(work("syevd", 64, 1024, 1024)), passed)[0] == 0
+    small, large = (passes("potrf", batch, 1024, 1024) for batch in (2, 64))  # 8 and 256 MiB beside 50 MB of L2
+    assert small.from_dram(entry)[0] == 0
+    assert large.from_dram(entry)[0] == large.bytes[0] == 32 * small.bytes[0]
+    assert passes("syevd", 64, 1024, 1024).from_dram(entry)[0] == 0
 
 
 def test_rotations_of_small_matrices_wait_for_each_other_however_few_there_are() -> None:

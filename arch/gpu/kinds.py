@@ -11,6 +11,7 @@ from arch.facts import NEED_MATRIX, SOLVERS, Facts, facts, itemsize, once
 from arch.gemm_choices import Products
 from arch.library_calls import Distinct, distinct
 from arch.measuring import drawn_by_programs
+from arch.passes import Passes
 from arch.pipes import matrix_unit
 from arch.work import Bool, Float, Int, Work
 
@@ -45,6 +46,8 @@ class Kinds:
     lu: Matrices
     solve: Matrices
     """Of the kernels that factorise and of those that solve."""
+    passes: Passes
+    """Of factorisations that pass over what is left of a matrix."""
     rotated: Matrices
     """Of those that rotate small matrices, a warp a matrix, until they are diagonal."""
 
@@ -71,6 +74,7 @@ def _make_kinds(work: Work, known: Facts) -> Kinds:
         attention=attention_calls.groups(work, known),
         lu=_matrices(known, known.family.is_("lu")),
         solve=_matrices(known, known.family.is_("triangular_solve")),
+        passes=Passes.of(known),
         rotated=_matrices(known, known.routine.is_("syevj_batched", "gesvdj_batched")),
     )
 

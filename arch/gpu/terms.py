@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch import attention_calls, passes, solvers
+from arch import attention_calls, solvers
 from arch.entry import Entry
 from arch.facts import Facts, facts, once
 from arch.gpu.geometry import Geometry
@@ -64,8 +64,11 @@ def _products(entry: Entry, work: Work, units: Units, geometry: Geometry) -> tup
         matrix[rows] = np.maximum(times * tiled.compute_s, known.flops_matrix[rows] / units.peak[rows])
         l2_bytes[rows] = np.maximum(l2_bytes[rows], times * tiled.l2_bytes)
         extra[rows], again[rows] = times * tiled.extra_s, times * tiled.again_bytes
-    passed = passes.passed_bytes(known)
-    return matrix, l2_bytes + passed, extra, again + passes.from_dram(entry, known, passed)
+    over = found.passes
+    if len(over.rows):
+        l2_bytes[over.rows] += over.bytes
+        again[over.rows] += over.from_dram(entry)
+    return matrix, l2_bytes, extra, again
 
 
 def _attention(entry: Entry, found: Kinds, matrix: Float, extra: Float) -> tuple[Bool, Float]:
