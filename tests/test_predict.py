@@ -299,6 +299,13 @@ def test_a_size_that_is_none_is_refused_in_every_column(column: str, size: objec
         cd.predict(table)
 
 
+def test_a_size_beyond_what_doubles_count_is_refused_for_that() -> None:
+    table = shapes("gemm", 0, 5)
+    table.loc[2, "n"] = 10**18
+    with pytest.raises(cd.errors.CodesignError, match="row 2: n must be at most 9,007,199,254,740,992, but is 1000000000000000000"):
+        cd.predict(table)
+
+
 def test_a_faulty_row_is_exit_status_2_and_nothing_is_written(tmp_path: Path) -> None:
     source, output = tmp_path / "kernels.csv", tmp_path / "out.csv"
     kernels().assign(rows=0).to_csv(source, index=False)

@@ -31,6 +31,8 @@ DTYPES = {
 """Frameworks' names of dtypes and XLA's, which are accepted too. float32 is plain FP32: no TF32, no tensor cores."""
 
 _SIZE = "a whole number above zero"
+_MOST = 2**53
+"""Above it not every whole number is a double."""
 
 
 def price(table: "pd.DataFrame", options: Options) -> "pd.DataFrame":
@@ -125,12 +127,9 @@ def _checked(table: "pd.DataFrame", op: Labels, name: Labels, dtype: Labels) -> 
     for column in ("batch", "m", "n", "k", "rows", "cols"):
         shapes[column] = sizes(table, column)
         needed = op.isin([kind for kind, columns in operators.SHAPES.items() if column in columns])
-        refuse(
-            table,
-            needed & ~((shapes[column] >= 1) & (shapes[column] == np.floor(shapes[column])) & (shapes[column] <= 2**53)),
-            column,
-            _SIZE,
-        )
+        size = shapes[column]
+        refuse(table, needed & ~((size >= 1) & (size == np.floor(size))), column, _SIZE)
+        refuse(table, needed & (size > _MOST), column, f"at most {_MOST:,}")
     return shapes
 
 
