@@ -101,7 +101,7 @@ def test_a_timeline_from_a_file_says_that_it_has_no_memory(tmp_path: Path) -> No
     cd.replay(looped(), cd.machine("a5000")).save(tmp_path / "saved.json")
     remarks = export(cd.Timeline.load(tmp_path / "saved.json"), tmp_path / "out.json", repeats=2)
     assert any("no memory counters" in remark for remark in remarks)
-    with pytest.raises(TraceError, match="a timeline can be written as 'perfetto', but got 'chakra'"):
+    with pytest.raises(TraceError, match="a timeline can be written as 'perfetto' or 'html', but got 'chakra'"):
         export(cd.Timeline.load(tmp_path / "saved.json"), tmp_path / "out.et", "chakra")
 
 
