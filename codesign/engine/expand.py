@@ -44,23 +44,40 @@ class _Parts:
 
     def __init__(self, at_most: int | None) -> None:
         self.at_most = at_most
-        self.table = np.zeros((5, 0), np.int64)
+        self.room = np.empty((5, 1024), np.int64)
+        self.size = 0
         self.begins: list[tuple[int, int]] = [(0, 0)]
+
+    @property
+    def table(self) -> Ints:
+        """What there is by now: op, start, end, skipped op, times skipped."""
+        return self.room[:, : self.size]
 
     def add(self, record: int, columns: Ints) -> None:
         """Append records (op, start, end), the first of them number ``record``."""
-        none = np.zeros((1, columns.shape[1]), np.int64)
-        self.begins.append((record, self.table.shape[1]))
-        self.table = np.concatenate([self.table, np.concatenate([columns, none - 1, none])], axis=1)
+        self.begins.append((record, self.size))
+        new = self._more(columns.shape[1])
+        new[:3], new[3], new[4] = columns, -1, 0
 
     def repeat(self, first: int, count: int, period: int) -> None:
         """Append the stretch from record ``first`` on ``count`` times, the last of them as a summary if there are too many."""
         record, begin = next((r, at) for r, at in reversed(self.begins) if r <= first)
-        stretch = self.table[:, begin + first - record :]
+        stretch = self.table[:, begin + first - record :].copy()
         shown = count if self.at_most is None else min(count, self.at_most)
-        copies = np.tile(stretch, (1, shown))
-        copies[1:3] += np.repeat(np.arange(1, shown + 1) * period, stretch.shape[1])
-        self.table = np.concatenate([self.table, copies, *_summary(stretch, count - shown)], axis=1)
+        copies = self._more(stretch.shape[1] * shown).reshape(5, shown, stretch.shape[1])
+        copies[:] = stretch[:, None]
+        copies[1:3] += (np.arange(1, shown + 1) * period)[:, None]
+        for rest in _summary(stretch, count - shown):
+            self._more(rest.shape[1])[:] = rest
+
+    def _more(self, entries: int) -> Ints:
+        """Return room for so many entries more."""
+        begin, self.size = self.size, self.size + entries
+        if self.size > self.room.shape[1]:
+            larger = np.empty((5, 2 * self.size), np.int64)
+            larger[:, :begin] = self.room[:, :begin]
+            self.room = larger
+        return self.room[:, begin : self.size]
 
 
 def _summary(stretch: Ints, times: int) -> Iterator[Ints]:

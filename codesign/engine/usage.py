@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Moments = npt.NDArray[np.uint64]
 
-WRITTEN_OUT = 200_000
-"""A run of no more launches than this is written out whole."""
+WRITTEN_OUT = 1_000_000
+"""A run of no more operations than this, chunks of transfers too, is written out whole."""
 COPIES = 8
 """In a longer one: how often a stretch that was stepped over is written out: its operations reach into fewer later iterations than this."""
 
@@ -41,7 +41,7 @@ def usage(program: Program, records: Records) -> dict[str, Usage]:
 
     At one moment releases come before takes, but for those of operations that take no time: they release what they have just taken.
     """
-    instances = expand(records, None if program.launches <= WRITTEN_OUT else COPIES)
+    instances = expand(records, None if program.executions.sum() <= WRITTEN_OUT else COPIES)
     return {name: _of_memory(memory, program, instances) for memory, name in enumerate(program.memories)}
 
 
