@@ -99,7 +99,7 @@ def test_other_kernels_and_gpus_without_tensor_cores_are_priced_by_their_work(na
     toy = call(64, 512, 512, dtype="f16", library=library)
     entry = find(name)
     peak = entry.group("matrix_flops").get("f16")
-    rate = peak * entry["gemm_efficiency_matrix"] if peak else entry["vector_flops.f16"] * entry["gemm_efficiency_vector"]
+    rate = peak * entry["gemm_efficiency_matrix"] if peak else entry["vector_flops.f32"] * entry["gemm_efficiency_vector"]  # summed in FP32
     busiest = -(-blocks // sms) * sms / blocks
     found = price(toy, name).terms["compute_matrix_s"][0]
     assert found == pytest.approx(4 * 64 * 512**2 * 128 * busiest / rate, rel=1e-6)
