@@ -32,7 +32,10 @@ class OffloadTensors(Scheduler):
         Shares of their bytes that live there, spread evenly over the tensors in the order of the trace; the rest stays.
     host_phase
         Kernels of this phase (the optimiser's update) run on the device that works in that DRAM.
-    distance, slices, synchronous, pinned, write_backs
+    slices
+        As of `schedulers.tensors.Offload`; None: where kernels touch less than half of the bytes that would move whole, as they do of
+        the layers of a language model that lie in one tensor.
+    distance, synchronous, pinned, write_backs
         As of `schedulers.tensors.Offload`.
     """
 
@@ -43,7 +46,7 @@ class OffloadTensors(Scheduler):
     ssd: float = 0.0
     host_phase: str = ""
     distance: int = 1
-    slices: bool = False
+    slices: bool | None = None
     synchronous: bool = False
     pinned: bool = True
     write_backs: int = 2
@@ -62,7 +65,8 @@ class OffloadTensors(Scheduler):
         offloaded = np.unique(alias[chosen])
         homes = np.full(len(trace.alias_bytes), -1, np.int32)
         homes[offloaded] = spread(trace.alias_bytes[offloaded], shares)
-        copies = Offload(homes[alias], self.distance, self.slices, self.synchronous, self.pinned, self.write_backs)
+        slices = _touches_parts(trace, machine, homes >= 0) if self.slices is None else self.slices
+        copies = Offload(homes[alias], self.distance, slices, self.synchronous, self.pinned, self.write_backs)
         where = ", ".join(f"{share:.0%} of {self.kinds} in {machine.memories[m].id}" for m, share in shares.items())
         return Mapping(self._devices(trace, machine, costs), self.name, where, copies)
 
@@ -73,6 +77,14 @@ class OffloadTensors(Scheduler):
             mine = (trace.kernels["phase"].astype(str) == self.host_phase) & (costs.refusal[host] == 0)
             device[mine] = host
         return device
+
+
+def _touches_parts(trace: Trace, machine: Machine, offloaded: npt.NDArray[np.bool_]) -> bool:
+    """Return whether kernels touch less than half of the ``offloaded`` allocations (bool[sets]) that they use; never beside a hand-over."""
+    mine = offloaded[trace.access_alias]
+    times = trace.executions[trace.accesses["kernel"][mine]].astype(np.float64)
+    whole = times @ trace.alias_bytes[trace.access_alias[mine]]
+    return not machine.hand_overs and bool(2 * (times @ trace.accesses["bytes_unique"][mine]) < whole)
 
 
 def memory_of_role(machine: Machine, role: str) -> int:

@@ -192,8 +192,8 @@ def _small(capacity: int) -> Any:
     return cd.Machine(base.id, base.devices, (Memory("hbm", capacity, 1e12), *base.memories[1:]), base.host, base.links)
 
 
-def stacked(trips: int = 10) -> Trace:
-    """A loop whose kernels read a tenth of stacked weights in each iteration."""
+def stacked(trips: int = 10, touched: float = 10.0 * MB) -> Trace:
+    """A loop whose kernels read a part of stacked weights in each iteration, a tenth by default."""
     toy_ = Toy()
     toy_.tensor("w", 100 * MB, "parameter")
     with toy_.loop(trips):
@@ -201,7 +201,7 @@ def stacked(trips: int = 10) -> Trace:
             toy_.kernel(name, ["w", "x"], ["x"])
     trace = toy_.build()
     columns = trace.accesses.decoded()
-    columns["bytes_unique"] = np.where(columns["tensor"] == 0, 10.0 * MB, columns["bytes_unique"])
+    columns["bytes_unique"] = np.where(columns["tensor"] == 0, touched, columns["bytes_unique"])
     return Trace(trace.kernels, trace.tensors, type(trace.kernels).build("accesses", columns), trace.regions, trace.manifest)
 
 
@@ -254,6 +254,17 @@ def test_the_optimiser_on_the_host_updates_parameters_where_they_live() -> None:
     found = cd.replay(trace, machine, OffloadTensors(host_phase="optimiser"))
     assert found.mapping["runs"] == [[0, 1], [1, 1]]
     assert found.time_s == pytest.approx((1001 + 100 + 1.4096 + 500) * 1e-6), "fetch w, step, gradient of 4 kB back, update at home"
+
+
+@pytest.mark.parametrize(("touched", "slices"), [(49.9 * MB, True), (50.0 * MB, False)])
+def test_the_policy_moves_parts_where_kernels_touch_less_than_half(touched: float, slices: bool) -> None:
+    """Of 100 MB of stacked weights; asked for, it does as asked."""
+    base = with_dram(1500)
+    machine = cd.Machine(base.id, base.devices, (base.memories[0], Memory("dram", 10**12, 1e12, role="dram")), base.host, base.links)
+    for asked, expected in ((None, slices), (True, True), (False, False)):
+        offload = Mapping.from_dict(cd.replay(stacked(touched=touched), machine, OffloadTensors(slices=asked)).mapping).offload
+        assert offload is not None
+        assert offload.slices is expected
 
 
 def test_shares_are_spread_evenly() -> None:
