@@ -387,6 +387,22 @@ def test_fused_attention_takes_what_scores_softmax_and_context_take(name: str) -
         assert prices.dram_bytes >= 2 * 2 * 256 * 521 * 128 * queries * one  # what units read beyond the keys and values is padding
 
 
+@pytest.mark.parametrize(("kind", "reason"), [("workspace", ""), ("temporary", "operand dtype f32")])
+def test_where_a_gpu_adds_up_parts_of_its_keys_is_no_operand_of_the_units(kind: str, reason: str) -> None:
+    toy = Toy()
+    for name in "qkvo":
+        toy.tensor(name, 1 << 20)
+    toy.tensor("parts", 1 << 18, kind)
+    toy.kernel(
+        "attention", ["q", "k", "v", "parts"], ["o", "parts"], family="attention", launch_kind="library", library="flash_attention",
+        dtype="f16", opcodes="attention:1", precision="", batch=256, m=1, n=16, k=128, flops_matrix=4.0 * 256 * 16 * 128, flops_vector=0.0,
+    )  # fmt: skip
+    made = toy.build()
+    tensors = made.tensors.decoded() | {"dtype": ["f16"] * 4 + ["f32"]}
+    work = Work.of(Trace(made.kernels, Table.build("tensors", tensors), made.accesses, made.regions, made.manifest))
+    assert pim("attacc-bank").refuse(work).reason(0) == reason
+
+
 @pytest.mark.parametrize(
     ("name", "work", "reason"),
     [

@@ -44,7 +44,7 @@ def _make(table: Opcodes, work: Work) -> Abilities:
     reasons.add(known.triton, "triton kernel")
     for dtype in sorted(set(known.dtype.values) - set(table.commands)):
         reasons.add(known.dtype.is_(dtype), f"dtype {dtype or 'unknown'}")
-    _refuse_operands(reasons, table, known, attention)
+    _refuse_operands(reasons, table, known, _own(work, attention))
     _refuse_opcodes(reasons, table, work, asked, which)
     vector = np.array([d.per_vector for d in asked], dtype=np.float64)[which]
     special = np.array([d.per_transcendental for d in asked], dtype=np.float64)[which]
@@ -77,16 +77,24 @@ def _refuse_calls(reasons: Reasons, calls: Bool, library: Text, family: Text) ->
         reasons.add(calls & family.is_(name), f"library call {name}")
 
 
-def _refuse_operands(reasons: Reasons, table: Opcodes, known: Facts, attention: Bool) -> None:
-    """Operands of another type, and ones of which nobody knows before where they lie; transposed ones are laid out anew.
+def _own(work: Work, attention: Bool) -> Bool:
+    """Return which operands of fused attention, in FP32, the units need not take (bool[accesses]).
 
-    The statistics that fused attention writes beside its result, in FP32, come from the softmax unit.
+    Statistics that it writes beside its result come from the softmax unit; a workspace, where a GPU that cuts keys into parts adds them
+    up, is the GPU's alone.
     """
+    known = facts(work)
+    scratch = Text.of(work.tensors, "kind").at(work.accesses["tensor"]).is_("workspace")
+    own: Bool = attention[known.owner] & known.tensor_dtype.is_("f32") & (known.writes | scratch)
+    return own
+
+
+def _refuse_operands(reasons: Reasons, table: Opcodes, known: Facts, own: Bool) -> None:
+    """Operands of another type, and ones of which nobody knows before where they lie; transposed ones are laid out anew."""
     kernels = len(reasons.code)
     masks = any("select" in commands for commands in table.commands.values())
     allowed = {"", *table.commands} | ({"pred"} if masks else set())  # of unknown type: the kernel's
-    statistics = attention[known.owner] & known.writes & known.tensor_dtype.is_("f32")
-    large = (known.unique > _SCALAR_BYTES) & ~statistics
+    large = (known.unique > _SCALAR_BYTES) & ~own
     for dtype in sorted(set(known.tensor_dtype.values) - allowed):
         reasons.add(_any(known, large & known.tensor_dtype.is_(dtype), kernels), f"operand dtype {dtype or 'unknown'}")
     other = ~known.family.is_("gemm")
