@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import codesign as cd
+from studies.directions.programs import ANSATZE, GPU, step
 from studies.printing import console, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GPU, MOLECULE = "a5000", "CH4"
-RECORDED = {"default": "PauliNet", "ferminet": "FermiNet", "psiformer": "Psiformer", "orbformer": "Orbformer"}
-SAMPLER = {"default": "-langevin", "ferminet": "-langevin"}
-"""deepqmc's default sampler: the configuration of `codesign validate`."""
+MOLECULE = "CH4"
 EXTENSIONS = ("layout-engine", "near-l2", "fused-chains")
 BLOCKS = ("attention", "mhsea")
 """Names of scopes in which the programs compute attention, products and all."""
@@ -96,13 +94,6 @@ class Outcome:
     area_mm2: float
 
 
-@cache
-def trace(ansatz: str, gpu: str = GPU) -> cd.Trace:
-    """Return the recorded step of an ansatz."""
-    name = f"{ansatz}-{MOLECULE.lower()}-{gpu}{SAMPLER.get(ansatz, '') if gpu == GPU else ''}"
-    return cd.load(name)
-
-
 def variants(gpu: str = GPU) -> dict[str, str]:
     """Return the machines that are compared with the GPU alone, by what they are called."""
     return {name: f"{gpu}+{name}" for name in EXTENSIONS} | {"all three": "+".join([gpu, *EXTENSIONS])}
@@ -111,7 +102,7 @@ def variants(gpu: str = GPU) -> dict[str, str]:
 @cache
 def outcomes(ansatz: str, gpu: str = GPU) -> tuple[Outcome, ...]:
     """Return the ceilings and the extensions of an ansatz."""
-    program, alone = trace(ansatz, gpu), cd.machine(gpu)
+    program, alone = step(ansatz, MOLECULE, gpu=gpu), cd.machine(gpu)
     base = cd.replay(program, alone, record=False)
     found = []
     for name, chosen in CEILINGS.items():
@@ -140,13 +131,13 @@ def _outcome(ansatz: str, name: str, found: cd.Timeline, base: cd.Timeline, area
     return Outcome(ansatz, name, ceiling, found.time_s, base.time_s / found.time_s, energy, area)
 
 
-COLUMNS = ("", *RECORDED.values(), "adds, mm²")
+COLUMNS = ("", *ANSATZE.values(), "adds, mm²")
 
 
 def rows(gpu: str = GPU) -> list[tuple[str, ...]]:
     """Return ``COLUMNS`` of the outcomes: a line a variant, a column an ansatz."""
     found = []
-    for line in zip(*(outcomes(ansatz, gpu) for ansatz in RECORDED), strict=True):
+    for line in zip(*(outcomes(ansatz, gpu) for ansatz in ANSATZE), strict=True):
         cells = [f"{o.speedup:.2f}" if o.ceiling else f"{o.speedup:.2f} ({100 * o.energy:.0f})" for o in line]
         name = ("ceiling: " if line[0].ceiling else "") + line[0].variant
         found.append((name, *cells, "—" if line[0].ceiling else f"{line[0].area_mm2:.1f}"))
@@ -171,7 +162,7 @@ def figure() -> "Figure":
     drawn = Figure(figsize=(8.0, 4.8), layout="constrained", dpi=150)
     axes = drawn.subplots()
     width = 0.8 / len(COLOURS)
-    for group, ansatz in enumerate(RECORDED):
+    for group, ansatz in enumerate(ANSATZE):
         for place, outcome in enumerate(outcomes(ansatz)):
             x, colour = group - 0.4 + width * (place + 0.5), COLOURS[outcome.variant]
             face = "none" if outcome.ceiling else colour
@@ -179,8 +170,8 @@ def figure() -> "Figure":
             axes.bar(x, outcome.speedup - 1, width * 0.86, bottom=1, facecolor=face, edgecolor=colour, linewidth=1.4, label=label)
             axes.text(x, outcome.speedup + 0.02, f"{outcome.speedup:.2f}", ha="center", va="bottom", fontsize=8, rotation=90)
     axes.axhline(1, color="#222222", linewidth=0.8)
-    axes.set_xticks(range(len(RECORDED)), list(RECORDED.values()))
-    axes.set(ylabel="a step faster by", ylim=(0.95, 1.18 * max(o.speedup for a in RECORDED for o in outcomes(a))))
+    axes.set_xticks(range(len(ANSATZE)), list(ANSATZE.values()))
+    axes.set(ylabel="a step faster by", ylim=(0.95, 1.18 * max(o.speedup for a in ANSATZE for o in outcomes(a))))
     axes.set_title("CH₄ on an RTX A5000: attention alone against support beyond attention (modelled)", fontsize=11, loc="left")
     drawn.legend(fontsize=9, frameon=False, ncols=2, loc="outside lower center")
     axes.spines[["top", "right"]].set_visible(False)

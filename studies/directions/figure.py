@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from studies.directions.answers import FAST_LINK, IN_MEMORY, MODES, answer
-from studies.directions.programs import ANSATZE, MOLECULES, TOO_LARGE
+from studies.directions.programs import ANSATZE, MOLECULES, TOO_LARGE, formula
 from studies.directions.sweeps import LINKS, link_gb_per_s, over_a_link
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _by_molecule(axes: "Axes", direction: str, title: str) -> None:
         fits = [molecule for molecule in MOLECULES if (ansatz, molecule) not in TOO_LARGE]
         axes.plot(fits, [answer(direction, ansatz, m).speedup for m in fits], color=COLOURS[ansatz], marker="o", label=label)
     axes.set_title(title, fontsize=10, loc="left")
-    axes.set_xticks(range(len(MOLECULES)), [_subscripts(m) for m in MOLECULES])
+    axes.set_xticks(range(len(MOLECULES)), [formula(m) for m in MOLECULES])
 
 
 def _by_link(axes: "Axes") -> None:
@@ -46,7 +46,3 @@ def _by_link(axes: "Axes") -> None:
     axes.set_xticks([link_gb_per_s(times) for times in LINKS], [f"{link_gb_per_s(times):.0f}" for times in LINKS])
     axes.set_xlabel("GB/s of the link to PIM, CH₄")
     axes.set_title("PIM behind a link", fontsize=10, loc="left")
-
-
-def _subscripts(molecule: str) -> str:
-    return molecule.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

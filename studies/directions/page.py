@@ -16,7 +16,7 @@ from studies.directions.answers import (
     answer,
     with_large_l2,
 )
-from studies.directions.programs import ANSATZE, MOLECULES, TOO_LARGE, alone, fitting
+from studies.directions.programs import ANSATZE, MOLECULES, TOO_LARGE, alone, fitting, formula
 from studies.directions.sweeps import LINKS, STATES, SWITCHES, link_gb_per_s, moved, needed_gb, offloading, over_a_link, switching
 
 PAYS = 1.05
@@ -49,7 +49,11 @@ def _in_short() -> str:
     states = [moved(ansatz, what, 2) for ansatz in ANSATZE for what in tuple(STATES)[:2]]
     most = f"{100 * max(each.freed_bytes / each.needed_bytes for each in states):.0f} % of the memory (CH₄)"
     rows = [
-        ("1 PIM in the memory packages", *_spans(IN_MEMORY), "in energy rather than time, more on larger molecules"),
+        (
+            "1 PIM in the memory packages",
+            *_spans(IN_MEMORY),
+            "in energy rather than time, most for deepqmc's networks on large molecules",
+        ),
         ("2 PIM behind PCIe 4", *_spans(PCIE), "hardly ever: what is saved near the memory is spent on the link"),
         ("2 PIM behind 32 times that", *_spans(FAST_LINK), f"from {_least_link()} on, see below"),
         (
@@ -208,7 +212,7 @@ Fetching ahead hides little; the link and pinned memory count. Granularity, and 
 all of it in DRAM behind PCIe 4, over the time without, fetched two kernels ahead (and not ahead), and the memory that it frees:
 
 {_states()}
-It costs next to nothing and frees next to nothing: what fills the memory is what the local energy computes on the way.
+The states cost next to nothing and free next to nothing: what fills the memory is what the local energy computes on the way.
 """
 
 
@@ -257,7 +261,7 @@ def _least_link() -> str:
 
 def _by_molecule(direction: str) -> str:
     rows = [(label, *(_cell(direction, ansatz, molecule) for molecule in MOLECULES)) for ansatz, label in ANSATZE.items()]
-    return _table(("faster by (energy, %)", *(_subscripts(molecule) for molecule in MOLECULES)), rows)
+    return _table(("faster by (energy, %)", *(formula(molecule) for molecule in MOLECULES)), rows)
 
 
 def _cell(direction: str, ansatz: str, molecule: str) -> str:
@@ -287,10 +291,6 @@ def _percent(values: Iterable[float]) -> str:
 
 def _of(share: float) -> str:
     return f"{100 * share:.0f}"
-
-
-def _subscripts(molecule: str) -> str:
-    return molecule.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -14,22 +14,23 @@ TOO_LARGE = {("orbformer", "C4H4")}
 """Steps that do not fit the GPU's memory."""
 
 
-def name(ansatz: str, molecule: str, task: str = "inference") -> str:
-    """Return the name of a recorded step."""
-    trained = "-training" if task == "training" else ""
-    return f"{ansatz}-{molecule.lower()}-{GPU}{SAMPLER.get(ansatz, '')}{trained}"
-
-
 @cache
-def step(ansatz: str, molecule: str, task: str = "inference") -> cd.Trace:
-    """Return a recorded step."""
-    return cd.load(name(ansatz, molecule, task))
+def step(ansatz: str, molecule: str, task: str = "inference", gpu: str = GPU) -> cd.Trace:
+    """Return a recorded step; for other GPUs deepqmc's are recorded with Gaussian proposals."""
+    trained = "-training" if task == "training" else ""
+    sampler = SAMPLER.get(ansatz, "") if gpu == GPU else ""
+    return cd.load(f"{ansatz}-{molecule.lower()}-{gpu}{sampler}{trained}")
 
 
 @cache
 def alone(ansatz: str, molecule: str, task: str = "inference") -> cd.Timeline:
     """Return the step on the GPU alone."""
     return cd.replay(step(ansatz, molecule, task), GPU, record=False)
+
+
+def formula(molecule: str) -> str:
+    """Return a molecule with its numbers as subscripts."""
+    return molecule.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
 def fitting() -> list[tuple[str, str]]:

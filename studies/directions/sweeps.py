@@ -57,7 +57,7 @@ def roomy_gpu() -> cd.Machine:
 
 @dataclass(frozen=True)
 class Offloading:
-    """A step whose idle tensors are in the host's DRAM: its time over that with room for all, and the GB that leave."""
+    """A step whose idle tensors are in the host's DRAM: its time over that with room for all."""
 
     link: str
     change: str
@@ -72,8 +72,7 @@ def offloading() -> tuple[Offloading, ...]:
     found = []
     for link in ("pcie4", "pcie5"):
         machine = cd.machine(f"{GPU}+dram@{link}")
-        mapping = cd.replay(program, machine, "offload-idle", record=False)
-        chosen = cd.Mapping.from_dict(mapping.mapping)
+        chosen = cd.Mapping.from_dict(cd.replay(program, machine, "offload-idle", record=False).mapping)
         assert chosen.offload is not None
         for name, change in CHANGES.items():
             changed = replace(chosen, offload=replace(chosen.offload, **change))
